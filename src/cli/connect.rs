@@ -1,0 +1,77 @@
+//! Getting to the database, and seeing to it that its schema fits.
+
+use std::time::{Duration, Instant};
+
+use super::{Failure, output::say};
+use crate::{
+    config::DatabaseConfig,
+    storage::{self, Database, DatabaseUrl, SchemaStatus, schema_status},
+};
+
+/// How often a database that is out of reach is tried.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Connects, and waits for a database that is out of reach.
+pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure> {
+    let url = DatabaseUrl::parse(&config.database_url)
+        .map_err(|error| Failure::Usage(format!("--database-url (DATABASE_URL): {error}")))?;
+    let database = Database::open(url).await?;
+    let start = Instant::now();
+    loop {
+        let attempt = Instant::now();
+        let problem = match tokio::time::timeout(INTERVAL, database.ping()).await {
+            Ok(Ok(())) => return Ok(database),
+            Ok(Err(storage::Failure::Unreachable(error))) if !database.url().is_sqlite() => error.to_string(),
+            Ok(Err(failure)) => return Err(Failure::Failed(format!("{}: {failure}", database.url()))),
+            Err(_elapsed) => format!("no answer within {INTERVAL:?}"),
+        };
+        if start.elapsed() + INTERVAL > config.connect_timeout {
+            return Err(Failure::Failed(format!(
+                "{} is out of reach ({problem}); check that it runs and that the URL is right",
+                database.url()
+            )));
+        }
+        say(&format!("waiting for {}: {problem}", database.url()));
+        tokio::time::sleep_until((attempt + INTERVAL).into()).await;
+    }
+}
+
+/// Connects to a database whose schema fits this program; an embedded one is brought up to date.
+pub(super) async fn connect_ready(config: &DatabaseConfig) -> Result<Database, Failure> {
+    let database = connect(config).await?;
+    if database.url().is_sqlite() {
+        migrate(&database).await?;
+    } else {
+        check_schema(&schema_status(&database).await?)?;
+    }
+    Ok(database)
+}
+
+/// Brings the schema up to date, unless a newer version of this program has changed it.
+pub(super) async fn migrate(database: &Database) -> Result<SchemaStatus, Failure> {
+    let status = schema_status(database).await?;
+    check_not_ahead(&status)?;
+    storage::migrate(database).await?;
+    Ok(status)
+}
+
+fn check_schema(status: &SchemaStatus) -> Result<(), Failure> {
+    check_not_ahead(status)?;
+    if status.pending.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "the schema of the database is behind by {} step(s); run `device-assignment migrate`, or start with --migrate",
+        status.pending.len()
+    )))
+}
+
+fn check_not_ahead(status: &SchemaStatus) -> Result<(), Failure> {
+    if status.unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "the schema of the database is ahead of this program ({}); run the version that it was made for, or a newer one",
+        status.unknown.join(", ")
+    )))
+}

@@ -1,0 +1,40 @@
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tonic::transport::Endpoint;
+
+use super::{Failure, asked_to_stop, output::print, serve::bind};
+use crate::{
+    config::{GatewayConfig, LimitsConfig},
+    server::{self, ServerSettings},
+};
+
+/// How often a silent connection to the service is tested.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
+    let upstream = endpoint(&config.upstream)?;
+    let listener: TcpListener = bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?;
+    let address = super::serve::local_addr(&listener)?;
+    print(&format!("REST listening on http://{address}, for {}", config.upstream))?;
+    let LimitsConfig {
+        max_request_bytes,
+        request_timeout,
+    } = config.limits;
+    let settings = ServerSettings {
+        max_request_bytes,
+        request_timeout,
+        ..ServerSettings::default()
+    };
+    server::serve_gateway(upstream, settings, listener, asked_to_stop()).await?;
+    Ok(())
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, Failure> {
+    let usage = |problem: &str| Failure::Usage(format!("--upstream (UPSTREAM): {problem}; write http://host:50051"));
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| usage(&error.to_string()))?;
+    match endpoint.uri().scheme_str() {
+        Some("http") => Ok(endpoint.http2_keep_alive_interval(KEEP_ALIVE)),
+        _ => Err(usage("the URL must start with http://")),
+    }
+}

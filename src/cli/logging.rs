@@ -1,0 +1,34 @@
+//! The log: on stderr, text for people or JSON for machines.
+
+use std::{io, io::IsTerminal, panic};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Starts the log. `RUST_LOG` sets its level; `info` unless set.
+pub(super) fn init(format: LogFormat) {
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .from_env_lossy();
+    let is_terminal = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none());
+    let as_text = match format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    if as_text {
+        log.init();
+    } else {
+        log.json().flatten_event(true).with_span_list(false).init();
+    }
+    // Into the log, where it is seen and stays one line; without the message, which may quote a caller's data.
+    panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "a panic");
+    }));
+}

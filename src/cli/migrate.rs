@@ -1,0 +1,51 @@
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Failure, connect,
+    output::{print, say},
+};
+use crate::{config::DatabaseConfig, storage::schema_status};
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// Only say which steps are applied and which are pending
+    #[arg(long)]
+    status: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    database: DatabaseConfig,
+}
+
+impl Migrate {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let database = connect::connect(&self.database).await?;
+        if !self.status {
+            let before = connect::migrate(&database).await?;
+            say(&format!("{} step(s) applied", before.pending.len()));
+            if !self.json {
+                return Ok(());
+            }
+        }
+        let status = schema_status(&database).await?;
+        if self.json {
+            let status = json!({ "applied": status.applied, "pending": status.pending, "unknown": status.unknown });
+            return print(&status.to_string());
+        }
+        let columns = [
+            ("applied", status.applied),
+            ("pending", status.pending),
+            ("unknown", status.unknown),
+        ];
+        for (state, steps) in columns {
+            for step in steps {
+                print(&format!("{state}\t{step}"))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::{
+    Failure, asked_to_stop, connect,
+    output::{print, say},
+};
+use crate::{
+    config::{DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
+    domain::{
+        Error,
+        organization::{ApiKeyLabel, OrganizationName},
+    },
+    server::{self, Listeners, ServerSettings},
+    service::{ServiceSettings, create_api_key, create_organization, organizations},
+    storage::Database,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    database: DatabaseConfig,
+
+    #[command(flatten)]
+    config: ServeConfig,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let Self { database: at, config } = self;
+        let database = if config.migrate {
+            let database = connect::connect(&at).await?;
+            connect::migrate(&database).await?;
+            database
+        } else {
+            connect::connect_ready(&at).await?
+        };
+        let listeners = Listeners {
+            grpc: bind(config.grpc_addr, "--grpc-addr (GRPC_ADDR)").await?,
+            rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
+        };
+        let grpc = local_addr(&listeners.grpc)?;
+        let rest = local_addr(&listeners.rest)?;
+        print(&format!("gRPC listening on {grpc}"))?;
+        print(&format!("REST listening on http://{rest}"))?;
+        if organizations(&database).await?.is_empty() {
+            if at.database_url == EMBEDDED_DATABASE {
+                welcome(&database, grpc, rest).await?;
+            } else {
+                say(
+                    "there is no organization yet; create one with `device-assignment organization create NAME`, \
+                     and a key for it with `device-assignment api-key create --organization NAME`",
+                );
+            }
+        }
+        let LimitsConfig {
+            max_request_bytes,
+            request_timeout,
+        } = config.limits;
+        let settings = ServerSettings {
+            service: ServiceSettings {
+                max_devices_per_request: config.max_devices_per_request,
+                ..ServiceSettings::default()
+            },
+            max_request_bytes,
+            request_timeout,
+        };
+        server::serve(database, settings, listeners, asked_to_stop()).await?;
+        Ok(())
+    }
+}
+
+/// Makes a fresh embedded database usable, and says how to use it.
+async fn welcome(database: &Database, grpc: SocketAddr, rest: SocketAddr) -> Result<(), Failure> {
+    let named = |problem| Failure::Failed(format!("a name {problem}"));
+    let name = OrganizationName::parse("default").map_err(named)?;
+    let label = ApiKeyLabel::parse("created at the first start").map_err(named)?;
+    match create_organization(database, &name).await {
+        Ok(_) => {}
+        // Somebody else starts on the same file, and says what there is to say.
+        Err(Error::AlreadyExists(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    let key = create_api_key(database, name.as_str(), &label, None).await?;
+    let key = key.secret.reveal();
+    let (grpc, rest) = (reachable(grpc), reachable(rest));
+    print(&format!(
+        r#"
+This database is new. It has an organization named default, with an API key that is shown only now:
+
+  {key}
+
+Assign two devices, over REST:
+
+  curl -X POST http://{rest}/api/ext-v1/deviceAssignment/assignDevicesToOwner \
+    -H 'x-api-key: {key}' \
+    -H 'Content-Type: application/json' \
+    -d '{{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", "SN-002"], "autoCreateDevices": true, "deviceType": "sensor"}}'
+
+or over gRPC:
+
+  grpcurl -plaintext -H 'x-api-key: {key}' \
+    -d '{{"customer_email": "john.doe@example.com", "device_identifiers": ["SN-001", "SN-002"], "auto_create_devices": true, "device_type": "sensor"}}' \
+    {grpc} telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner
+"#
+    ))
+}
+
+/// Where a client on this machine reaches a listener on every address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other => other.ip(),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::Failed(format!(
+            "cannot listen on {address} ({error}); set {setting} to another address"
+        ))
+    })
+}
+
+pub(super) fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener
+        .local_addr()
+        .map_err(|error| Failure::Failed(format!("a listener has no address: {error}")))
+}

@@ -1,0 +1,106 @@
+//! API keys: `tlm_`, 32 random bytes in base62, and a checksum of six characters.
+//!
+//! The prefix lets secret scanners find a key that leaked; the checksum tells a typing error from a key without a
+//! look into the database. Only the digest is stored.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+const PREFIX: &str = "tlm_";
+const BASE62: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// 32 bytes take at most 43 digits: 62^42 < 2^256 < 62^43.
+const RANDOM_CHARS: usize = 43;
+/// A CRC-32 takes at most 6 digits: 62^5 < 2^32 < 62^6.
+const CHECKSUM_CHARS: usize = 6;
+
+/// The text of an API key, shown to its owner once. `Debug` does not print it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKeySecret(String);
+
+/// The SHA-256 of an API key: what is stored, and what a key is looked up by.
+pub type ApiKeyDigest = [u8; 32];
+
+impl ApiKeySecret {
+    /// The key made of these random bytes.
+    pub fn from_random(bytes: [u8; 32]) -> Self {
+        let random = base62(&bytes, RANDOM_CHARS);
+        let checksum = checksum(&random);
+        Self(format!("{PREFIX}{random}{checksum}"))
+    }
+
+    /// Reads a key as a caller sent it; `None` when it was not made by [`from_random`](Self::from_random).
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(PREFIX)?;
+        let (random, given) = rest.split_at_checked(RANDOM_CHARS)?;
+        (given == checksum(random)).then(|| Self(text.to_owned()))
+    }
+
+    /// The digest to store or look up.
+    pub fn digest(&self) -> ApiKeyDigest {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+
+    /// The text: for its owner's eyes only.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiKeySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}…")
+    }
+}
+
+fn checksum(random: &str) -> String {
+    let crc = crc32fast::hash(random.as_bytes());
+    base62(&crc.to_be_bytes(), CHECKSUM_CHARS)
+}
+
+fn base62(bytes: &[u8], width: usize) -> String {
+    let digits = base_x::encode(BASE62, bytes);
+    format!("{digits:0>width$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_made_key_reads_back_and_has_one_length(bytes: [u8; 32]) {
+            let key = ApiKeySecret::from_random(bytes);
+            prop_assert_eq!(key.reveal().len(), PREFIX.len() + RANDOM_CHARS + CHECKSUM_CHARS);
+            prop_assert_eq!(ApiKeySecret::parse(key.reveal()), Some(key));
+        }
+
+        #[test]
+        fn a_key_with_one_wrong_character_is_refused(bytes: [u8; 32], at in 4usize..53, by in 1usize..62) {
+            let key = ApiKeySecret::from_random(bytes);
+            let mut text = key.reveal().to_owned();
+            let digit = BASE62.find(&text[at..=at]).expect("a base62 digit");
+            let wrong = &BASE62[(digit + by) % 62..][..1];
+            text.replace_range(at..=at, wrong);
+            prop_assert_eq!(ApiKeySecret::parse(&text), None);
+        }
+
+        #[test]
+        fn any_other_text_is_refused(text: String) {
+            prop_assert_eq!(ApiKeySecret::parse(&text), None);
+        }
+    }
+
+    #[test]
+    fn debug_does_not_print_the_key() {
+        assert_eq!(format!("{:?}", ApiKeySecret::from_random([7; 32])), "tlm_…");
+    }
+
+    #[test]
+    fn the_format_does_not_change() {
+        insta::assert_snapshot!(ApiKeySecret::from_random([0; 32]).reveal(), @"");
+        insta::assert_snapshot!(ApiKeySecret::from_random([255; 32]).reveal(), @"");
+    }
+}

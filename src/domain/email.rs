@@ -1,0 +1,55 @@
+//! The email address that a customer is known by.
+
+use std::fmt;
+
+use email_address::{EmailAddress, Options};
+
+/// A valid email address in addr-spec form with its ASCII letters in lower case, which is how addresses are compared
+/// and stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Email(String);
+
+/// The text is not an email address in the accepted form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnEmail;
+
+impl Email {
+    /// The greatest length of an address, in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets of the path).
+    pub const MAX_BYTES: usize = 254;
+
+    /// Reads an address as a caller gave it: white space around it is dropped; a display name, an address literal
+    /// as the domain, and a domain without a dot are refused.
+    ///
+    /// # Errors
+    /// [`NotAnEmail`] when the text is anything else.
+    pub fn parse(text: &str) -> Result<Self, NotAnEmail> {
+        let text = text.trim();
+        let options = Options::default()
+            .with_required_tld()
+            .without_domain_literal()
+            .without_display_text();
+        if text.len() > Self::MAX_BYTES
+            || text.chars().any(char::is_control)
+            || EmailAddress::parse_with_options(text, options).is_err()
+        {
+            return Err(NotAnEmail);
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the `@`: the name of a customer of whom nothing else is known.
+    pub fn local_part(&self) -> &str {
+        self.0.rsplit_once('@').map_or(self.as_str(), |(local, _)| local)
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

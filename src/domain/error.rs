@@ -1,0 +1,84 @@
+//! The one error of the service. Its text is what a caller reads; what only the log may know is its [`Cause`].
+
+use std::{fmt, sync::Arc};
+
+use super::{Violations, plan::NoValidDevices};
+
+/// Why a call was not carried out. `Display` prints the sentence that the caller reads.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The call carries no API key.
+    #[error("Missing API key")]
+    MissingApiKey,
+    /// The API key is malformed, unknown, revoked or expired: which of them, a stranger does not learn.
+    #[error("Invalid API key")]
+    InvalidApiKey,
+    /// Fields break their rules.
+    #[error("{}", .0.sentence())]
+    InvalidRequest(Violations),
+    /// No identifier leads to a device, and none may be created.
+    #[error(
+        "No valid devices: none of the {count} device identifiers exist in your organization; \
+         set autoCreateDevices to create them"
+    )]
+    NoValidDevices {
+        /// How many distinct identifiers were asked for.
+        count: usize,
+    },
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("{0}")]
+    AlreadyExists(String),
+    /// As many calls wait as may wait.
+    #[error("Too many calls are waiting; try again shortly")]
+    QueueFull,
+    /// The call's time was over before it was carried out.
+    #[error("Deadline exceeded")]
+    DeadlineExceeded,
+    /// The service is stopping.
+    #[error("The service is shutting down; try again")]
+    ShuttingDown,
+    /// The database cannot be reached or is overloaded, or the outcome of a commit is unknown.
+    #[error("Service temporarily unavailable; try again shortly")]
+    Unavailable(Cause),
+    /// A fault of the service.
+    #[error("Internal error")]
+    Internal(Cause),
+}
+
+/// What lies behind an error: for the log, never for a caller.
+#[derive(Clone)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Cause {
+    /// Keeps `error` for the log.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl From<NoValidDevices> for Error {
+    fn from(NoValidDevices { count }: NoValidDevices) -> Self {
+        Self::NoValidDevices { count }
+    }
+}

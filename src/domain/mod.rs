@@ -1,0 +1,15 @@
+//! What devices, customers and assignments are, and the rules about them. Pure: no wire forms, no SQL, no clock.
+
+pub mod api_key;
+pub mod assign_devices;
+pub mod device;
+pub mod email;
+mod error;
+pub mod id;
+pub mod organization;
+pub mod plan;
+mod text;
+mod violations;
+
+pub use error::{Cause, Error};
+pub use violations::{Field, Violation, Violations};

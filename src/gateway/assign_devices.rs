@@ -1,0 +1,54 @@
+//! `POST /api/ext-v1/deviceAssignment/assignDevicesToOwner`.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::HeaderMap,
+    response::IntoResponse,
+};
+use tonic::Code;
+
+use super::{Answer, Gateway, json, on_behalf, problem::Problem};
+use crate::grpc::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
+
+pub(super) async fn handle(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    match json::read(&headers, body, gateway.settings.max_body_bytes) {
+        Ok(message) => {
+            let answer = gateway.assign_devices(&headers, message).await?;
+            Ok(Json(answer).into_response())
+        }
+        Err(problem) => {
+            gateway.check_key(&headers).await?;
+            Err(problem)
+        }
+    }
+}
+
+impl Gateway {
+    async fn assign_devices(
+        &self,
+        headers: &HeaderMap,
+        message: AssignDevicesToOwnerRequest,
+    ) -> Result<AssignDevicesToOwnerResponse, Problem> {
+        let mut client = self.client.clone();
+        self.answer(client.assign_devices_to_owner(on_behalf(headers, message)))
+            .await
+    }
+
+    /// A caller with a wrong key learns that before anything about the body. The service judges keys, and it does so
+    /// before it looks at the message: asked for nothing at all, it refuses the message only if the key is right.
+    async fn check_key(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        match self
+            .assign_devices(headers, AssignDevicesToOwnerRequest::default())
+            .await
+        {
+            Err(problem) if problem.code() != Code::InvalidArgument => Err(problem),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The REST face: a client of the RPC and nothing else. It translates JSON to messages and statuses to HTTP; every rule
+//! and every policy is the service's. The service may be in the same process or at the other end of a channel.
+
+mod assign_devices;
+mod json;
+mod problem;
+
+use std::{error::Error, future::Future, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::DefaultBodyLimit,
+    http::{HeaderMap, HeaderName, Method, Request as HttpRequest, Response as HttpResponse},
+    middleware::from_fn,
+    routing::post,
+};
+use tonic::{Request, Response, Status};
+use tower::{Service, ServiceExt, util::BoxCloneSyncService};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::problem::Problem;
+use crate::{grpc::pb::device_assignment_service_client::DeviceAssignmentServiceClient, request_id};
+
+/// What the face allows its callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The largest body that is accepted, in bytes.
+    pub max_body_bytes: usize,
+    /// How long the service may take to answer before the gateway gives up.
+    pub upstream_timeout: Duration,
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Whatever carries an RPC: the service in the same process, or a channel to a remote one.
+type Upstream = BoxCloneSyncService<HttpRequest<tonic::body::Body>, HttpResponse<tonic::body::Body>, Status>;
+
+/// The header, and the metadata entry, that carries the API key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+#[derive(Clone)]
+struct Gateway {
+    client: DeviceAssignmentServiceClient<Upstream>,
+    settings: GatewaySettings,
+}
+
+/// The routes of the REST face over `upstream`.
+pub fn router<S>(upstream: S, settings: GatewaySettings) -> Router
+where
+    S: Service<HttpRequest<tonic::body::Body>, Response = HttpResponse<tonic::body::Body>>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    let upstream = BoxCloneSyncService::new(upstream.map_err(|error| Status::from_error(error.into())));
+    let gateway = Gateway {
+        // The answer is as large as the request at most times a constant: it is the request that is bounded.
+        client: DeviceAssignmentServiceClient::new(upstream).max_decoding_message_size(usize::MAX),
+        settings,
+    };
+    // The last layer is the outermost: it sees a request first.
+    Router::new()
+        .route(
+            "/api/ext-v1/deviceAssignment/assignDevicesToOwner",
+            post(assign_devices::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .fallback(async || Problem::not_found())
+        .with_state(gateway)
+        .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
+        .layer(from_fn(problem::render))
+        .layer(from_fn(request_id::layer))
+}
+
+impl Gateway {
+    /// Waits for an RPC, but not for ever.
+    async fn answer<R>(&self, call: impl Future<Output = Result<Response<R>, Status>>) -> Result<R, Problem> {
+        match tokio::time::timeout(self.settings.upstream_timeout, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Problem::from(status)),
+            Err(_elapsed) => Err(Problem::from(Status::deadline_exceeded("Deadline exceeded"))),
+        }
+    }
+}
+
+/// An RPC's request on behalf of a REST caller: their key and request id go along.
+fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    let metadata = request.metadata_mut().as_mut();
+    for name in [API_KEY, request_id::HEADER] {
+        if let Some(value) = headers.get(&name) {
+            metadata.insert(name, value.clone());
+        }
+    }
+    request
+}
+
+type Answer = Result<HttpResponse<Body>, Problem>;

@@ -1,0 +1,210 @@
+//! What REST callers learn of an error: the only place where statuses become HTTP.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Method, Response, StatusCode, header},
+    middleware::Next,
+    response::IntoResponse,
+};
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{grpc::code_name, request_id};
+
+/// How long a caller waits before trying again, when the service does not say.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// 499, "client closed request": nobody reads it, but logs of proxies do (google.rpc.Code, CANCELLED).
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// A request that is not answered with 200.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    http: StatusCode,
+    code: Code,
+    sentence: String,
+    violations: Vec<FieldViolation>,
+    retry_after: Option<Duration>,
+    allow: Option<HeaderValue>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct FieldViolation {
+    field: String,
+    description: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    error: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    field_violations: &'a [FieldViolation],
+}
+
+impl Problem {
+    fn new(http: StatusCode, code: Code, sentence: impl Into<String>) -> Self {
+        Self {
+            http,
+            code,
+            sentence: sentence.into(),
+            violations: Vec::new(),
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing at this path")
+    }
+
+    pub(super) fn method_not_allowed(allowed: &[Method]) -> Self {
+        let methods = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let sentence = format!("This path takes {methods} only");
+        Self {
+            allow: HeaderValue::try_from(methods).ok(),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, sentence)
+        }
+    }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Code::InvalidArgument,
+            "Content-Type must be application/json",
+        )
+    }
+
+    pub(super) fn too_large(max_body_bytes: usize) -> Self {
+        let sentence = format!("Request too large. Maximum {max_body_bytes} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument, sentence)
+    }
+
+    /// A body that is not the JSON form of the message, by fault of `field` where it is known.
+    pub(super) fn invalid_body(sentence: String, field: Option<String>) -> Self {
+        let violation = field.map(|field| FieldViolation {
+            field,
+            description: sentence.clone(),
+        });
+        Self {
+            violations: violation.into_iter().collect(),
+            ..Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, sentence)
+        }
+    }
+
+    pub(super) fn panicked() -> Response<Body> {
+        Self::from(Status::internal("Internal error")).into_response()
+    }
+
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl From<Status> for Problem {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let violations = details.bad_request().map(|bad_request| {
+            let violations = bad_request.field_violations.iter();
+            violations
+                .map(|violation| FieldViolation {
+                    field: json_path(&violation.field),
+                    description: violation.description.clone(),
+                })
+                .collect()
+        });
+        let asked = details.retry_info().and_then(|info| info.retry_delay);
+        let may_retry = matches!(status.code(), Code::ResourceExhausted | Code::Unavailable);
+        // A status that the service made has a reason. Any other is a framework's or a proxy's, and its words may tell of
+        // addresses and the like.
+        let sentence = match (details.error_info(), status.code()) {
+            (Some(_), _) => status.message(),
+            (None, Code::Unavailable) => "Service temporarily unavailable; try again shortly",
+            (None, Code::DeadlineExceeded) => "Deadline exceeded",
+            (None, Code::Cancelled) => "Cancelled",
+            (None, _) => "Internal error",
+        };
+        Self {
+            violations: violations.unwrap_or_default(),
+            retry_after: may_retry.then(|| asked.unwrap_or(RETRY_AFTER)),
+            ..Self::new(http_status(status.code()), status.code(), sentence)
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// Leaves the body to [`render`], which knows the request's id.
+    fn into_response(self) -> Response<Body> {
+        let mut response = self.http.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes the envelope of every problem, wherever it arose.
+pub(super) async fn render(request: Request, next: Next) -> Response<Body> {
+    let id = request_id::of(request.headers()).to_owned();
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
+    let envelope = Envelope {
+        error: &problem.sentence,
+        code: code_name(problem.code),
+        request_id: &id,
+        field_violations: &problem.violations,
+    };
+    let mut response = (problem.http, Json(envelope)).into_response();
+    let headers = response.headers_mut();
+    if let Some(delay) = problem.retry_after {
+        // Whole seconds, never zero: zero means at once.
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    if let Some(allow) = problem.allow {
+        headers.insert(header::ALLOW, allow);
+    }
+    response
+}
+
+/// The HTTP status of each code.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::FailedPrecondition => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Cancelled => StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(StatusCode::BAD_REQUEST),
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unknown | Code::OutOfRange | Code::Unimplemented | Code::Internal | Code::DataLoss => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+/// The JSON name of a field's path: `device_identifiers[2]` is `deviceIdentifiers[2]` (proto3 JSON).
+fn json_path(path: &str) -> String {
+    let mut after_underscore = false;
+    let mut name = String::with_capacity(path.len());
+    for char in path.chars() {
+        if char == '_' {
+            after_underscore = true;
+        } else if std::mem::take(&mut after_underscore) {
+            name.push(char.to_ascii_uppercase());
+        } else {
+            name.push(char);
+        }
+    }
+    name
+}

@@ -1,0 +1,92 @@
+//! `AssignDevicesToOwner`: message to request, outcome to message.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    Handlers,
+    call_log::record_outcome,
+    deadline::Deadline,
+    pb::{
+        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice,
+        device_assignment_service_server::DeviceAssignmentService,
+    },
+    status::to_status,
+};
+use crate::{
+    domain::{
+        Cause, Error,
+        assign_devices::{Fate, Outcome},
+        device::DeviceIdentifier,
+        id::DeviceId,
+    },
+    service::{AssignDevicesRequest, Caller},
+};
+
+#[tonic::async_trait]
+impl DeviceAssignmentService for Handlers {
+    async fn assign_devices_to_owner(
+        &self,
+        request: Request<AssignDevicesToOwnerRequest>,
+    ) -> Result<Response<AssignDevicesToOwnerResponse>, Status> {
+        let extensions = request.extensions();
+        let (Some(&caller), Some(&Deadline(deadline))) = (extensions.get::<Caller>(), extensions.get::<Deadline>())
+        else {
+            let cause = Cause::new("a call came past the policies");
+            return Err(to_status(&Error::Internal(cause)));
+        };
+        let request = AssignDevicesRequest::from(request.into_inner());
+        match self.service.assign_devices(&caller, &request, deadline).await {
+            Ok(outcome) => {
+                record_outcome(&outcome);
+                Ok(Response::new(outcome.into()))
+            }
+            Err(error) => Err(to_status(&error)),
+        }
+    }
+}
+
+impl From<AssignDevicesToOwnerRequest> for AssignDevicesRequest {
+    fn from(message: AssignDevicesToOwnerRequest) -> Self {
+        Self {
+            customer_email: message.customer_email,
+            device_identifiers: message.device_identifiers,
+            auto_create_devices: message.auto_create_devices,
+            device_type: message.device_type,
+        }
+    }
+}
+
+impl From<Outcome> for AssignDevicesToOwnerResponse {
+    fn from(outcome: Outcome) -> Self {
+        let mut assigned_devices = Vec::new();
+        let mut already_assigned = Vec::new();
+        let mut skipped = Vec::new();
+        for (identifier, fate) in outcome.devices {
+            match fate {
+                Fate::Assigned { device_id, was_created } => {
+                    assigned_devices.push(device(identifier, device_id, was_created));
+                }
+                Fate::AlreadyAssigned { device_id } => already_assigned.push(device(identifier, device_id, false)),
+                Fate::Skipped => skipped.push(identifier.into()),
+            }
+        }
+        let owned = assigned_devices.len() + already_assigned.len();
+        Self {
+            success: true,
+            message: format!("Successfully assigned {owned} device(s) to customer"),
+            customer_id: outcome.customer_id.to_string(),
+            customer_was_created: outcome.customer_was_created,
+            assigned_devices,
+            already_assigned,
+            skipped,
+        }
+    }
+}
+
+fn device(identifier: DeviceIdentifier, id: DeviceId, was_created: bool) -> AssignedDevice {
+    AssignedDevice {
+        identifier: identifier.into(),
+        device_id: id.to_string(),
+        was_created,
+    }
+}

@@ -1,0 +1,87 @@
+//! How long a call may take: what its caller says in `grpc-timeout`, else a default.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    extract::{Request, State},
+    http::HeaderMap,
+    middleware::Next,
+    response::Response,
+};
+
+use super::{authenticate::is_public, status::to_status};
+use crate::domain::Error;
+
+/// When a call's time is over; among the extensions of every call that needs a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(pub(super) Instant);
+
+/// The transport has a timer of its own for `grpc-timeout`, and answers CANCELLED. This one comes first by a little.
+const AHEAD_OF_TRANSPORT: Duration = Duration::from_millis(5);
+
+/// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.
+pub(super) async fn layer(State(default): State<Duration>, mut request: Request, next: Next) -> Response {
+    if is_public(request.uri().path()) {
+        // Among them are streams that are meant to stay open.
+        return next.run(request).await;
+    }
+    let timeout = grpc_timeout(request.headers()).map_or(default, |asked| asked - AHEAD_OF_TRANSPORT.min(asked / 8));
+    let Some(deadline) = Instant::now().checked_add(timeout) else {
+        return next.run(request).await;
+    };
+    request.extensions_mut().insert(Deadline(deadline));
+    match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
+        Ok(response) => response,
+        Err(_elapsed) => to_status(&Error::DeadlineExceeded).into_http(),
+    }
+}
+
+/// Reads `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). What cannot be read is ignored,
+/// as the transport does.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3_600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Duration> {
+        let value = text.parse().expect("a header value");
+        grpc_timeout(&HeaderMap::from_iter([(
+            axum::http::HeaderName::from_static("grpc-timeout"),
+            value,
+        )]))
+    }
+
+    #[test]
+    fn every_unit_is_read() {
+        assert_eq!(read("2H"), Some(Duration::from_secs(7_200)));
+        assert_eq!(read("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(read("10S"), Some(Duration::from_secs(10)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("7u"), Some(Duration::from_micros(7)));
+        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
+    }
+
+    #[test]
+    fn what_is_no_timeout_is_ignored() {
+        for text in ["", "S", "10", "10s", "+1S", "-1S", "1.5S", "123456789S", "1 S"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+}

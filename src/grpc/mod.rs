@@ -1,0 +1,78 @@
+//! The gRPC face: the generated code, the service over it, and the policies that every call passes, whichever way it
+//! comes: who calls, how long it may take, what is logged.
+
+mod assign_devices;
+mod authenticate;
+mod call_log;
+mod deadline;
+mod panic;
+pub mod pb;
+mod refusal;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::middleware::{from_fn, from_fn_with_state};
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use status::code_name;
+
+use self::pb::device_assignment_service_server::{DeviceAssignmentServiceServer, SERVICE_NAME};
+use crate::{request_id, service::Service};
+
+/// What the face allows its callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrpcSettings {
+    /// The largest message that is accepted, in bytes.
+    pub max_message_bytes: usize,
+    /// How long a call may take when its caller does not say.
+    pub default_timeout: Duration,
+}
+
+/// The name under which health and reflection know the service.
+pub const SERVICE: &str = SERVICE_NAME;
+
+/// The service as the generated server wants it. One file an operation implements the generated trait's method.
+#[derive(Debug)]
+struct Handlers {
+    service: Arc<Service>,
+}
+
+/// Every method, with every policy: to be served on a listener, or called in the same process.
+///
+/// # Errors
+/// When the descriptors that reflection serves are broken.
+pub fn routes(
+    service: Arc<Service>,
+    settings: GrpcSettings,
+) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
+    let handlers = DeviceAssignmentServiceServer::new(Handlers {
+        service: Arc::clone(&service),
+    })
+    .max_decoding_message_size(settings.max_message_bytes);
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+
+    // The last layer is the outermost: it sees a call first.
+    let router = Routes::new(handlers)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .into_axum_router()
+        .layer(from_fn_with_state(service, authenticate::layer))
+        .layer(from_fn_with_state(settings.max_message_bytes, refusal::layer))
+        .layer(from_fn_with_state(settings.default_timeout, deadline::layer))
+        .layer(CatchPanicLayer::custom(panic::answer))
+        .layer(from_fn(call_log::layer))
+        .layer(from_fn(request_id::layer));
+    Ok((Routes::from(router), health_reporter))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // Without the types of the error details, grpcurl prints those as base64.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,126 @@
+//! What callers learn of an error: the only place where the domain's errors become statuses.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::domain::{Error, Field, Violations};
+
+/// The domain of every reason (google.rpc.ErrorInfo).
+const DOMAIN: &str = "telemetron.ai";
+
+/// How long a caller waits before it tries again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Why a call was refused, for programs (google.rpc.ErrorInfo). A released name never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    MissingApiKey,
+    InvalidApiKey,
+    InvalidMessage,
+    InvalidRequest,
+    NoValidDevices,
+    NotFound,
+    AlreadyExists,
+    QueueFull,
+    DeadlineExceeded,
+    ShuttingDown,
+    Unavailable,
+    Internal,
+}
+
+impl Reason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::MissingApiKey => "MISSING_API_KEY",
+            Self::InvalidApiKey => "INVALID_API_KEY",
+            Self::InvalidMessage => "INVALID_MESSAGE",
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::NoValidDevices => "NO_VALID_DEVICES",
+            Self::NotFound => "NOT_FOUND",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+/// The status that tells a caller of `error`. What only we may know goes to the log.
+pub(super) fn to_status(error: &Error) -> Status {
+    let (code, reason) = match error {
+        Error::MissingApiKey => (Code::Unauthenticated, Reason::MissingApiKey),
+        Error::InvalidApiKey => (Code::Unauthenticated, Reason::InvalidApiKey),
+        Error::InvalidRequest(_) => (Code::InvalidArgument, Reason::InvalidRequest),
+        Error::NoValidDevices { .. } => (Code::FailedPrecondition, Reason::NoValidDevices),
+        Error::NotFound(_) => (Code::NotFound, Reason::NotFound),
+        Error::AlreadyExists(_) => (Code::AlreadyExists, Reason::AlreadyExists),
+        Error::QueueFull => (Code::ResourceExhausted, Reason::QueueFull),
+        Error::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
+        Error::ShuttingDown => (Code::Unavailable, Reason::ShuttingDown),
+        Error::Unavailable(_) => (Code::Unavailable, Reason::Unavailable),
+        Error::Internal(_) => (Code::Internal, Reason::Internal),
+    };
+    let mut details = details(reason);
+    match error {
+        Error::InvalidRequest(violations) => add_violations(&mut details, violations),
+        Error::Unavailable(cause) => tracing::warn!(%cause, "a call failed for want of the database"),
+        Error::Internal(cause) => tracing::error!(%cause, "a call failed by a fault of ours"),
+        _ => {}
+    }
+    if matches!(code, Code::ResourceExhausted | Code::Unavailable) {
+        details.set_retry_info(Some(RETRY_DELAY));
+    }
+    Status::with_error_details(code, error.to_string(), details)
+}
+
+/// The name of a code, as all languages write it (google.rpc.Code).
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// A status for what never becomes an error of the domain.
+pub(super) fn with_reason(code: Code, sentence: String, reason: Reason) -> Status {
+    Status::with_error_details(code, sentence, details(reason))
+}
+
+fn details(reason: Reason) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason.name(), DOMAIN, [])
+}
+
+fn add_violations(details: &mut ErrorDetails, violations: &Violations) {
+    for violation in violations.listed() {
+        details.add_bad_request_violation(path(violation.field), violation.description.clone());
+    }
+}
+
+/// The path of a field in the request message.
+fn path(field: Field) -> String {
+    match field {
+        Field::CustomerEmail => "customer_email".into(),
+        Field::DeviceIdentifiers => "device_identifiers".into(),
+        Field::DeviceIdentifier(index) => format!("device_identifiers[{index}]"),
+        Field::DeviceType => "device_type".into(),
+    }
+}

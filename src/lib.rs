@@ -1,0 +1,29 @@
+//! Assigns devices to their owners in bulk: `AssignDevicesToOwner` over gRPC, with a REST gateway, on SQLite or
+//! PostgreSQL.
+//!
+//! ```text
+//! JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (load → domain::plan → write, commit)
+//!      → outcome → grpc → gateway → JSON
+//! ```
+//!
+//! Inner modules never name outer ones. From the inside out:
+//!
+//! - [`domain`]: ids, emails, identifiers; the command, the plan, the outcome, the error. Pure.
+//! - [`storage`]: connections, schema, entities, statements, and the lanes that write in batches.
+//! - [`service`]: the use cases: who is calling, what is asked, handed to the writer.
+//! - [`grpc`]: the RPC and the policies that every call passes.
+//! - [`gateway`]: the REST face, a client of the RPC and nothing else.
+//! - [`server`]: puts them together.
+//! - [`config`]: what the program is told; [`cli`]: its subcommands.
+//!
+//! `ARCHITECTURE.md` walks one request through all of it.
+
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod gateway;
+pub mod grpc;
+mod request_id;
+pub mod server;
+pub mod service;
+pub mod storage;

@@ -1,0 +1,66 @@
+//! The use cases: who is calling, what is asked, handed to the database. No wire forms, no SQL.
+
+mod api_key;
+mod assign_devices;
+mod authenticate;
+mod import_devices;
+mod organization;
+
+use std::time::Duration;
+
+use crate::{
+    domain::Error,
+    storage::{Database, Writer, WriterSettings},
+};
+
+pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
+pub use assign_devices::AssignDevicesRequest;
+pub use authenticate::Caller;
+pub use import_devices::{ImportError, ImportReport, RefusedRow, import_devices};
+pub use organization::{create_organization, organizations};
+
+/// What the service allows itself and its callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// The most device identifiers in one request, counted before repeated ones are folded.
+    pub max_devices_per_request: usize,
+    /// How long a key is trusted before the database is asked again. A revoked key works no longer than this.
+    pub key_cache_ttl: Duration,
+    /// How much the writer takes on.
+    pub writer: WriterSettings,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            max_devices_per_request: 10_000,
+            key_cache_ttl: Duration::from_secs(3),
+            writer: WriterSettings::default(),
+        }
+    }
+}
+
+/// What callers with an API key can ask for.
+#[derive(Debug)]
+pub struct Service {
+    settings: ServiceSettings,
+    keys: authenticate::Keys,
+    writer: Writer,
+}
+
+impl Service {
+    /// Starts the service over a database whose schema is up to date.
+    ///
+    /// # Errors
+    /// When the database's driver refuses.
+    pub async fn start(database: Database, settings: ServiceSettings) -> Result<Self, Error> {
+        let writer = Writer::start(&database, settings.writer).await?;
+        let keys = authenticate::Keys::new(database, settings.key_cache_ttl);
+        Ok(Self { settings, keys, writer })
+    }
+
+    /// Takes no further commands, and returns when those that wait are answered.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+}

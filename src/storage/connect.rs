@@ -1,0 +1,185 @@
+//! Connections: which database, and the settings that each of its connections has.
+
+use std::{fmt, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, DatabaseConnection, DbBackend, DbErr,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use tracing::log::LevelFilter;
+
+use super::Failure;
+
+/// How long to try to get a connection before the database counts as out of reach.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that was idle this long is tested before it is used: a restarted server or a proxy may have closed it.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// How long one statement may take.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one statement may wait for a lock. On SQLite, how long to wait for the one writer.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the server keeps a transaction whose client went silent.
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A statement that takes longer than this is logged.
+const SLOW_STATEMENT: Duration = Duration::from_secs(1);
+/// Connections for reads: API keys, and what operators list.
+const READ_CONNECTIONS: u32 = 4;
+
+/// Where the database is. `Display` and `Debug` print no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    url: String,
+    backend: DbBackend,
+}
+
+/// A database URL that cannot be used. Prints what to do about it, and nothing of the URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidDatabaseUrl(&'static str);
+
+impl DatabaseUrl {
+    /// Reads `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+    ///
+    /// # Errors
+    /// When the URL names no such database.
+    pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
+        let backend = if url.starts_with("sqlite:") {
+            let path = url.trim_start_matches("sqlite:").trim_start_matches('/');
+            if path.is_empty() || path.starts_with(":memory:") || url.contains("mode=memory") {
+                return Err(InvalidDatabaseUrl(
+                    "an in-memory SQLite database cannot keep anything; name a file, as in sqlite://devices.db?mode=rwc",
+                ));
+            }
+            let parsed = url.parse::<sea_orm::sqlx::sqlite::SqliteConnectOptions>().map(drop);
+            parsed.map(|()| DbBackend::Sqlite)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let parsed = url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>().map(drop);
+            parsed.map(|()| DbBackend::Postgres)
+        } else {
+            return Err(InvalidDatabaseUrl(
+                "the database URL must start with sqlite:// or postgres://",
+            ));
+        };
+        let backend = backend.map_err(|_| {
+            InvalidDatabaseUrl(
+                "the database URL cannot be read; write sqlite://FILE?mode=rwc or \
+                 postgres://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded",
+            )
+        })?;
+        let url = url.to_owned();
+        Ok(Self { url, backend })
+    }
+
+    /// Whether this is the embedded database.
+    pub fn is_sqlite(&self) -> bool {
+        self.backend == DbBackend::Sqlite
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.url.split_once("//").unwrap_or((&self.url, ""));
+        let rest = rest.rsplit_once('@').map_or(rest, |(_secret, rest)| rest);
+        let rest = rest.split_once('?').map_or(rest, |(rest, _options)| rest);
+        write!(f, "{scheme}//{rest}")
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A database, and a pool of connections for reads. Writers have connections of their own.
+#[derive(Debug, Clone)]
+pub struct Database {
+    url: DatabaseUrl,
+    pub(super) reads: DatabaseConnection,
+}
+
+impl Database {
+    /// Prepares the connections; they are opened when they are needed.
+    ///
+    /// # Errors
+    /// When the driver does not accept the URL.
+    pub async fn open(url: DatabaseUrl) -> Result<Self, Failure> {
+        let reads = connect(&url, READ_CONNECTIONS, Purpose::Calls).await?;
+        Ok(Self { url, reads })
+    }
+
+    /// Where the database is.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        Ok(self.reads.ping().await?)
+    }
+
+    /// A connection of one's own: a pool of one, which reconnects by itself.
+    pub(super) async fn own_connection(&self) -> Result<DatabaseConnection, DbErr> {
+        connect(&self.url, 1, Purpose::Calls).await
+    }
+
+    /// As [`own_connection`](Self::own_connection), for statements that may take long.
+    pub(super) async fn schema_connection(&self) -> Result<DatabaseConnection, DbErr> {
+        connect(&self.url, 1, Purpose::Schema).await
+    }
+
+    /// Closes the connections for reads.
+    pub async fn close(&self) {
+        if let Err(error) = self.reads.close_by_ref().await {
+            tracing::debug!(%error, "closing a connection failed");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Calls,
+    Schema,
+}
+
+async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(&url.url);
+    options
+        .max_connections(connections)
+        .connect_lazy(true)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire_if_idle_for(TEST_AFTER_IDLE)
+        .record_stmt_in_spans(false)
+        .sqlx_logging_level(LevelFilter::Debug)
+        .sqlx_slow_statements_logging_settings(LevelFilter::Warn, SLOW_STATEMENT)
+        .map_sqlx_sqlite_opts(|options| {
+            options
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        })
+        .map_sqlx_postgres_opts(move |options| {
+            let millis = |timeout: Duration| timeout.as_millis().to_string();
+            let options = options.application_name("device-assignment").options([
+                ("default_transaction_isolation", "read committed".replace(' ', "\\ ")),
+                ("synchronous_commit", "on".into()),
+                (
+                    "idle_in_transaction_session_timeout",
+                    millis(IDLE_IN_TRANSACTION_TIMEOUT),
+                ),
+            ]);
+            match purpose {
+                Purpose::Schema => options,
+                Purpose::Calls => options.options([
+                    ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+                    ("lock_timeout", millis(LOCK_TIMEOUT)),
+                ]),
+            }
+        });
+    sea_orm::Database::connect(options).await
+}

@@ -1,0 +1,138 @@
+//! Driver errors, classified once: what to do about a failed statement follows from here.
+
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
+
+use crate::domain::{Cause, Error};
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Another writer came first. Nothing happened; the same again may succeed.
+    #[error("another writer came first: {0}")]
+    Conflict(#[source] DbErr),
+    /// Other rows were there than were planned with. Nothing happened; the same again sees them.
+    #[error("somebody else wrote the same rows meanwhile")]
+    Overtaken,
+    /// A lock or a statement took too long.
+    #[error("the database is busy: {0}")]
+    Busy(#[source] DbErr),
+    /// The database cannot be reached, or went away: if it was during a commit, the outcome is unknown.
+    #[error("the database is out of reach: {0}")]
+    Unreachable(#[source] DbErr),
+    /// The database did not answer in time.
+    #[error("the database did not answer within {0:?}")]
+    Silent(std::time::Duration),
+    /// Anything else: a fault of ours or of the schema.
+    #[error("the database refused: {0}")]
+    Fault(#[source] DbErr),
+    /// The code that handles a batch panicked.
+    #[error("a batch panicked")]
+    Panicked,
+}
+
+impl From<DbErr> for Failure {
+    fn from(error: DbErr) -> Self {
+        let sqlx = match &error {
+            DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => {
+                return Self::Unreachable(error);
+            }
+            DbErr::Conn(RuntimeErr::SqlxError(sqlx))
+            | DbErr::Exec(RuntimeErr::SqlxError(sqlx))
+            | DbErr::Query(RuntimeErr::SqlxError(sqlx)) => sqlx.as_ref(),
+            _ => return Self::Fault(error),
+        };
+        match sqlx {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unreachable(error),
+            sqlx::Error::Database(database) => match Class::of(database.code().as_deref().unwrap_or_default()) {
+                Class::Conflict => Self::Conflict(error),
+                Class::Busy => Self::Busy(error),
+                Class::Unreachable => Self::Unreachable(error),
+                Class::Fault => Self::Fault(error),
+            },
+            _ => Self::Fault(error),
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Fault(_) | Failure::Panicked => Self::Internal(Cause::new(failure)),
+            Failure::Conflict(_)
+            | Failure::Overtaken
+            | Failure::Busy(_)
+            | Failure::Unreachable(_)
+            | Failure::Silent(_) => Self::Unavailable(Cause::new(failure)),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Class {
+    Conflict,
+    Busy,
+    Unreachable,
+    Fault,
+}
+
+impl Class {
+    /// The class of a SQLSTATE (PostgreSQL, five characters, appendix A of its manual) or of a result code (SQLite, a
+    /// decimal number of which the low byte is the primary code, sqlite.org/rescode.html).
+    fn of(code: &str) -> Self {
+        match code {
+            "40001" | "40P01" => return Self::Conflict, // serialization_failure, deadlock_detected
+            "55P03" | "57014" => return Self::Busy,     // lock_not_available, query_canceled
+            "25006" => return Self::Unreachable,        // read_only_sql_transaction: a standby, during a failover
+            _ => {}
+        }
+        if code.len() == 5 {
+            return match code.get(..2) {
+                // connection exception, insufficient resources, operator intervention, system error
+                Some("08" | "53" | "57" | "58") => Self::Unreachable,
+                _ => Self::Fault,
+            };
+        }
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(5 | 6) => Self::Busy,               // BUSY, LOCKED
+            Ok(10 | 13 | 14) => Self::Unreachable, // IOERR, FULL, CANTOPEN
+            _ => Self::Fault,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_fall_into_their_class() {
+        for (code, class) in [
+            ("40001", Class::Conflict),
+            ("40P01", Class::Conflict),
+            ("55P03", Class::Busy),
+            ("57014", Class::Busy),
+            ("5", Class::Busy),
+            ("517", Class::Busy),
+            ("57P01", Class::Unreachable),
+            ("57P03", Class::Unreachable),
+            ("53300", Class::Unreachable),
+            ("08006", Class::Unreachable),
+            ("25006", Class::Unreachable),
+            ("13", Class::Unreachable),
+            ("23505", Class::Fault),
+            ("23503", Class::Fault),
+            ("22021", Class::Fault),
+            ("2067", Class::Fault),
+            ("787", Class::Fault),
+            ("1", Class::Fault),
+            ("", Class::Fault),
+        ] {
+            assert_eq!(Class::of(code), class, "{code}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Bringing the schema up to date, and telling whether it is.
+
+use migrations::{Migrator, MigratorTrait, SchemaManager, seaql_migrations};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait};
+
+use super::{Database, Failure, transaction};
+
+/// The advisory lock under which instances that start together migrate one after the other. An arbitrary number that
+/// must never change.
+const MIGRATION_LOCK: i64 = 0x6465_7661_7373_6967;
+
+/// How the schema of a database compares with the one that this program was written for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaStatus {
+    /// Steps that are in force.
+    pub applied: Vec<String>,
+    /// Steps that the database still lacks.
+    pub pending: Vec<String>,
+    /// Steps that a newer version of the program has taken.
+    pub unknown: Vec<String>,
+}
+
+/// Compares the schema of `database` with that of this program. Changes nothing.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Failure> {
+    let db = &database.reads;
+    let known: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|step| step.name().to_owned())
+        .collect();
+    let mut applied = Vec::new();
+    if SchemaManager::new(db).has_table("seaql_migrations").await? {
+        applied = seaql_migrations::Entity::find()
+            .all(db)
+            .await?
+            .into_iter()
+            .map(|step| step.version)
+            .collect();
+        applied.sort_unstable();
+    }
+    let pending = known.iter().filter(|step| !applied.contains(step)).cloned().collect();
+    let (applied, unknown) = applied.into_iter().partition(|step| known.contains(step));
+    Ok(SchemaStatus {
+        applied,
+        pending,
+        unknown,
+    })
+}
+
+/// Takes every step that `database` still lacks: all of them or none. Instances that do this at the same time wait for
+/// each other.
+///
+/// # Errors
+/// When the database cannot be changed, or a newer version of the program has changed it.
+pub async fn migrate(database: &Database) -> Result<(), Failure> {
+    // On a connection of its own: what a migration sets for its session stays behind on no other.
+    let connection = database.schema_connection().await?;
+    let result = migrate_on(&connection).await;
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "closing a connection failed");
+    }
+    result
+}
+
+async fn migrate_on(connection: &DatabaseConnection) -> Result<(), Failure> {
+    let transaction = transaction::begin(connection).await?;
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        transaction.execute_unprepared(&lock).await?;
+    }
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The database: connections, schema, entities, statements, and the lanes that write.
+
+mod api_key;
+mod assign_devices;
+mod connect;
+mod device;
+pub mod entity;
+mod failure;
+mod migrate;
+mod organization;
+mod sql;
+mod transaction;
+mod writer;
+
+pub use api_key::{ApiKeyRecord, KeyOwner};
+pub use connect::{Database, DatabaseUrl, InvalidDatabaseUrl};
+pub use device::{DeviceImport, Imported};
+pub use failure::Failure;
+pub use migrate::{SchemaStatus, migrate, schema_status};
+pub use organization::OrganizationRecord;
+pub use writer::{Writer, WriterSettings};

@@ -1,0 +1,67 @@
+//! Organizations.
+
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set, SqlErr};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Database, Failure, entity::organization};
+use crate::domain::id::OrganizationId;
+
+/// An organization, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationRecord {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name, which no other organization has.
+    pub name: String,
+    /// Since when it exists.
+    pub created_at: OffsetDateTime,
+}
+
+impl Database {
+    /// Creates an organization; `None` when the name is taken.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn create_organization(&self, name: &str) -> Result<Option<OrganizationRecord>, Failure> {
+        let row = organization::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            name: Set(name.to_owned()),
+            created_at: Set(OffsetDateTime::now_utc()),
+        };
+        match row.insert(&self.reads).await {
+            Ok(row) => Ok(Some(row.into())),
+            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The organization of this name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn organization(&self, name: &str) -> Result<Option<OrganizationRecord>, Failure> {
+        let query = organization::Entity::find().filter(organization::Column::Name.eq(name));
+        Ok(query.one(&self.reads).await?.map(Into::into))
+    }
+
+    /// All organizations, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn organizations(&self) -> Result<Vec<OrganizationRecord>, Failure> {
+        let query = organization::Entity::find().order_by_asc(organization::Column::Name);
+        let rows = query.all(&self.reads).await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+impl From<organization::Model> for OrganizationRecord {
+    fn from(row: organization::Model) -> Self {
+        Self {
+            id: row.id.into(),
+            name: row.name,
+            created_at: row.created_at,
+        }
+    }
+}
