@@ -96,7 +96,7 @@ impl fmt::Debug for DatabaseUrl {
 #[derive(Debug, Clone)]
 pub struct Database {
     url: DatabaseUrl,
-    pub(super) reads: DatabaseConnection,
+    reads: DatabaseConnection,
 }
 
 impl Database {
@@ -122,9 +122,17 @@ impl Database {
         Ok(self.reads.ping().await?)
     }
 
+    /// The pool of connections for reads, and for the few writes of operators.
+    pub fn reads(&self) -> &DatabaseConnection {
+        &self.reads
+    }
+
     /// A connection of one's own: a pool of one, which reconnects by itself.
-    pub(super) async fn own_connection(&self) -> Result<DatabaseConnection, DbErr> {
-        connect(&self.url, 1, Purpose::Calls).await
+    ///
+    /// # Errors
+    /// When the driver does not accept the URL.
+    pub async fn own_connection(&self) -> Result<DatabaseConnection, Failure> {
+        Ok(connect(&self.url, 1, Purpose::Calls).await?)
     }
 
     /// As [`own_connection`](Self::own_connection), for statements that may take long.
@@ -166,7 +174,7 @@ async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Resul
         .map_sqlx_postgres_opts(move |options| {
             let millis = |timeout: Duration| timeout.as_millis().to_string();
             let options = options.application_name("device-assignment").options([
-                ("default_transaction_isolation", "read committed".replace(' ', "\\ ")),
+                ("default_transaction_isolation", "read committed".to_owned()),
                 ("synchronous_commit", "on".into()),
                 (
                     "idle_in_transaction_session_timeout",

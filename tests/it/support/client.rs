@@ -1,0 +1,265 @@
+//! One client for both faces, so that one test can speak to either.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use device_assignment::grpc::{
+    code_name,
+    pb::{AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient},
+};
+use serde_json::{Value, json};
+use tonic::{
+    Request, Status,
+    metadata::{MetadataMap, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt;
+
+use super::server::Face;
+
+pub const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
+
+/// A caller with an API key.
+#[derive(Clone)]
+pub struct Client {
+    pub face: Face,
+    address: SocketAddr,
+    key: Option<String>,
+    http: reqwest::Client,
+    channel: Channel,
+}
+
+/// What a call was answered, whatever the face.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The name of the gRPC code.
+    pub code: String,
+    /// The documented JSON; null for an error.
+    pub body: Value,
+    /// The sentence of an error.
+    pub error: String,
+    /// Field, by its JSON name, and description.
+    pub violations: Vec<(String, String)>,
+    pub request_id: String,
+    /// The status and headers, on REST.
+    pub http: Option<(u16, BTreeMap<String, String>)>,
+    /// The reason of an error, on gRPC.
+    pub reason: Option<String>,
+    /// Seconds to wait before trying again.
+    pub retry_after: Option<u64>,
+}
+
+impl Client {
+    pub fn new(face: Face, address: SocketAddr, key: &str) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an endpoint");
+        Self {
+            face,
+            address,
+            key: Some(key.to_owned()),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            channel: endpoint.connect_lazy(),
+        }
+    }
+
+    pub fn with_key(&self, key: Option<&str>) -> Self {
+        Self {
+            key: key.map(str::to_owned),
+            ..self.clone()
+        }
+    }
+
+    /// Asks to assign devices, creating none.
+    pub async fn assign(&self, email: &str, identifiers: &[&str]) -> Answer {
+        self.call(&json!({ "customerEmail": email, "deviceIdentifiers": identifiers }))
+            .await
+    }
+
+    /// Asks to assign devices, creating those that are unknown.
+    pub async fn create(&self, email: &str, identifiers: &[&str]) -> Answer {
+        self.call(&json!({
+            "customerEmail": email,
+            "deviceIdentifiers": identifiers,
+            "autoCreateDevices": true,
+            "deviceType": "sensor",
+        }))
+        .await
+    }
+
+    /// Makes the call that `request`, the documented JSON, describes.
+    pub async fn call(&self, request: &Value) -> Answer {
+        match self.face {
+            Face::Grpc => {
+                let message = serde_json::from_value(request.clone()).expect("the JSON of a message");
+                self.call_grpc(message, None).await
+            }
+            Face::Rest | Face::RemoteRest => self.post(request.to_string(), Some("application/json")).await,
+        }
+    }
+
+    pub fn grpc(&self) -> DeviceAssignmentServiceClient<Channel> {
+        DeviceAssignmentServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub async fn call_grpc(&self, message: AssignDevicesToOwnerRequest, request_id: Option<&str>) -> Answer {
+        let mut request = Request::new(message);
+        self.sign(request.metadata_mut());
+        if let Some(id) = request_id {
+            let id = MetadataValue::try_from(id).expect("metadata");
+            request.metadata_mut().insert("x-request-id", id);
+        }
+        match self.grpc().assign_devices_to_owner(request).await {
+            Ok(response) => Answer {
+                code: "OK".into(),
+                request_id: request_id_of(response.metadata()),
+                body: serde_json::to_value(response.into_inner()).expect("JSON"),
+                error: String::new(),
+                violations: Vec::new(),
+                http: None,
+                reason: None,
+                retry_after: None,
+            },
+            Err(status) => Answer::from(status),
+        }
+    }
+
+    /// Puts the key where it belongs.
+    pub fn sign(&self, metadata: &mut MetadataMap) {
+        if let Some(key) = &self.key {
+            metadata.insert("x-api-key", MetadataValue::try_from(key).expect("metadata"));
+        }
+    }
+
+    /// Posts any body to the REST face.
+    pub async fn post(&self, body: impl Into<reqwest::Body>, content_type: Option<&str>) -> Answer {
+        let mut request = self.request(reqwest::Method::POST, PATH).body(body);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        self.send(request).await
+    }
+
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        match &self.key {
+            Some(key) => request.header("x-api-key", key),
+            None => request,
+        }
+    }
+
+    /// Sends a REST request, and reads the answer as what it must be: the documented JSON, or the error envelope.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        match request.send().await {
+            Ok(response) => read(response).await,
+            Err(error) => panic!("no answer: {error:?}"),
+        }
+    }
+}
+
+async fn read(response: reqwest::Response) -> Answer {
+    let status = response.status().as_u16();
+    let headers: BTreeMap<String, String> = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()))
+        .collect();
+    let text = response.text().await.expect("a body");
+    let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text:?}"));
+    let request_id = headers.get("x-request-id").cloned().unwrap_or_default();
+    let retry_after = headers
+        .get("retry-after")
+        .map(|seconds| seconds.parse().expect("seconds"));
+    let mut answer = Answer {
+        code: "OK".into(),
+        body: Value::Null,
+        error: String::new(),
+        violations: Vec::new(),
+        request_id,
+        http: Some((status, headers)),
+        reason: None,
+        retry_after,
+    };
+    if status == 200 {
+        answer.body = body;
+        return answer;
+    }
+    assert!(
+        text.starts_with("{\"error\":"),
+        "an envelope begins with the error: {text}"
+    );
+    assert_eq!(
+        body["requestId"], answer.request_id,
+        "the envelope and the header name one id"
+    );
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    answer.code = text(&body["code"]);
+    answer.error = text(&body["error"]);
+    for violation in body["fieldViolations"].as_array().into_iter().flatten() {
+        let pair = (text(&violation["field"]), text(&violation["description"]));
+        answer.violations.push(pair);
+    }
+    answer
+}
+
+impl From<Status> for Answer {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let violations = details
+            .bad_request()
+            .map(|bad_request| bad_request.field_violations.clone());
+        Self {
+            code: code_name(status.code()).into(),
+            body: Value::Null,
+            error: status.message().into(),
+            violations: violations
+                .unwrap_or_default()
+                .into_iter()
+                .map(|violation| (json_name(&violation.field), violation.description))
+                .collect(),
+            request_id: request_id_of(status.metadata()),
+            http: None,
+            reason: details.error_info().map(|info| {
+                assert_eq!(info.domain, "telemetron.ai");
+                info.reason.clone()
+            }),
+            retry_after: details
+                .retry_info()
+                .map(|info| info.retry_delay.expect("a delay").as_secs()),
+        }
+    }
+}
+
+impl Answer {
+    /// The identifiers of one of the three lists.
+    pub fn identifiers(&self, list: &str) -> Vec<&str> {
+        let list = self.body[list].as_array().expect("a list");
+        list.iter()
+            .map(|entry| {
+                entry
+                    .as_str()
+                    .or_else(|| entry["identifier"].as_str())
+                    .expect("an identifier")
+            })
+            .collect()
+    }
+
+    /// This answer, which must be a success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, "OK", "{self:?}");
+        self
+    }
+}
+
+fn request_id_of(metadata: &MetadataMap) -> String {
+    let id = metadata.get("x-request-id").expect("every answer has an id");
+    id.to_str().expect("text").to_owned()
+}
+
+fn json_name(path: &str) -> String {
+    path.replace("customer_email", "customerEmail")
+        .replace("device_identifiers", "deviceIdentifiers")
+        .replace("device_type", "deviceType")
+}

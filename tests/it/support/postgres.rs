@@ -1,0 +1,252 @@
+//! A private PostgreSQL server, started from the installed binaries and gone with the tests; or the one that
+//! `TEST_POSTGRES_URL` names.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// How long a server may take to start. It says when it is ready; this is only for one that never does.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server to create databases on.
+pub struct PostgresServer {
+    /// Reaches the server as one that may create databases.
+    admin_url: String,
+    private: Option<Private>,
+}
+
+struct Private {
+    child: Mutex<Option<Child>>,
+    root: TempDir,
+    binaries: PathBuf,
+    settings: Vec<&'static str>,
+}
+
+impl PostgresServer {
+    /// The server to run most tests on. Its databases live no longer than the tests, so it need not wait for the disk.
+    pub fn start_shared() -> Result<Self, String> {
+        match env::var("TEST_POSTGRES_URL") {
+            Ok(admin_url) => Ok(Self {
+                admin_url,
+                private: None,
+            }),
+            Err(_) => Self::start_private(vec!["fsync=off", "max_connections=400"]),
+        }
+    }
+
+    /// A server of one's own, as durable as it comes, to be killed and started again.
+    pub fn start_durable() -> Result<Self, String> {
+        Self::start_private(vec!["max_connections=100"])
+    }
+
+    fn start_private(settings: Vec<&'static str>) -> Result<Self, String> {
+        let binaries = binaries().ok_or("no PostgreSQL server is installed, and TEST_POSTGRES_URL is not set")?;
+        let root = TempDir::with_prefix("postgres-").map_err(|error| error.to_string())?;
+        if is_root() {
+            let (user, group) = unprivileged_ids()?;
+            chown(root.path(), Some(user), Some(group)).map_err(|error| error.to_string())?;
+        }
+        let private = Private {
+            child: Mutex::default(),
+            root,
+            binaries,
+            settings,
+        };
+        private.initialize()?;
+        private.start()?;
+        let socket = private.root.path().display().to_string().replace('/', "%2F");
+        Ok(Self {
+            admin_url: format!("postgres://postgres@localhost/postgres?host={socket}"),
+            private: Some(private),
+        })
+    }
+
+    /// The URL of a database of this name.
+    pub fn url(&self, database: &str) -> String {
+        let (base, options) = self.admin_url.split_once('?').unwrap_or((&self.admin_url, ""));
+        let (server, _admin_database) = base.rsplit_once('/').expect("a URL with a database");
+        let separator = if options.is_empty() { "" } else { "?" };
+        format!("{server}/{database}{separator}{options}")
+    }
+
+    /// The URL of the database that others are created from.
+    pub fn admin_url(&self) -> &str {
+        &self.admin_url
+    }
+
+    /// Kills every process of the server at once, as a power cut would.
+    pub fn kill(&self) {
+        self.private.as_ref().expect("a private server").kill();
+    }
+
+    /// Starts the server again after [`kill`](Self::kill).
+    pub fn restart(&self) {
+        self.private
+            .as_ref()
+            .expect("a private server")
+            .start()
+            .expect("PostgreSQL starts again");
+    }
+
+    /// Stops a private server, and removes what it leaves.
+    pub fn stop(&self) {
+        if let Some(private) = &self.private {
+            private.stop();
+            let _ = fs::remove_dir_all(private.root.path());
+        }
+    }
+
+    /// The server's Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        let private = self.private.as_ref().expect("a private server");
+        private.root.path().join(".s.PGSQL.5432")
+    }
+}
+
+impl Private {
+    fn data(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    fn initialize(&self) -> Result<(), String> {
+        let output = unprivileged(&self.binaries.join("initdb"))
+            .args([
+                "--no-sync",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--username=postgres",
+                "--pgdata",
+            ])
+            .arg(self.data())
+            .output()
+            .map_err(|error| format!("initdb: {error}"))?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!("initdb: {}", String::from_utf8_lossy(&output.stderr)))
+        }
+    }
+
+    /// Starts the server, and returns when it says that it is ready.
+    fn start(&self) -> Result<(), String> {
+        let mut command = unprivileged(&self.binaries.join("postgres"));
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.root.path());
+        // Reached by its socket only: no port to collide on.
+        command.args(["-c", "listen_addresses=", "-c", "port=5432"]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("postgres: {error}"))?;
+        let log = child.stderr.take().expect("a pipe");
+        let (ready, is_ready) = mpsc::channel();
+        thread::spawn(move || {
+            let mut log = BufReader::new(log);
+            let mut line = String::new();
+            let mut seen = String::new();
+            while log.read_line(&mut line).is_ok_and(|count| count > 0) {
+                if line.contains("ready to accept connections") {
+                    let _ = ready.send(Ok(()));
+                    break;
+                }
+                seen.push_str(&std::mem::take(&mut line));
+            }
+            let _ = ready.send(Err(seen));
+            // Whoever closes the pipe stops the server at its next line.
+            let _ = log.read_to_end(&mut Vec::new());
+        });
+        *self.child.lock().expect("no panic") = Some(child);
+        is_ready
+            .recv_timeout(START_TIMEOUT)
+            .map_err(|_| "postgres does not get ready".to_owned())?
+            .map_err(|log| format!("postgres ended: {log}"))
+    }
+
+    fn kill(&self) {
+        let Some(mut child) = self.child.lock().expect("no panic").take() else {
+            return;
+        };
+        // The children too: without their parent they would notice only at their next wait.
+        let _ = Command::new("pkill")
+            .args(["-KILL", "-P", &child.id().to_string()])
+            .status();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    fn stop(&self) {
+        if let Some(mut child) = self.child.lock().expect("no panic").take() {
+            let _ = Command::new("kill").args(["-QUIT", &child.id().to_string()]).status();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Where the server's programs are: beside `pg_config`, or where Debian keeps them, newest version first.
+fn binaries() -> Option<PathBuf> {
+    let from_config = Command::new("pg_config")
+        .arg("--bindir")
+        .output()
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map(|path| PathBuf::from(path.trim()));
+    let mut installed: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    installed.sort();
+    from_config
+        .into_iter()
+        .chain(installed.into_iter().rev())
+        .find(|path| path.join("initdb").exists() && path.join("postgres").exists())
+}
+
+fn is_root() -> bool {
+    id("-u", None).is_ok_and(|id| id == 0)
+}
+
+/// PostgreSQL refuses to run as root, which containers often are.
+fn unprivileged_ids() -> Result<(u32, u32), String> {
+    Ok((id("-u", Some("postgres"))?, id("-g", Some("postgres"))?))
+}
+
+fn id(what: &str, user: Option<&str>) -> Result<u32, String> {
+    let output = Command::new("id")
+        .arg(what)
+        .args(user)
+        .output()
+        .map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().map_err(|_| format!("there is no user {user:?}"))
+}
+
+/// A command that runs as a user who may run PostgreSQL, and that the kernel ends with the thread that started it.
+fn unprivileged(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg("--pdeathsig=KILL");
+    if is_root() {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    }
+    command.arg("--").arg(program);
+    // A working directory that the user cannot enter makes initdb complain.
+    command.current_dir("/");
+    command
+}

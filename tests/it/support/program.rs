@@ -1,0 +1,124 @@
+//! The real program, as an operator starts it.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStdout, Command},
+    task::JoinHandle,
+};
+
+use super::{Client, Face};
+
+/// The program with its own environment only: no setting of whoever runs the tests reaches it.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_device-assignment"));
+    command
+        .env_clear()
+        .args(arguments)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end.
+pub async fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().await.expect("the program runs")
+}
+
+/// Standard output, which must be text.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+/// Standard error, which must be text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// A running `serve`.
+pub struct Program {
+    child: Child,
+    pub grpc: SocketAddr,
+    pub rest: SocketAddr,
+    pub stdout: BufReader<ChildStdout>,
+    log: JoinHandle<String>,
+}
+
+impl Program {
+    /// Starts `serve` on ports of its own, and returns when it says where it listens.
+    pub async fn serve(database_url: &str) -> Self {
+        Self::spawn(command(&["serve", "--database-url", database_url])).await
+    }
+
+    /// As [`serve`](Self::serve), in a folder of its own on the embedded default.
+    pub async fn serve_in(folder: &Path) -> Self {
+        let mut command = command(&["serve"]);
+        command.current_dir(folder);
+        Self::spawn(command).await
+    }
+
+    /// Starts `command`, a `serve` without addresses.
+    pub async fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stderr = child.stderr.take().expect("a pipe");
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            let _ = stderr.read_to_string(&mut log).await;
+            log
+        });
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let grpc = listening(&mut stdout, "gRPC listening on ").await;
+        let rest = listening(&mut stdout, "REST listening on http://").await;
+        Self {
+            child,
+            grpc,
+            rest,
+            stdout,
+            log,
+        }
+    }
+
+    pub fn client(&self, face: Face, key: &str) -> Client {
+        let address = if face == Face::Grpc { self.grpc } else { self.rest };
+        Client::new(face, address, key)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("still running")
+    }
+
+    /// Ends the program at once, as `kill -9` does, and returns its log.
+    pub async fn kill(mut self) -> String {
+        self.child.kill().await.expect("killed");
+        self.log.await.expect("a log")
+    }
+
+    /// Asks the program to stop, as a supervisor does, and returns its exit code and its log.
+    pub async fn terminate(mut self) -> (Option<i32>, String) {
+        let id = self.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill");
+        assert!(asked.success());
+        let status = self.child.wait().await.expect("an exit");
+        (status.code(), self.log.await.expect("a log"))
+    }
+}
+
+async fn listening(stdout: &mut BufReader<ChildStdout>, prefix: &str) -> SocketAddr {
+    let mut line = String::new();
+    stdout.read_line(&mut line).await.expect("a line");
+    let address = line.trim().strip_prefix(prefix);
+    address
+        .unwrap_or_else(|| panic!("expected {prefix:?}, found {line:?}"))
+        .parse()
+        .expect("an address")
+}

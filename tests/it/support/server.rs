@@ -1,0 +1,133 @@
+//! The real server in this process, on ports of its own.
+
+use std::net::SocketAddr;
+
+use device_assignment::{
+    domain::organization::{ApiKeyLabel, OrganizationName},
+    server::{Listeners, ServeError, ServerSettings, serve, serve_gateway},
+    service::{create_api_key, create_organization, import_devices},
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::transport::Endpoint;
+
+use super::{client::Client, database::TestDatabase};
+
+/// A service, and a REST gateway in a place of its own before it.
+pub struct TestServer {
+    pub grpc: SocketAddr,
+    pub rest: SocketAddr,
+    pub remote_rest: SocketAddr,
+    stop: Vec<oneshot::Sender<()>>,
+    tasks: Vec<JoinHandle<Result<(), ServeError>>>,
+}
+
+/// The ways to reach the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    Grpc,
+    Rest,
+    /// REST through a gateway that is not in the service's process.
+    RemoteRest,
+}
+
+impl Face {
+    pub const ALL: [Self; 3] = [Self::Grpc, Self::Rest, Self::RemoteRest];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Rest => "rest",
+            Self::RemoteRest => "remote_rest",
+        }
+    }
+}
+
+impl TestServer {
+    pub async fn start(database: &TestDatabase) -> Self {
+        Self::start_with(database, ServerSettings::default()).await
+    }
+
+    pub async fn start_with(database: &TestDatabase, settings: ServerSettings) -> Self {
+        Self::start_over(database.open().await, settings).await
+    }
+
+    pub async fn start_over(database: device_assignment::storage::Database, settings: ServerSettings) -> Self {
+        let listeners = Listeners {
+            grpc: listener().await,
+            rest: listener().await,
+        };
+        let remote = listener().await;
+        let address = |listener: &TcpListener| listener.local_addr().expect("an address");
+        let (grpc, rest, remote_rest) = (address(&listeners.grpc), address(&listeners.rest), address(&remote));
+        let upstream = Endpoint::from_shared(format!("http://{grpc}")).expect("an endpoint");
+        let (stop_service, service_stopped) = oneshot::channel();
+        let (stop_gateway, gateway_stopped) = oneshot::channel();
+        let service = tokio::spawn(async move { serve(database, settings, listeners, signal(service_stopped)).await });
+        let gateway =
+            tokio::spawn(async move { serve_gateway(upstream, settings, remote, signal(gateway_stopped)).await });
+        Self {
+            grpc,
+            rest,
+            remote_rest,
+            // The gateway first: its channel is a connection that the service would wait for.
+            stop: vec![stop_gateway, stop_service],
+            tasks: vec![gateway, service],
+        }
+    }
+
+    /// A client of this server's `face` with `key`.
+    pub fn client(&self, face: Face, key: &str) -> Client {
+        let address = match face {
+            Face::Grpc => self.grpc,
+            Face::Rest => self.rest,
+            Face::RemoteRest => self.remote_rest,
+        };
+        Client::new(face, address, key)
+    }
+
+    /// Stops the server as a signal would, and waits until it has.
+    pub async fn stop(self) {
+        for stop in self.stop {
+            let _ = stop.send(());
+        }
+        for task in self.tasks {
+            task.await.expect("no panic").expect("a clean stop");
+        }
+    }
+}
+
+async fn signal(stopped: oneshot::Receiver<()>) {
+    let _ = stopped.await;
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+/// Creates an organization, and returns a key of it.
+pub async fn organization(database: &TestDatabase, name: &str) -> String {
+    let name = OrganizationName::parse(name).expect("a name");
+    let database = database.open().await;
+    create_organization(&database, &name).await.expect("an organization");
+    let label = ApiKeyLabel::parse("test").expect("a label");
+    let key = create_api_key(&database, name.as_str(), &label, None)
+        .await
+        .expect("a key");
+    database.close().await;
+    key.secret.reveal().to_owned()
+}
+
+/// Brings devices into an organization.
+pub async fn devices(database: &TestDatabase, organization: &str, identifiers: &[&str]) {
+    let list = identifiers
+        .iter()
+        .fold("identifier,type\n".to_owned(), |list, identifier| {
+            format!("{list}\"{}\",imported\n", identifier.replace('"', "\"\""))
+        });
+    let database = database.open().await;
+    let report = import_devices(&database, organization, list.as_bytes(), |row| panic!("{row:?}"))
+        .await
+        .expect("an import");
+    assert_eq!(report.created, identifiers.len() as u64);
+    database.close().await;
+}

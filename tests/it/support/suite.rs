@@ -1,0 +1,74 @@
+//! How tests are registered: each becomes a trial of its own name for each database that it runs on.
+
+use std::future::Future;
+
+use libtest_mimic::{Completion, Trial};
+
+use super::database::{Kind, TestDatabase, postgres_missing, postgres_required};
+
+/// The tests to run.
+#[derive(Default)]
+pub struct Suite {
+    pub trials: Vec<Trial>,
+}
+
+impl Suite {
+    /// A test that needs no database, or makes its own.
+    pub fn test<F: Future<Output = ()>>(&mut self, name: &str, test: impl FnOnce() -> F + Send + 'static) {
+        self.trials.push(Trial::test(name, move || {
+            run(test());
+            Ok(())
+        }));
+    }
+
+    /// A test that needs PostgreSQL's programs, and makes its own databases.
+    pub fn with_postgres<F: Future<Output = ()>>(&mut self, name: &str, test: impl FnOnce() -> F + Send + 'static) {
+        self.trials
+            .push(Trial::ignorable_test(name, move || match postgres_missing() {
+                Some(reason) if postgres_required() => Err(reason.into()),
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => {
+                    run(test());
+                    Ok(Completion::Completed)
+                }
+            }));
+    }
+
+    /// A test of one database.
+    pub fn on<F: Future<Output = ()>>(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        test: impl FnOnce(&'static TestDatabase) -> F + Send + 'static,
+    ) {
+        let with_database = async move || {
+            // Leaked, so that a test may hand it to any task; a few hundred bytes each.
+            let database: &'static TestDatabase = Box::leak(Box::new(TestDatabase::create(kind).await));
+            test(database).await;
+            database.remove().await;
+        };
+        match kind {
+            Kind::Sqlite => self.test(&format!("{name}::sqlite"), with_database),
+            Kind::Postgres => self.with_postgres(&format!("{name}::postgres"), with_database),
+        }
+    }
+
+    /// A test that runs on each database.
+    pub fn on_each<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        test: impl FnOnce(&'static TestDatabase) -> F + Clone + Send + 'static,
+    ) {
+        self.on(Kind::Sqlite, name, test.clone());
+        self.on(Kind::Postgres, name, test);
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test);
+}
