@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
+/// The longest sentence about a body, in characters.
+const MAX_QUOTED: usize = 300;
+
 /// Reads the message that a body holds.
 pub(super) fn read<T: DeserializeOwned>(
     headers: &HeaderMap,
@@ -33,15 +36,29 @@ pub(super) fn read<T: DeserializeOwned>(
     let mut deserializer = serde_json::Deserializer::from_slice(&body);
     let message = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let field = error.path().iter().next().is_some().then_some(path);
-        invalid(error.inner(), field)
+        invalid(error.inner(), &path)
     })?;
-    deserializer.end().map_err(|error| invalid(&error, None))?;
+    deserializer.end().map_err(|error| invalid(&error, ""))?;
     Ok(message)
 }
 
-fn invalid(error: &serde_json::Error, field: Option<String>) -> Problem {
-    Problem::invalid_body(format!("Invalid JSON: {error}"), field)
+/// What is wrong, and with which member where that is known: a body that is no JSON has none.
+fn invalid(error: &serde_json::Error, path: &str) -> Problem {
+    let is_member = error.is_data() && !matches!(path, "" | "." | "?");
+    if is_member {
+        let path = bounded(path);
+        Problem::invalid_body(bounded(&format!("{path}: {error}")), Some(path))
+    } else {
+        Problem::invalid_body(bounded(&format!("Invalid JSON: {error}")), None)
+    }
+}
+
+/// The beginning of a text that quotes the caller's, who may have sent megabytes.
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// Whether the body says that it is JSON, or does not say what it is.

@@ -8,7 +8,9 @@
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
 mod contract;
+mod keys;
 mod support;
+mod wire;
 
 use libtest_mimic::Arguments;
 use support::{Suite, database};
@@ -17,6 +19,8 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut suite = Suite::default();
     contract::register(&mut suite);
+    keys::register(&mut suite);
+    wire::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

@@ -1,0 +1,552 @@
+//! The forms on the wire: bodies, headers, details, reflection, health.
+
+use device_assignment::{
+    grpc::pb::{self, AssignDevicesToOwnerRequest},
+    server::ServerSettings,
+};
+use insta::{allow_duplicates, assert_snapshot};
+use prost::Message;
+use reqwest::Method;
+use serde_json::json;
+use tonic::{Code, Request};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::{v1, v1alpha};
+use tonic_types::StatusExt;
+
+use crate::{
+    contract::world,
+    support::{Face, PATH, Suite, TestDatabase, TestServer},
+};
+
+pub fn register(suite: &mut Suite) {
+    for face in [Face::Rest, Face::RemoteRest] {
+        let name = |test: &str| format!("wire::{test}::{}", face.name());
+        suite.on_each(&name("bodies_that_are_refused"), move |db| refused_bodies(db, face));
+        suite.on_each(&name("bodies_that_are_accepted"), move |db| accepted_bodies(db, face));
+        suite.on_each(&name("what_http_itself_refuses"), move |db| refused_by_http(db, face));
+        suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, face));
+    }
+    for face in Face::ALL {
+        let name = format!("wire::request_ids::{}", face.name());
+        suite.on_each(&name, move |db| request_ids(db, face));
+    }
+    suite.on_each("wire::grpc_details", grpc_details);
+    suite.on_each("wire::grpc_refuses_messages_it_cannot_read", unreadable_messages);
+    suite.on_each("wire::reflection_lists_everything", reflection);
+    suite.on_each("wire::health", health);
+    suite.on_each("wire::no_business_method_without_a_key", deny_by_default);
+    suite.test("wire::a_gateway_without_its_service", gateway_alone);
+}
+
+/// Snapshots with what differs from run to run taken out.
+fn redacted(check: impl FnOnce()) {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\b(cust|dev)_[0-9a-hjkmnp-tv-z]{26}\b", "${1}_ID");
+    settings.add_filter(r#""requestId":"[0-9a-f-]{36}""#, r#""requestId":"ID""#);
+    settings.bind(check);
+}
+
+async fn refused_bodies(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let before = database.dump().await;
+    let mut answers = String::new();
+    for body in [
+        "",
+        "   ",
+        "null",
+        "[]",
+        "\"text\"",
+        r#"["john.doe@example.com", ["SN-001"], false, null]"#,
+        "{",
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]} x"#,
+        r#"{"customerEmail": 5, "deviceIdentifiers": ["SN-001"]}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": "SN-001"}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", 7]}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", null]}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevices": "true"}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevices": 1}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "deviceType": 1}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevice": true}"#,
+        r#"{"customer_email": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]}"#,
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "customerEmail": "jane@example.com"}"#,
+        r#"{"customerEmail": "\ud800", "deviceIdentifiers": ["SN-001"]}"#,
+    ] {
+        let answer = client.post(body, Some("application/json")).await;
+        assert_eq!(answer.http.as_ref().expect("REST").0, 400, "{body} {answer:?}");
+        assert_eq!(answer.code, "INVALID_ARGUMENT", "{body}");
+        answers.push_str(&format!("{body}\n  {}\n  {:?}\n", answer.error, answer.violations));
+    }
+    let long = format!(
+        r#"{{"customerEmail": "a@example.com", "deviceIdentifiers": "{}"}}"#,
+        "x".repeat(1_000_000)
+    );
+    let answer = client.post(long, Some("application/json")).await;
+    assert!(
+        answer.error.chars().count() <= 301,
+        "an error does not quote a megabyte"
+    );
+    let answer = client.post(vec![b'{', 0xff, b'}'], Some("application/json")).await;
+    answers.push_str(&format!("not UTF-8\n  {}\n", answer.error));
+    allow_duplicates! { assert_snapshot!(answers, @r#"
+
+      The request body must be a JSON object
+      []
+       
+      The request body must be a JSON object
+      []
+    null
+      The request body must be a JSON object
+      []
+    []
+      The request body must be a JSON object
+      []
+    "text"
+      The request body must be a JSON object
+      []
+    ["john.doe@example.com", ["SN-001"], false, null]
+      The request body must be a JSON object
+      []
+    {
+      Invalid JSON: EOF while parsing an object at line 1 column 1
+      []
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]} x
+      Invalid JSON: trailing characters at line 1 column 76
+      []
+    {"customerEmail": 5, "deviceIdentifiers": ["SN-001"]}
+      customerEmail: invalid type: integer `5`, expected a string at line 1 column 19
+      [("customerEmail", "customerEmail: invalid type: integer `5`, expected a string at line 1 column 19")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": "SN-001"}
+      deviceIdentifiers: invalid type: string "SN-001", expected a sequence at line 1 column 71
+      [("deviceIdentifiers", "deviceIdentifiers: invalid type: string \"SN-001\", expected a sequence at line 1 column 71")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", 7]}
+      deviceIdentifiers[1]: invalid type: integer `7`, expected a string at line 1 column 75
+      [("deviceIdentifiers[1]", "deviceIdentifiers[1]: invalid type: integer `7`, expected a string at line 1 column 75")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", null]}
+      deviceIdentifiers[1]: invalid type: null, expected a string at line 1 column 78
+      [("deviceIdentifiers[1]", "deviceIdentifiers[1]: invalid type: null, expected a string at line 1 column 78")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevices": "true"}
+      autoCreateDevices: invalid type: string "true", expected a boolean at line 1 column 102
+      [("autoCreateDevices", "autoCreateDevices: invalid type: string \"true\", expected a boolean at line 1 column 102")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevices": 1}
+      autoCreateDevices: invalid type: integer `1`, expected a boolean at line 1 column 97
+      [("autoCreateDevices", "autoCreateDevices: invalid type: integer `1`, expected a boolean at line 1 column 97")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "deviceType": 1}
+      deviceType: invalid type: integer `1`, expected a string at line 1 column 90
+      [("deviceType", "deviceType: invalid type: integer `1`, expected a string at line 1 column 90")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevice": true}
+      autoCreateDevice: unknown field `autoCreateDevice`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 93
+      [("autoCreateDevice", "autoCreateDevice: unknown field `autoCreateDevice`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 93")]
+    {"customer_email": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]}
+      customer_email: unknown field `customer_email`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 17
+      [("customer_email", "customer_email: unknown field `customer_email`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 17")]
+    {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "customerEmail": "jane@example.com"}
+      Invalid JSON: duplicate field `customerEmail` at line 1 column 90
+      []
+    {"customerEmail": "\ud800", "deviceIdentifiers": ["SN-001"]}
+      Invalid JSON: unexpected end of hex escape at line 1 column 26
+      []
+    not UTF-8
+      Invalid JSON: key must be a string at line 1 column 2
+    "#) };
+    assert_eq!(database.dump().await, before);
+    server.stop().await;
+}
+
+async fn accepted_bodies(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let plain = r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]}"#;
+    let nulls = r#" {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"],
+                     "autoCreateDevices": null, "deviceType": null} "#;
+    let ignored_type =
+        r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "deviceType": ""}"#;
+    for (body, content_type) in [
+        (plain, None),
+        (plain, Some("application/json")),
+        (plain, Some("application/json; charset=utf-8")),
+        (plain, Some("Application/JSON")),
+        (plain, Some("application/vnd.api+json")),
+        (nulls, None),
+        (ignored_type, None),
+    ] {
+        client.post(body, content_type).await.ok();
+    }
+    // 8 MiB is within the limit, white space included.
+    let mut large = plain.to_owned().into_bytes();
+    large.resize(8 * 1024 * 1024, b' ');
+    client.post(large, None).await.ok();
+    server.stop().await;
+}
+
+async fn refused_by_http(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let mut answers = String::new();
+    let mut note = |what: &str, answer: crate::support::Answer| {
+        let (status, headers) = answer.http.expect("REST");
+        assert_eq!(headers["content-type"], "application/json");
+        let allow = headers
+            .get("allow")
+            .map(|allow| format!(" (Allow: {allow})"))
+            .unwrap_or_default();
+        answers.push_str(&format!("{what}: {status} {} {}{allow}\n", answer.code, answer.error));
+    };
+    note("GET /", client.send(client.request(Method::GET, "/")).await);
+    note(
+        "POST /nothing",
+        client.send(client.request(Method::POST, "/nothing")).await,
+    );
+    note(
+        "POST with a slash",
+        client.send(client.request(Method::POST, &format!("{PATH}/"))).await,
+    );
+    note("GET", client.send(client.request(Method::GET, PATH)).await);
+    note("PUT", client.send(client.request(Method::PUT, PATH)).await);
+    note("OPTIONS", client.send(client.request(Method::OPTIONS, PATH)).await);
+    note("text", client.post("{}", Some("text/plain")).await);
+    note(
+        "form",
+        client.post("a=b", Some("application/x-www-form-urlencoded")).await,
+    );
+    note("nonsense", client.post("{}", Some("nonsense")).await);
+    note(
+        "8 MiB and a byte",
+        client.post(vec![b' '; 8 * 1024 * 1024 + 1], None).await,
+    );
+    allow_duplicates! { assert_snapshot!(answers, @r#"
+    GET /: 404 NOT_FOUND There is nothing at this path
+    POST /nothing: 404 NOT_FOUND There is nothing at this path
+    POST with a slash: 404 NOT_FOUND There is nothing at this path
+    GET: 405 UNIMPLEMENTED This path takes POST only (Allow: POST)
+    PUT: 405 UNIMPLEMENTED This path takes POST only (Allow: POST)
+    OPTIONS: 405 UNIMPLEMENTED This path takes POST only (Allow: POST)
+    text: 415 INVALID_ARGUMENT Content-Type must be application/json
+    form: 415 INVALID_ARGUMENT Content-Type must be application/json
+    nonsense: 415 INVALID_ARGUMENT Content-Type must be application/json
+    8 MiB and a byte: 413 INVALID_ARGUMENT Request too large. Maximum 8388608 bytes
+    "#) };
+    server.stop().await;
+}
+
+async fn json_bytes(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let post = async |body: serde_json::Value| {
+        let request = client.request(Method::POST, PATH).json(&body);
+        request.send().await.expect("an answer").text().await.expect("text")
+    };
+    let email = "john.doe@example.com";
+    let success = post(json!({ "customerEmail": email, "deviceIdentifiers": ["SN-001", "SN-002", "SN-003"] })).await;
+    let refusal = post(json!({ "customerEmail": "john", "deviceIdentifiers": [""] })).await;
+    let precondition = post(json!({ "customerEmail": email, "deviceIdentifiers": ["X"] })).await;
+    redacted(|| {
+        allow_duplicates! { assert_snapshot!(success, @r#"{"success":true,"message":"Successfully assigned 2 device(s) to customer","customerId":"cust_ID","customerWasCreated":false,"assignedDevices":[{"identifier":"SN-001","deviceId":"dev_ID","wasCreated":false}],"alreadyAssigned":[{"identifier":"SN-002","deviceId":"dev_ID","wasCreated":false}],"skipped":["SN-003"]}"#) };
+        allow_duplicates! { assert_snapshot!(refusal, @r#"{"error":"customerEmail must be a valid email address (the first of 2 problems)","code":"INVALID_ARGUMENT","requestId":"ID","fieldViolations":[{"field":"customerEmail","description":"customerEmail must be a valid email address"},{"field":"deviceIdentifiers[0]","description":"deviceIdentifiers[0] must not be empty"}]}"#) };
+        allow_duplicates! { assert_snapshot!(precondition, @r#"{"error":"No valid devices: none of the 1 device identifiers exist in your organization; set autoCreateDevices to create them","code":"FAILED_PRECONDITION","requestId":"ID"}"#) };
+    });
+    server.stop().await;
+}
+
+async fn request_ids(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let body = json!({ "customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"] });
+    let call = async |client: &crate::support::Client, id: &str| match face {
+        Face::Grpc => {
+            let message = serde_json::from_value(body.clone()).expect("a message");
+            client.call_grpc(message, Some(id)).await
+        }
+        _ => {
+            client
+                .send(
+                    client
+                        .request(Method::POST, PATH)
+                        .json(&body)
+                        .header("x-request-id", id),
+                )
+                .await
+        }
+    };
+    let longest = "x".repeat(64);
+    for kept in ["a", "A-z_0.9", longest.as_str()] {
+        assert_eq!(call(&client, kept).await.ok().request_id, kept);
+        // A refusal has the id too.
+        assert_eq!(call(&client.with_key(None), kept).await.request_id, kept);
+    }
+    for replaced in ["", "with space", "slash/", "quote\"", &"x".repeat(65)] {
+        let id = call(&client, replaced).await.ok().request_id;
+        assert_ne!(id, replaced);
+        assert_eq!(id.len(), 36, "a new id: {id}");
+    }
+    if face != Face::Grpc {
+        let lost = client.request(Method::GET, "/nothing").header("x-request-id", "lost");
+        assert_eq!(client.send(lost).await.request_id, "lost");
+    }
+    server.stop().await;
+}
+
+async fn grpc_details(database: &TestDatabase) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, &key);
+    let mut request = Request::new(AssignDevicesToOwnerRequest {
+        customer_email: "john".into(),
+        device_identifiers: vec!["SN-001".into(), String::new()],
+        auto_create_devices: true,
+        device_type: None,
+    });
+    client.sign(request.metadata_mut());
+    let status = client
+        .grpc()
+        .assign_devices_to_owner(request)
+        .await
+        .expect_err("a refusal");
+    let details = status.get_error_details();
+    let mut text = format!(
+        "{:?}: {}\n{:?}\n",
+        status.code(),
+        status.message(),
+        details.error_info()
+    );
+    for violation in &details.bad_request().expect("violations").field_violations {
+        text.push_str(&format!("{}: {}\n", violation.field, violation.description));
+    }
+    allow_duplicates! { assert_snapshot!(text, @r#"
+    InvalidArgument: customerEmail must be a valid email address (the first of 3 problems)
+    Some(ErrorInfo { reason: "INVALID_REQUEST", domain: "telemetron.ai", metadata: {} })
+    customer_email: customerEmail must be a valid email address
+    device_identifiers[1]: deviceIdentifiers[1] must not be empty
+    device_type: deviceType is required when autoCreateDevices is true
+    "#) };
+
+    // Clients cap what they take in trailers near 8 KiB: the largest refusal must fit.
+    let identifiers = vec!["\u{1}".repeat(300); 10_001];
+    let mut request = Request::new(AssignDevicesToOwnerRequest {
+        customer_email: "x".repeat(300),
+        device_identifiers: identifiers,
+        auto_create_devices: true,
+        device_type: Some("\u{1}".into()),
+    });
+    client.sign(request.metadata_mut());
+    let status = client
+        .grpc()
+        .assign_devices_to_owner(request)
+        .await
+        .expect_err("a refusal");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(
+        status.message(),
+        "customerEmail must be a valid email address (the first of 10004 problems)"
+    );
+    // In base64, and beside the sentence once more.
+    assert!(
+        status.details().len() * 4 / 3 < 4_096,
+        "{} bytes of details",
+        status.details().len()
+    );
+    server.stop().await;
+}
+
+async fn unreadable_messages(database: &TestDatabase) {
+    let key = world(database).await;
+    let settings = ServerSettings {
+        max_request_bytes: 64 * 1024,
+        ..ServerSettings::default()
+    };
+    let server = TestServer::start_with(database, settings).await;
+    let client = server.client(Face::Grpc, &key);
+    let large = client
+        .create("john.doe@example.com", &["x".repeat(64 * 1024).as_str()])
+        .await;
+    assert_eq!(large.code, "INVALID_ARGUMENT");
+    assert_eq!(large.error, "Request too large. Maximum 65536 bytes");
+    assert_eq!(large.reason.as_deref(), Some("INVALID_MESSAGE"));
+
+    // Field 1 is a string; here it is a number.
+    let broken = raw_call(&client, "AssignDevicesToOwner", &[0x08, 0x01]).await;
+    assert_eq!(broken.code(), Code::InvalidArgument);
+    assert_eq!(broken.message(), "The request is no valid message of this method");
+    let unknown = raw_call(&client, "NoSuchMethod", &[]).await;
+    assert_eq!(unknown.code(), Code::Unimplemented);
+    server.stop().await;
+}
+
+/// Sends these bytes as the message of a method.
+async fn raw_call(client: &crate::support::Client, method: &str, message: &[u8]) -> tonic::Status {
+    use http_body_util::{BodyExt, Full};
+    use tower::{Service, ServiceExt};
+
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len()).expect("small").to_be_bytes());
+    framed.extend(message);
+    let mut metadata = tonic::metadata::MetadataMap::new();
+    client.sign(&mut metadata);
+    let mut request = axum::http::Request::post(format!(
+        "http://service/telemetron.device_assignment.v1.DeviceAssignmentService/{method}"
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .body(tonic::body::Body::new(
+        Full::new(framed.into()).map_err(|never| match never {}),
+    ))
+    .expect("a request");
+    request.headers_mut().extend(metadata.into_headers());
+    let mut channel = client.channel();
+    let response = channel
+        .ready()
+        .await
+        .expect("ready")
+        .call(request)
+        .await
+        .expect("an answer");
+    tonic::Status::from_header_map(response.headers()).expect("a refusal")
+}
+
+async fn reflection(database: &TestDatabase) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let channel = server.client(Face::Grpc, &key).channel();
+    let expected = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "telemetron.device_assignment.v1.DeviceAssignmentService",
+    ];
+
+    let request = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(
+            String::new(),
+        )),
+    };
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let answers = client
+        .server_reflection_info(tokio_stream::iter([request]))
+        .await
+        .expect("an answer");
+    let answer = answers
+        .into_inner()
+        .message()
+        .await
+        .expect("an answer")
+        .expect("a message");
+    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer.message_response
+    else {
+        panic!("{answer:?}");
+    };
+    let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
+    for name in expected {
+        assert!(names.iter().any(|listed| listed == name), "{name} in {names:?}");
+    }
+
+    // grpcurl before 1.9 speaks only this version.
+    for symbol in [
+        expected[2],
+        "google.rpc.BadRequest",
+        "google.rpc.ErrorInfo",
+        "google.rpc.RetryInfo",
+    ] {
+        let request = v1alpha::ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(
+                v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.into()),
+            ),
+        };
+        let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel.clone());
+        let answers = client
+            .server_reflection_info(tokio_stream::iter([request]))
+            .await
+            .expect("an answer");
+        let answer = answers
+            .into_inner()
+            .message()
+            .await
+            .expect("an answer")
+            .expect("a message");
+        let Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_)) =
+            answer.message_response
+        else {
+            panic!("{symbol}: {answer:?}");
+        };
+    }
+    server.stop().await;
+}
+
+async fn health(database: &TestDatabase) {
+    let server = TestServer::start(database).await;
+    let mut client = HealthClient::new(server.client(Face::Grpc, "").channel());
+    for service in ["", "telemetron.device_assignment.v1.DeviceAssignmentService"] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
+        let answer = client.check(request).await.expect("an answer");
+        assert!(answer.metadata().contains_key("x-request-id"));
+        assert_eq!(
+            answer.into_inner().status(),
+            tonic_health::ServingStatus::Serving.into(),
+            "{service:?}"
+        );
+    }
+    let request = HealthCheckRequest {
+        service: "nothing".into(),
+    };
+    assert_eq!(client.check(request).await.expect_err("unknown").code(), Code::NotFound);
+    server.stop().await;
+}
+
+/// Every method of every service that is not meant for probes and tools, found by the descriptors, needs a key.
+async fn deny_by_default(database: &TestDatabase) {
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, "").with_key(None);
+    let descriptors = prost_types::FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).expect("descriptors");
+    let mut methods = 0;
+    for file in descriptors.file {
+        for service in &file.service {
+            assert_eq!(
+                service.name(),
+                "DeviceAssignmentService",
+                "a new service: let this test call it"
+            );
+            for method in &service.method {
+                methods += 1;
+                let status = raw_call(&client, method.name(), &[]).await;
+                assert_eq!(status.code(), Code::Unauthenticated, "{}", method.name());
+            }
+        }
+    }
+    assert!(methods > 0, "the descriptors have methods");
+    server.stop().await;
+}
+
+/// A gateway that cannot reach its service says so, and no more.
+async fn gateway_alone() {
+    use device_assignment::server::serve_gateway;
+    use tokio::{net::TcpListener, sync::oneshot};
+
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port")
+        .local_addr()
+        .expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let upstream = tonic::transport::Endpoint::from_shared(format!("http://{nobody}")).expect("an endpoint");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let gateway = tokio::spawn(async move {
+        let stopped = async { drop(stopped.await) };
+        serve_gateway(upstream, ServerSettings::default(), listener, stopped).await
+    });
+    let client = crate::support::Client::new(Face::Rest, address, "key");
+    let answer = client.assign("john.doe@example.com", &["SN-001"]).await;
+    assert_eq!(answer.code, "UNAVAILABLE", "{answer:?}");
+    assert_eq!(answer.error, "Service temporarily unavailable; try again shortly");
+    assert_eq!(answer.retry_after, Some(1));
+    assert_eq!(answer.http.expect("REST").0, 503);
+    stop.send(()).expect("running");
+    gateway.await.expect("no panic").expect("a clean stop");
+}
