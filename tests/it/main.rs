@@ -9,6 +9,8 @@
 
 mod contract;
 mod keys;
+mod race;
+mod storage;
 mod support;
 mod wire;
 
@@ -20,6 +22,8 @@ fn main() {
     let mut suite = Suite::default();
     contract::register(&mut suite);
     keys::register(&mut suite);
+    race::register(&mut suite);
+    storage::register(&mut suite);
     wire::register(&mut suite);
 
     if !arguments.list {

@@ -13,3 +13,10 @@ pub use postgres::PostgresServer;
 pub use program::Program;
 pub use server::{Face, TestServer, devices, organization};
 pub use suite::Suite;
+
+/// The seed of a test that acts at random: printed, so that a failure can be run again with `TEST_SEED`.
+pub fn seed() -> u64 {
+    let seed = std::env::var("TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
+    println!("TEST_SEED={seed}");
+    seed
+}

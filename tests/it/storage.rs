@@ -1,0 +1,434 @@
+//! What stands behind the answers: the schema, the settings of every connection, and the statements.
+
+use std::collections::BTreeSet;
+
+use device_assignment::storage::entity;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, TransactionTrait};
+use serde_json::{Value, json};
+
+use crate::support::{Face, Kind, Program, Suite, TestDatabase, TestServer, organization, program, seed};
+
+pub fn register(suite: &mut Suite) {
+    suite.on(
+        Kind::Postgres,
+        "storage::settings_of_every_connection",
+        postgres_settings,
+    );
+    suite.on(
+        Kind::Sqlite,
+        "storage::settings_of_every_connection",
+        sqlite_settings,
+    );
+    suite.on(
+        Kind::Postgres,
+        "storage::keys_hold_organizations_apart",
+        postgres_keys,
+    );
+    suite.on(
+        Kind::Sqlite,
+        "storage::keys_hold_organizations_apart",
+        sqlite_keys,
+    );
+    suite.on_each("storage::entities_fit_the_schema", entities);
+    suite.on_each(
+        "storage::a_batch_takes_as_many_statements_whatever_its_size",
+        statements,
+    );
+    suite.on(
+        Kind::Postgres,
+        "storage::a_call_that_changes_nothing_writes_nothing",
+        replay,
+    );
+    suite.with_postgres("storage::both_databases_give_the_same_answers", differential);
+}
+
+/// The first column of the first row, as text.
+async fn show(connection: &impl ConnectionTrait, database: &TestDatabase, sql: &str) -> String {
+    let row = connection
+        .query_one_raw(database.statement(sql))
+        .await
+        .expect(sql)
+        .expect("a row");
+    row.try_get_by_index::<String>(0)
+        .or_else(|_| row.try_get_by_index::<i64>(0).map(|number| number.to_string()))
+        .expect(sql)
+}
+
+/// Asserts settings on as many connections of a pool as there can be.
+async fn assert_settings(pool: &DatabaseConnection, size: usize, database: &TestDatabase, settings: &[(&str, &str)]) {
+    let mut connections = Vec::new();
+    for _ in 0..size {
+        // A transaction holds its connection, so that the next one takes another.
+        connections.push(pool.begin().await.expect("begun"));
+    }
+    for connection in &connections {
+        for (sql, expected) in settings {
+            assert_eq!(show(connection, database, sql).await, *expected, "{sql}");
+        }
+    }
+}
+
+async fn postgres_settings(database: &'static TestDatabase) {
+    let settings = [
+        ("SHOW statement_timeout", "5s"),
+        ("SHOW lock_timeout", "2s"),
+        ("SHOW idle_in_transaction_session_timeout", "10s"),
+        ("SHOW transaction_isolation", "read committed"),
+        ("SHOW synchronous_commit", "on"),
+        ("SHOW application_name", "device-assignment"),
+    ];
+    // Whatever the database says by default.
+    let outside = database.connect().await;
+    for sql in [
+        "synchronous_commit = off",
+        "default_transaction_isolation = 'serializable'",
+    ] {
+        let name = show(&outside, database, "SELECT current_database()").await;
+        outside
+            .execute_unprepared(&format!("ALTER DATABASE {name} SET {sql}"))
+            .await
+            .expect(sql);
+    }
+    outside.close().await.expect("closed");
+    let service = database.open().await;
+    assert_settings(service.reads(), 4, database, &settings).await;
+    assert_settings(
+        &service.own_connection().await.expect("a connection"),
+        1,
+        database,
+        &settings,
+    )
+    .await;
+}
+
+async fn sqlite_settings(database: &'static TestDatabase) {
+    let settings = [
+        ("PRAGMA journal_mode", "wal"),
+        ("PRAGMA synchronous", "2"),
+        ("PRAGMA foreign_keys", "1"),
+        ("PRAGMA busy_timeout", "5000"),
+    ];
+    let service = database.open().await;
+    assert_settings(service.reads(), 4, database, &settings).await;
+    assert_settings(
+        &service.own_connection().await.expect("a connection"),
+        1,
+        database,
+        &settings,
+    )
+    .await;
+    let version = show(service.reads(), database, "SELECT sqlite_version()").await;
+    let version: Vec<u32> = version.split('.').map(|part| part.parse().expect("a number")).collect();
+    assert!(
+        version >= vec![3, 51, 3],
+        "older versions can lose what they wrote ahead: {version:?}"
+    );
+}
+
+async fn postgres_keys(database: &'static TestDatabase) {
+    let connection = database.connect().await;
+    let sql = "SELECT rel.relname || ': ' || pg_get_constraintdef(con.oid) AS line \
+               FROM pg_constraint con JOIN pg_class rel ON rel.oid = con.conrelid \
+               JOIN pg_namespace n ON n.oid = rel.relnamespace \
+               WHERE n.nspname = 'public' AND con.contype IN ('p', 'u', 'f') AND rel.relname <> 'seaql_migrations' \
+               UNION ALL \
+               SELECT tablename || ': ' || regexp_replace(indexdef, '.* USING', 'INDEX USING') FROM pg_indexes \
+               WHERE indexname = 'device_assignment_device' \
+               UNION ALL \
+               SELECT table_name || '.' || column_name || ' COLLATE ' || collation_name FROM information_schema.columns \
+               WHERE table_schema = 'public' AND data_type = 'text' \
+               ORDER BY 1";
+    let rows = connection.query_all_raw(database.statement(sql)).await.expect("rows");
+    let lines: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    api_key.label COLLATE C
+    api_key: FOREIGN KEY (organization_id) REFERENCES organization(id)
+    api_key: PRIMARY KEY (organization_id, id)
+    api_key: UNIQUE (digest)
+    customer.email COLLATE C
+    customer.name COLLATE C
+    customer: FOREIGN KEY (organization_id) REFERENCES organization(id)
+    customer: PRIMARY KEY (organization_id, id)
+    customer: UNIQUE (organization_id, email)
+    device.device_type COLLATE C
+    device.identifier COLLATE C
+    device: FOREIGN KEY (organization_id) REFERENCES organization(id)
+    device: PRIMARY KEY (organization_id, id)
+    device: UNIQUE (organization_id, identifier)
+    device_assignment: FOREIGN KEY (organization_id, customer_id) REFERENCES customer(organization_id, id)
+    device_assignment: FOREIGN KEY (organization_id, device_id) REFERENCES device(organization_id, id)
+    device_assignment: INDEX USING btree (organization_id, device_id)
+    device_assignment: PRIMARY KEY (organization_id, customer_id, device_id)
+    organization.name COLLATE C
+    organization: PRIMARY KEY (id)
+    organization: UNIQUE (name)
+    "#);
+    connection.close().await.expect("closed");
+}
+
+async fn sqlite_keys(database: &'static TestDatabase) {
+    let connection = database.connect().await;
+    let sql = "SELECT t.name || CASE t.strict WHEN 1 THEN ' STRICT' ELSE '' END AS line FROM pragma_table_list t \
+               WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite%' AND t.name <> 'seaql_migrations' \
+               UNION ALL \
+               SELECT t.name || ' FOREIGN KEY ' || f.id || ' ' || f.\"from\" || ' REFERENCES ' || f.\"table\" || ' ' \
+               || f.\"to\" FROM pragma_table_list t JOIN pragma_foreign_key_list(t.name) f \
+               UNION ALL \
+               SELECT t.name || ' UNIQUE ' || group_concat(c.name) FROM pragma_table_list t \
+               JOIN pragma_index_list(t.name) i ON i.\"unique\" JOIN pragma_index_info(i.name) c \
+               WHERE t.name NOT LIKE 'sqlite%' AND t.name <> 'seaql_migrations' GROUP BY t.name, i.name \
+               ORDER BY 1";
+    let rows = connection.query_all_raw(database.statement(sql)).await.expect("rows");
+    let lines: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    api_key FOREIGN KEY 0 organization_id REFERENCES organization id
+    api_key STRICT
+    api_key UNIQUE digest
+    api_key UNIQUE organization_id,id
+    customer FOREIGN KEY 0 organization_id REFERENCES organization id
+    customer STRICT
+    customer UNIQUE organization_id,email
+    customer UNIQUE organization_id,id
+    device FOREIGN KEY 0 organization_id REFERENCES organization id
+    device STRICT
+    device UNIQUE organization_id,id
+    device UNIQUE organization_id,identifier
+    device_assignment FOREIGN KEY 0 device_id REFERENCES device id
+    device_assignment FOREIGN KEY 0 organization_id REFERENCES device organization_id
+    device_assignment FOREIGN KEY 1 customer_id REFERENCES customer id
+    device_assignment FOREIGN KEY 1 organization_id REFERENCES customer organization_id
+    device_assignment STRICT
+    device_assignment UNIQUE organization_id,customer_id,device_id
+    organization STRICT
+    organization UNIQUE id
+    organization UNIQUE name
+    "#);
+    connection.close().await.expect("closed");
+}
+
+async fn entities(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    server
+        .client(Face::Grpc, &key)
+        .create("john@example.com", &["SN-1"])
+        .await
+        .ok();
+    server.stop().await;
+    let connection = database.connect().await;
+    let organizations = entity::organization::Entity::find()
+        .all(&connection)
+        .await
+        .expect("rows");
+    let keys = entity::api_key::Entity::find().all(&connection).await.expect("rows");
+    let customers = entity::customer::Entity::find().all(&connection).await.expect("rows");
+    let devices = entity::device::Entity::find()
+        .find_also_related(entity::organization::Entity)
+        .all(&connection)
+        .await
+        .expect("rows");
+    let assignments = entity::device_assignment::Entity::find()
+        .find_also_related(entity::customer::Entity)
+        .all(&connection)
+        .await
+        .expect("rows");
+    assert_eq!(organizations[0].name, "acme");
+    assert_eq!(
+        (keys[0].organization_id, keys[0].label.as_str()),
+        (organizations[0].id, "test")
+    );
+    assert_eq!(
+        (customers[0].email.as_str(), customers[0].name.as_str()),
+        ("john@example.com", "john")
+    );
+    let (device, owner) = &devices[0];
+    assert_eq!(
+        (device.identifier.as_str(), device.device_type.as_str()),
+        ("SN-1", "sensor")
+    );
+    assert_eq!(owner.as_ref(), Some(&organizations[0]));
+    let (assignment, customer) = &assignments[0];
+    assert_eq!(assignment.device_id, device.id);
+    assert_eq!(customer.as_ref(), Some(&customers[0]));
+    connection.close().await.expect("closed");
+}
+
+/// Reads the statements off the program's own log.
+async fn statements(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let mut command = program::command(&["serve", "--log-format", "json", "--database-url", database.url()]);
+    command.env("RUST_LOG", "info,sqlx::query=debug");
+    let program = Program::spawn(command).await;
+    let client = program.client(Face::Grpc, &key);
+    let sizes = [1, 2, 3, 100, 9_999, 10_000];
+    for size in sizes {
+        let identifiers: Vec<String> = (0..size).map(|number| format!("{size}-{number}")).collect();
+        let identifiers: Vec<&str> = identifiers.iter().map(String::as_str).collect();
+        let email = format!("customer-{size}@example.com");
+        client.create(&email, &identifiers).await.ok();
+        client.create(&email, &identifiers).await.ok();
+        client.create("another@example.com", &identifiers).await.ok();
+    }
+    let (code, log) = program.terminate().await;
+    assert_eq!(code, Some(0));
+
+    let mut calls: Vec<Vec<String>> = vec![Vec::new()];
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        if line["message"] == "call" {
+            calls.push(Vec::new());
+        } else if line["target"] == "sqlx::query" {
+            let text = line["db.statement"].as_str().filter(|text| !text.trim().is_empty());
+            let text = text.or_else(|| line["summary"].as_str()).expect("a statement");
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            // A key is looked up every few seconds, whoever calls.
+            if !text.contains("api_key") && !text.is_empty() {
+                calls.last_mut().expect("a call").push(text);
+            }
+        }
+    }
+    // The first stretch also has what the start asked for.
+    let [_first_create, noop, _another, rest @ ..] = calls.as_slice() else {
+        panic!("{calls:?}")
+    };
+    assert!(noop.iter().any(|text| text.contains("device_assignment")), "{noop:?}");
+    let texts: BTreeSet<&String> = rest.iter().flatten().collect();
+    for three_calls in rest.chunks_exact(3) {
+        let [create, again, another] = three_calls else {
+            panic!("three calls a size")
+        };
+        assert_eq!(
+            create.len(),
+            rest[0].len(),
+            "statements of a call that creates everything: {create:?}"
+        );
+        assert_eq!(again, noop, "statements of a call that changes nothing");
+        assert_eq!(
+            another.len(),
+            rest[2].len(),
+            "statements of a call that assigns: {another:?}"
+        );
+    }
+    assert_eq!(rest.chunks_exact(3).len(), sizes.len() - 1);
+    // BEGIN and COMMIT aside: three loads, three inserts, and one text for any number of rows.
+    let texts: Vec<&&String> = texts.iter().filter(|text| text.contains("organization_id")).collect();
+    assert_eq!(texts.len(), 6, "{texts:#?}");
+    let scope = if database.kind == Kind::Postgres { "$1" } else { "?1" };
+    for text in rest.iter().flatten() {
+        let touches_rows = ["customer", "device"].iter().any(|table| text.contains(table));
+        let in_scope = text.contains(&format!("organization_id = {scope}"))
+            || (text.starts_with("INSERT") && text.contains(&format!("SELECT {scope},")));
+        assert!(
+            !touches_rows || in_scope,
+            "a statement reaches across organizations: {text}"
+        );
+    }
+}
+
+/// What every table has written so far.
+const WRITTEN: &str = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables";
+
+async fn replay(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    server
+        .client(Face::Grpc, &key)
+        .create("john@example.com", &["SN-1", "SN-2"])
+        .await
+        .ok();
+    server.stop().await;
+    let written = database.number(WRITTEN).await;
+    // One organization, key, customer and step of the schema's history, two devices and assignments.
+    assert!(written >= 7, "the counter counts: {written}");
+    let before = database.dump().await;
+
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, &key);
+    for _ in 0..1_000 {
+        let answer = client.create("john@example.com", &["SN-1", "SN-2"]).await.ok();
+        assert_eq!(answer.identifiers("alreadyAssigned"), ["SN-1", "SN-2"]);
+    }
+    server.stop().await;
+    assert_eq!(database.number(WRITTEN).await, written);
+    assert_eq!(database.dump().await, before);
+}
+
+/// The same random calls on both databases: the same answers and the same rows, but for the ids.
+async fn differential() {
+    let seed = seed();
+    let mut seen = Vec::new();
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let database = TestDatabase::create(kind).await;
+        let key = organization(&database, "acme").await;
+        let server = TestServer::start(&database).await;
+        let client = server.client(Face::Rest, &key);
+        let mut random = StdRng::seed_from_u64(seed);
+        // Texts that a collation, a normal form or an escape could confuse.
+        let identifiers = [
+            "SN-1", "sn-1", "Sn-1", "straße", "strasse", "STRASSE", "é", "e\u{301}", "ﬁ", "fi", "\\", "\"", "'", "%",
+            "_", "a b", "a  b", "{}", "[\"x\"]", "null", "1", "01", "1.0", "😀", "\u{200b}", "\u{fffd}",
+        ];
+        let emails = [
+            "a@example.com",
+            "A@example.com",
+            "ä@example.com",
+            "Ä@example.com",
+            "a.b@example.com",
+            "a+b@example.com",
+        ];
+        let mut answers = Vec::new();
+        for _ in 0..200 {
+            let chosen: Vec<&str> = (0..random.random_range(1..8))
+                .map(|_| identifiers[random.random_range(0..identifiers.len())])
+                .collect();
+            let email = emails[random.random_range(0..emails.len())];
+            let request = json!({
+                "customerEmail": email,
+                "deviceIdentifiers": chosen,
+                "autoCreateDevices": random.random_bool(0.3),
+                "deviceType": "sensor",
+            });
+            let mut answer = client.call(&request).await;
+            answer.request_id.clear();
+            answers.push((answer.code, answer.error, without_ids(answer.body)));
+        }
+        server.stop().await;
+        let rows: BTreeSet<String> = database.dump().await.lines().map(rows_without_ids).collect();
+        seen.push((answers, rows));
+        database.remove().await;
+    }
+    let [sqlite, postgres] = seen.try_into().expect("two");
+    for (index, (one, other)) in sqlite.0.iter().zip(&postgres.0).enumerate() {
+        assert_eq!(one, other, "answer {index}");
+    }
+    assert_eq!(sqlite.1, postgres.1);
+    assert!(
+        sqlite.0.iter().any(|(code, ..)| code == "FAILED_PRECONDITION"),
+        "some calls are refused"
+    );
+    assert!(sqlite.0.iter().any(|(code, ..)| code == "OK"), "some calls are not");
+}
+
+fn without_ids(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(members) => {
+            members.retain(|name, _| name != "customerId" && name != "deviceId");
+            for member in members.values_mut() {
+                *member = without_ids(member.take());
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *item = without_ids(item.take());
+            }
+        }
+        _ => {}
+    }
+    value
+}
+
+fn rows_without_ids(row: &str) -> String {
+    let is_id = |word: &&str| word.len() == 36 && word.matches('-').count() == 4;
+    row.split(' ').filter(|word| !is_id(word)).collect::<Vec<_>>().join(" ")
+}
