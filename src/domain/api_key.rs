@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_format_does_not_change() {
-        insta::assert_snapshot!(ApiKeySecret::from_random([0; 32]).reveal(), @"");
-        insta::assert_snapshot!(ApiKeySecret::from_random([255; 32]).reveal(), @"");
+        insta::assert_snapshot!(ApiKeySecret::from_random([0; 32]).reveal(), @"tlm_00000000000000000000000000000000000000000002CZclj");
+        insta::assert_snapshot!(ApiKeySecret::from_random([255; 32]).reveal(), @"tlm_yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp13sRzl1");
     }
 }
