@@ -182,3 +182,6 @@ impl<'a> Batch<'a, '_> {
         is_new
     }
 }
+
+#[cfg(test)]
+mod tests;

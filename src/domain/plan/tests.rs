@@ -1,0 +1,452 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Debug,
+    hash::Hash,
+};
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+// So few names that commands keep naming the same ones.
+const CUSTOMERS: [&str; 3] = ["ann@example.com", "bob@example.com", "cat@example.org"];
+const DEVICES: [&str; 6] = ["0", "SN-1", "sn-1", "sn-10", "sn-2", "ü"];
+const TYPES: [&str; 2] = ["sensor", "Gateway"];
+
+/// What one call asks for, in places of the tables above.
+#[derive(Debug, Clone)]
+struct Asked {
+    customer: usize,
+    spelling: Spelling,
+    devices: Vec<usize>,
+    create: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Spelling {
+    Stored,
+    Upper,
+    Padded,
+}
+
+impl Asked {
+    fn command(&self) -> AssignDevices {
+        let email = CUSTOMERS[self.customer];
+        let email = match self.spelling {
+            Spelling::Stored => email.to_owned(),
+            Spelling::Upper => email.to_uppercase(),
+            Spelling::Padded => format!(" {email}\t"),
+        };
+        let devices: Vec<_> = self.devices.iter().map(|device| DEVICES[*device].to_owned()).collect();
+        let device_type = self.create.map(|device_type| TYPES[device_type]);
+        AssignDevices::parse(&email, &devices, device_type.is_some(), device_type, devices.len()).expect("a valid call")
+    }
+
+    /// The distinct identifiers, each at its first place.
+    fn distinct_devices(&self) -> Vec<&'static str> {
+        let mut distinct = Vec::new();
+        for device in &self.devices {
+            if !distinct.contains(&DEVICES[*device]) {
+                distinct.push(DEVICES[*device]);
+            }
+        }
+        distinct
+    }
+}
+
+/// What an organization has, told by names alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct World {
+    customers: BTreeSet<String>,
+    /// Identifiers and types.
+    devices: BTreeMap<String, String>,
+    /// Addresses and identifiers.
+    assignments: BTreeSet<(String, String)>,
+}
+
+/// An outcome, told by names alone.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    NoValidDevices {
+        count: usize,
+    },
+    Done {
+        customer: String,
+        customer_was_created: bool,
+        devices: Vec<(String, Told)>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Assigned,
+    CreatedAndAssigned,
+    AlreadyAssigned,
+    Skipped,
+}
+
+impl World {
+    /// One call carried out alone, by the letter of the contract: the model that plans are held to.
+    fn carry_out(&mut self, asked: &Asked) -> Answer {
+        let devices = asked.distinct_devices();
+        if asked.create.is_none() && !devices.iter().any(|device| self.devices.contains_key(*device)) {
+            return Answer::NoValidDevices { count: devices.len() };
+        }
+        let customer = CUSTOMERS[asked.customer].to_owned();
+        let customer_was_created = self.customers.insert(customer.clone());
+        let mut told = Vec::new();
+        for device in devices {
+            let device = device.to_owned();
+            let was_known = self.devices.contains_key(&device);
+            if let (false, Some(device_type)) = (was_known, asked.create) {
+                self.devices.insert(device.clone(), TYPES[device_type].to_owned());
+            }
+            let fate = if !self.devices.contains_key(&device) {
+                Told::Skipped
+            } else if !self.assignments.insert((customer.clone(), device.clone())) {
+                Told::AlreadyAssigned
+            } else if was_known {
+                Told::Assigned
+            } else {
+                Told::CreatedAndAssigned
+            };
+            told.push((device, fate));
+        }
+        Answer::Done {
+            customer,
+            customer_was_created,
+            devices: told,
+        }
+    }
+
+    /// The same with ids, as the database gives it; `ids` learns what they name.
+    fn existing(&self, ids: &mut Ids) -> Existing {
+        let mut existing = Existing::default();
+        for email in &self.customers {
+            let id = CustomerId::from_uuid(ids.next());
+            ids.customers.learn(id, email);
+            existing.customers.insert(email.clone(), id);
+        }
+        for identifier in self.devices.keys() {
+            let id = DeviceId::from_uuid(ids.next());
+            ids.devices.learn(id, identifier);
+            existing.devices.insert(identifier.clone(), id);
+        }
+        for (email, identifier) in &self.assignments {
+            let pair = (existing.customers[email], existing.devices[identifier]);
+            existing.assignments.insert(pair);
+        }
+        existing
+    }
+
+    /// Writes the rows of a plan, as the database would.
+    fn insert(&mut self, plan: &Plan, ids: &Ids) {
+        for customer in &plan.customers {
+            assert!(self.customers.insert(customer.email.to_string()), "{customer:?} exists");
+        }
+        for device in &plan.devices {
+            let before = self
+                .devices
+                .insert(device.identifier.to_string(), device.device_type.to_string());
+            assert_eq!(before, None, "{device:?} exists");
+        }
+        for (customer, device) in &plan.assignments {
+            let pair = (ids.customers.name(customer), ids.devices.name(device));
+            assert!(self.assignments.insert(pair), "{customer} and {device} exist");
+        }
+    }
+}
+
+fn insert(existing: &mut Existing, plan: &Plan) {
+    let customers = plan.customers.iter();
+    existing
+        .customers
+        .extend(customers.map(|customer| (customer.email.to_string(), customer.id)));
+    let devices = plan.devices.iter();
+    existing
+        .devices
+        .extend(devices.map(|device| (device.identifier.to_string(), device.id)));
+    existing.assignments.extend(&plan.assignments);
+}
+
+/// The ids given so far, and what each names. No name has two ids and no id two names, so that answers with the same
+/// names have the same ids.
+#[derive(Default)]
+struct Ids {
+    given: u128,
+    customers: Names<CustomerId>,
+    devices: Names<DeviceId>,
+}
+
+impl Ids {
+    /// A fresh id. They do not ascend, lest rows look sorted that are not.
+    fn next(&mut self) -> Uuid {
+        self.given += 1;
+        Uuid::from_u128(self.given.reverse_bits())
+    }
+
+    fn plan<'a>(&mut self, existing: &Existing, commands: &'a [AssignDevices]) -> Plan<'a> {
+        let plan = plan(existing, commands, &mut || self.next());
+        for customer in &plan.customers {
+            self.customers.learn(customer.id, customer.email.as_str());
+        }
+        for device in &plan.devices {
+            self.devices.learn(device.id, device.identifier.as_str());
+        }
+        plan
+    }
+
+    fn answers(&self, plan: &Plan) -> Vec<Answer> {
+        plan.outcomes.iter().map(|outcome| self.answer(outcome)).collect()
+    }
+
+    fn answer(&self, outcome: &Result<Outcome, NoValidDevices>) -> Answer {
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(NoValidDevices { count }) => return Answer::NoValidDevices { count: *count },
+        };
+        let told = |(identifier, fate): &(DeviceIdentifier, Fate)| {
+            let (device_id, told) = match fate {
+                Fate::Skipped => return (identifier.to_string(), Told::Skipped),
+                Fate::AlreadyAssigned { device_id } => (device_id, Told::AlreadyAssigned),
+                Fate::Assigned { device_id, was_created } if *was_created => (device_id, Told::CreatedAndAssigned),
+                Fate::Assigned { device_id, .. } => (device_id, Told::Assigned),
+            };
+            assert_eq!(self.devices.name(device_id), identifier.as_str());
+            (identifier.to_string(), told)
+        };
+        Answer::Done {
+            customer: self.customers.name(&outcome.customer_id),
+            customer_was_created: outcome.customer_was_created,
+            devices: outcome.devices.iter().map(told).collect(),
+        }
+    }
+}
+
+struct Names<Id>(HashMap<Id, String>);
+
+impl<Id> Default for Names<Id> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<Id: Debug + Eq + Hash> Names<Id> {
+    fn learn(&mut self, id: Id, name: &str) {
+        assert!(self.0.values().all(|known| known != name), "{name} has two ids");
+        let before = self.0.insert(id, name.to_owned());
+        assert_eq!(before, None, "two things have one id");
+    }
+
+    fn name(&self, id: &Id) -> String {
+        let Some(name) = self.0.get(id) else {
+            panic!("{id:?} names nothing");
+        };
+        name.clone()
+    }
+}
+
+fn worlds() -> impl Strategy<Value = World> {
+    let (customers, devices) = (any::<[bool; 3]>(), any::<[Option<bool>; 6]>());
+    (customers, devices, any::<[[bool; 6]; 3]>()).prop_map(|(customers, devices, assignments)| {
+        let mut world = World::default();
+        for (email, exists) in CUSTOMERS.iter().zip(customers) {
+            if exists {
+                world.customers.insert(email.to_string());
+            }
+        }
+        for (identifier, device_type) in DEVICES.iter().zip(devices) {
+            if let Some(device_type) = device_type {
+                let device_type = TYPES[usize::from(device_type)].to_owned();
+                world.devices.insert(identifier.to_string(), device_type);
+            }
+        }
+        for (email, owns) in CUSTOMERS.iter().zip(assignments) {
+            for (identifier, owns) in DEVICES.iter().zip(owns) {
+                if owns && world.customers.contains(*email) && world.devices.contains_key(*identifier) {
+                    world.assignments.insert((email.to_string(), identifier.to_string()));
+                }
+            }
+        }
+        world
+    })
+}
+
+fn batches() -> impl Strategy<Value = Vec<Asked>> {
+    let spelling = prop_oneof![Just(Spelling::Stored), Just(Spelling::Upper), Just(Spelling::Padded)];
+    let asked = (
+        0..CUSTOMERS.len(),
+        spelling,
+        prop::collection::vec(0..DEVICES.len(), 1..=6),
+        prop::option::of(0..TYPES.len()),
+    );
+    let asked = asked.prop_map(|(customer, spelling, devices, create)| Asked {
+        customer,
+        spelling,
+        devices,
+        create,
+    });
+    prop::collection::vec(asked, 1..=8)
+}
+
+fn commands(batch: &[Asked]) -> Vec<AssignDevices> {
+    batch.iter().map(Asked::command).collect()
+}
+
+fn is_empty(plan: &Plan) -> bool {
+    plan.customers.is_empty() && plan.devices.is_empty() && plan.assignments.is_empty()
+}
+
+fn is_sorted_and_unique<K: Ord>(keys: impl IntoIterator<Item = K>) -> bool {
+    let keys: Vec<K> = keys.into_iter().collect();
+    keys.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn a_batch_is_its_commands_one_after_the_other(before in worlds(), batch in batches()) {
+        let mut one_by_one = before.clone();
+        let expected: Vec<_> = batch.iter().map(|asked| one_by_one.carry_out(asked)).collect();
+
+        let mut ids = Ids::default();
+        let existing = before.existing(&mut ids);
+        let commands = commands(&batch);
+        let plan = ids.plan(&existing, &commands);
+        let mut planned = before;
+        planned.insert(&plan, &ids);
+
+        prop_assert_eq!(ids.answers(&plan), expected);
+        prop_assert_eq!(planned, one_by_one);
+    }
+
+    #[test]
+    fn where_a_batch_is_cut_makes_no_difference(before in worlds(), batch in batches(), at: prop::sample::Index) {
+        let mut ids = Ids::default();
+        let existing = before.existing(&mut ids);
+        let commands = commands(&batch);
+        let whole = ids.plan(&existing, &commands);
+        let mut after_whole = before.clone();
+        after_whole.insert(&whole, &ids);
+        let answers = ids.answers(&whole);
+
+        let (first, second) = commands.split_at(at.index(commands.len() + 1));
+        let mut ids = Ids::default();
+        let mut existing = before.existing(&mut ids);
+        let first = ids.plan(&existing, first);
+        insert(&mut existing, &first);
+        let second = ids.plan(&existing, second);
+        let mut after_both = before;
+        after_both.insert(&first, &ids);
+        after_both.insert(&second, &ids);
+        let mut answers_of_both = ids.answers(&first);
+        answers_of_both.extend(ids.answers(&second));
+
+        prop_assert_eq!(answers_of_both, answers);
+        prop_assert_eq!(after_both, after_whole);
+    }
+
+    #[test]
+    fn rows_are_in_key_order_and_none_is_there_twice(before in worlds(), batch in batches()) {
+        let mut ids = Ids::default();
+        let existing = before.existing(&mut ids);
+        let commands = commands(&batch);
+        let plan = ids.plan(&existing, &commands);
+        prop_assert!(is_sorted_and_unique(plan.customers.iter().map(|customer| customer.email)));
+        prop_assert!(is_sorted_and_unique(plan.devices.iter().map(|device| device.identifier)));
+        prop_assert!(is_sorted_and_unique(&plan.assignments));
+    }
+
+    #[test]
+    fn the_same_call_again_changes_nothing(before in worlds(), batch in batches()) {
+        let mut ids = Ids::default();
+        let mut existing = before.existing(&mut ids);
+        for command in commands(&batch) {
+            let command = [command];
+            let once = ids.plan(&existing, &command);
+            insert(&mut existing, &once);
+            let again = ids.plan(&existing, &command);
+            prop_assert!(is_empty(&again));
+            if let (Answer::Done { devices, .. }, Ok(outcome)) = (ids.answer(&once.outcomes[0]), &again.outcomes[0]) {
+                prop_assert!(!outcome.customer_was_created);
+                for ((_, once), (_, again)) in devices.iter().zip(&outcome.devices) {
+                    let was_skipped = *once == Told::Skipped;
+                    prop_assert_eq!(was_skipped, *again == Fate::Skipped);
+                    prop_assert_eq!(!was_skipped, matches!(again, Fate::AlreadyAssigned { .. }));
+                }
+            }
+        }
+    }
+
+    /// Only what was refused or skipped can change something the second time: a later call may have created the
+    /// device that an earlier one lacked. The third time nothing is left.
+    #[test]
+    fn the_same_batch_again_changes_no_more_than_was_left_out(before in worlds(), batch in batches()) {
+        let mut ids = Ids::default();
+        let mut existing = before.existing(&mut ids);
+        let commands = commands(&batch);
+        let once = ids.plan(&existing, &commands);
+        let left_out = |outcome: &Result<Outcome, _>| match outcome {
+            Ok(outcome) => outcome.devices.iter().any(|(_, fate)| *fate == Fate::Skipped),
+            Err(_) => true,
+        };
+        insert(&mut existing, &once);
+        let twice = ids.plan(&existing, &commands);
+        prop_assert!(twice.devices.is_empty());
+        if !once.outcomes.iter().any(left_out) {
+            prop_assert!(is_empty(&twice));
+        }
+        insert(&mut existing, &twice);
+        prop_assert!(is_empty(&ids.plan(&existing, &commands)));
+    }
+
+    #[test]
+    fn every_distinct_identifier_is_answered_once_in_the_order_of_the_request(before in worlds(), batch in batches()) {
+        let existing = before.existing(&mut Ids::default());
+        let commands = commands(&batch);
+        let plan = plan(&existing, &commands, &mut Uuid::now_v7);
+        prop_assert_eq!(plan.outcomes.len(), batch.len());
+        for (asked, outcome) in batch.iter().zip(&plan.outcomes) {
+            let distinct = asked.distinct_devices();
+            match outcome {
+                Err(NoValidDevices { count }) => prop_assert_eq!(*count, distinct.len()),
+                Ok(outcome) => {
+                    let answered: Vec<_> = outcome.devices.iter().map(|(device, _)| device.as_str()).collect();
+                    prop_assert_eq!(answered, distinct);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_without_a_valid_device_is_refused_and_changes_nothing(before in worlds(), asked in batches()) {
+        let existing = before.existing(&mut Ids::default());
+        for asked in asked {
+            let none_exists = asked.devices.iter().all(|device| !before.devices.contains_key(DEVICES[*device]));
+            let commands = [asked.command()];
+            let plan = plan(&existing, &commands, &mut Uuid::now_v7);
+            let is_refused = plan.outcomes[0].is_err();
+            prop_assert_eq!(is_refused, asked.create.is_none() && none_exists);
+            if is_refused {
+                prop_assert!(is_empty(&plan));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_keeps_the_type_that_it_was_created_with() {
+    let create = |customer, device_type| {
+        AssignDevices::parse(customer, &["sn-1".to_owned()], true, Some(device_type), 1).expect("a valid call")
+    };
+    let commands = [
+        create("ann@example.com", "sensor"),
+        create("bob@example.com", "Gateway"),
+    ];
+    let plan = plan(&Existing::default(), &commands, &mut Uuid::now_v7);
+    let types: Vec<_> = plan.devices.iter().map(|device| device.device_type.as_str()).collect();
+    assert_eq!(types, ["sensor"]);
+    assert_eq!(plan.assignments.len(), 2, "the second customer owns it too");
+}
