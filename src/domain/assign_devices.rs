@@ -152,3 +152,6 @@ fn unknown_devices(create: bool, device_type: Option<&str>, violations: &mut Vio
     violations.push(Field::DeviceType, problem);
     None
 }
+
+#[cfg(test)]
+mod tests;
