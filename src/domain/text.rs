@@ -71,3 +71,39 @@ pub(super) fn trimmed(text: &str, max: usize) -> Result<&str, Refused> {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_is_dropped_around_a_text_and_kept_inside() {
+        let around = " \t\r\n\u{85}\u{a0}\u{2003}\u{2028}\u{3000}";
+        let text = format!("{around}SN 1{around}");
+        assert_eq!(trimmed(&text, 4), Ok("SN 1"));
+        for text in ["", around] {
+            assert_eq!(trimmed(text, 4), Err(Refused::Empty));
+        }
+    }
+
+    #[test]
+    fn control_characters_are_refused_wherever_trimming_leaves_them() {
+        // U+0085 and the tab are white space too: around a text they are gone before anybody looks.
+        let inside = ["a\tb", "a\nb", "a\u{85}b"];
+        let anywhere = ["\0", "\0a", "a\0", "a\0b", "\u{7f}", "a\u{7f}", "\u{1b}[0m", "a\u{9f}"];
+        for text in inside.into_iter().chain(anywhere) {
+            assert_eq!(trimmed(text, 9), Err(Refused::ControlCharacter), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_characters_of_the_trimmed_text() {
+        for letter in ["x", "ü", "設", "🛰"] {
+            let longest = letter.repeat(255);
+            assert_eq!(trimmed(&longest, 255), Ok(longest.as_str()));
+            assert_eq!(trimmed(&format!(" {longest} "), 255), Ok(longest.as_str()));
+            let too_long = letter.repeat(256);
+            assert_eq!(trimmed(&too_long, 255), Err(Refused::TooLong { max: 255 }));
+        }
+    }
+}
