@@ -140,3 +140,6 @@ impl Waiting {
         Some((organization, batch))
     }
 }
+
+#[cfg(test)]
+mod tests;
