@@ -113,3 +113,6 @@ fn json_rows(columns: &[Column<'_>]) -> String {
         .collect::<serde_json::Value>()
         .to_string()
 }
+
+#[cfg(test)]
+mod tests;
