@@ -171,3 +171,6 @@ impl<R: Read> Read for Bounded<R> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests;
