@@ -71,3 +71,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     };
     mime.type_() == mime::APPLICATION && (mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))
 }
+
+#[cfg(test)]
+mod tests;
