@@ -44,3 +44,49 @@ fn is_acceptable(id: &HeaderValue) -> bool {
 fn new() -> HeaderValue {
     HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_acceptable(id: &[u8]) -> bool {
+        super::is_acceptable(&HeaderValue::from_bytes(id).expect("a header's value"))
+    }
+
+    #[test]
+    fn an_id_is_1_to_64_harmless_characters() {
+        for id in [
+            "a",
+            "0",
+            ".",
+            "_",
+            "-",
+            "AZaz09._-",
+            "0190163d-8694-739b-aea5-966c26f8ad91",
+        ] {
+            assert!(is_acceptable(id.as_bytes()), "{id}");
+        }
+        assert!(is_acceptable(&[b'x'; 64]));
+        assert!(!is_acceptable(&[b'x'; 65]));
+        assert!(!is_acceptable(b""));
+    }
+
+    #[test]
+    fn one_harmful_character_is_one_too_many() {
+        // Every other byte that a header's value can hold.
+        let others = (0..=255).filter(|byte| HeaderValue::from_bytes(&[*byte]).is_ok());
+        let others =
+            others.filter(|byte| !matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b'_' | b'-'));
+        for other in others {
+            assert!(!is_acceptable(&[b'x', other, b'x']), "{other:#x}");
+        }
+    }
+
+    #[test]
+    fn a_new_id_is_acceptable_and_no_other() {
+        let (one, other) = (new(), new());
+        assert!(is_acceptable(one.as_bytes()));
+        assert_eq!(one.len(), 36);
+        assert_ne!(one, other);
+    }
+}

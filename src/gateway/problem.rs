@@ -208,3 +208,26 @@ fn json_path(path: &str) -> String {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_fields_get_their_json_names() {
+        let cases = [
+            ("", ""),
+            ("customer_email", "customerEmail"),
+            ("device_identifiers", "deviceIdentifiers"),
+            ("device_identifiers[2]", "deviceIdentifiers[2]"),
+            ("device_identifiers[10000]", "deviceIdentifiers[10000]"),
+            ("auto_create_devices", "autoCreateDevices"),
+            ("device_type", "deviceType"),
+            ("a.b_c[0].d_e", "a.bC[0].dE"),
+            ("part_2_of", "part2Of"),
+        ];
+        for (path, json) in cases {
+            assert_eq!(json_path(path), json);
+        }
+    }
+}
