@@ -66,7 +66,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         return true;
     };
-    let Some(mime) = content_type.to_str().ok().and_then(|text| text.parse::<Mime>().ok()) else {
+    // Parameters say nothing about JSON, which is UTF-8 (RFC 8259, 8.1).
+    let essence = content_type.to_str().ok().and_then(|text| text.split(';').next());
+    let Some(mime) = essence.and_then(|text| text.trim().parse::<Mime>().ok()) else {
         return false;
     };
     mime.type_() == mime::APPLICATION && (mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))

@@ -17,9 +17,10 @@ use crate::{
     storage::{Database, DeviceImport},
 };
 
+const HEADER: [&[u8]; 2] = [b"identifier", b"type"];
 /// Rows that are written in one transaction.
 const BATCH: usize = 1_000;
-/// The longest row, in bytes. What is longer is a list that lacks a closing quote, or no list at all.
+/// The longest row, in bytes, with the blank lines before it. What is longer is a list that lacks a closing quote, or no list at all.
 const MAX_ROW: usize = 64 * 1024;
 
 /// A row that was left out, and why.
@@ -104,7 +105,7 @@ type Row = Result<(DeviceIdentifier, DeviceType), RefusedRow>;
 
 /// The rows of a list, read one at a time.
 struct Rows<R> {
-    reader: csv::Reader<Bounded<R>>,
+    reader: csv::Reader<Bounded<io::Chain<R, &'static [u8]>>>,
     read_since_row: Rc<Cell<usize>>,
     record: ByteRecord,
 }
@@ -113,11 +114,17 @@ impl<R: Read> Rows<R> {
     fn new(list: R) -> Result<Self, ImportError> {
         let read_since_row = Rc::new(Cell::new(0));
         let bounded = Bounded {
-            inner: list,
+            // So that the last row ends like every other.
+            inner: list.chain(b"\n".as_slice()),
             read_since_row: Rc::clone(&read_since_row),
         };
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bounded);
-        if reader.byte_headers()? != vec!["identifier", "type"] {
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            // By default a row ends before the second byte of CR LF, and the next one seems to begin on its line.
+            .terminator(csv::Terminator::Any(b'\n'))
+            .from_reader(bounded);
+        let header = reader.byte_headers()?.iter();
+        if !header.map(|name| name.strip_suffix(b"\r").unwrap_or(name)).eq(HEADER) {
             return Err(ImportError::Header);
         }
         let record = ByteRecord::new();
@@ -129,15 +136,33 @@ impl<R: Read> Rows<R> {
     }
 
     fn next(&mut self) -> Result<Option<Row>, csv::Error> {
-        self.read_since_row.set(0);
-        if !self.reader.read_byte_record(&mut self.record)? {
-            return Ok(None);
+        loop {
+            self.read_since_row.set(0);
+            if !self.reader.read_byte_record(&mut self.record)? {
+                return Ok(None);
+            }
+            if !is_blank(&self.record) {
+                let line = self.line();
+                return Ok(Some(
+                    device(&self.record).map_err(|problem| RefusedRow { line, problem }),
+                ));
+            }
         }
-        let line = self.record.position().map_or(0, csv::Position::line);
-        Ok(Some(
-            device(&self.record).map_err(|problem| RefusedRow { line, problem }),
-        ))
     }
+
+    /// The line on which the record begins: blank ones before it may have been passed over, and it may itself span several.
+    fn line(&self) -> u64 {
+        let line_feeds = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count();
+        let after = self.reader.position().line();
+        // A record that the end of the list cuts short, inside a quote, has no line feed of its own.
+        let earliest = self.record.position().map_or(0, csv::Position::line);
+        after.saturating_sub(1 + line_feeds as u64).max(earliest)
+    }
+}
+
+/// A blank line of a list whose lines end with CR LF; others are passed over by the reader.
+fn is_blank(record: &ByteRecord) -> bool {
+    record.len() == 1 && record.as_slice().trim_ascii().is_empty()
 }
 
 fn device(record: &ByteRecord) -> Result<(DeviceIdentifier, DeviceType), String> {

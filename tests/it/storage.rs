@@ -15,21 +15,9 @@ pub fn register(suite: &mut Suite) {
         "storage::settings_of_every_connection",
         postgres_settings,
     );
-    suite.on(
-        Kind::Sqlite,
-        "storage::settings_of_every_connection",
-        sqlite_settings,
-    );
-    suite.on(
-        Kind::Postgres,
-        "storage::keys_hold_organizations_apart",
-        postgres_keys,
-    );
-    suite.on(
-        Kind::Sqlite,
-        "storage::keys_hold_organizations_apart",
-        sqlite_keys,
-    );
+    suite.on(Kind::Sqlite, "storage::settings_of_every_connection", sqlite_settings);
+    suite.on(Kind::Postgres, "storage::keys_hold_organizations_apart", postgres_keys);
+    suite.on(Kind::Sqlite, "storage::keys_hold_organizations_apart", sqlite_keys);
     suite.on_each("storage::entities_fit_the_schema", entities);
     suite.on_each(
         "storage::a_batch_takes_as_many_statements_whatever_its_size",

@@ -164,19 +164,19 @@ async fn a_member_of_another_type_or_name_is_refused_by_its_name() {
         assert_eq!(status, 400, "{body}");
         let sentence = envelope["error"].as_str().expect("a sentence");
         assert!(
-            sentence.starts_with(&format!("Invalid JSON: invalid type: {mismatch} at line 1")),
+            sentence.starts_with(&format!("{field}: invalid type: {mismatch} at line 1")),
             "{sentence}"
         );
         let violation = json!([{ "field": field, "description": sentence }]);
         assert_eq!(envelope["fieldViolations"], violation, "{body}");
     }
 
-    for member in ["autoCreateDevice", "customer_email", "CustomerEmail", "success", ""] {
+    for member in ["autoCreateDevice", "customer_email", "CustomerEmail", "success"] {
         let (status, envelope) = send(None, json!({ member: true }).to_string()).await;
         assert_eq!(status, 400, "{member}");
         let sentence = envelope["error"].as_str().expect("a sentence");
         assert!(
-            sentence.starts_with(&format!("Invalid JSON: unknown field `{member}`, expected one of")),
+            sentence.starts_with(&format!("{member}: unknown field `{member}`, expected one of")),
             "{sentence}"
         );
         let violation = json!([{ "field": member, "description": sentence }]);
@@ -218,6 +218,7 @@ async fn a_body_says_that_it_is_json_or_nothing() {
         Some("Application/JSON"),
         Some("application/json; charset=utf-8"),
         Some("application/json;charset=\"UTF-8\""),
+        Some("application/json ; charset=utf-8"),
         Some("application/problem+json"),
         Some("application/vnd.telemetron.v1+json; charset=utf-8"),
     ];

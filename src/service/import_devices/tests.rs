@@ -1,10 +1,10 @@
 use super::*;
 
-const HEADER: &str = "identifier,type\n";
+const FIRST_LINE: &str = "identifier,type\n";
 
 /// The rows of a list with a right header: "identifier|type", or the line and the problem of what is refused.
 fn rows(list: impl AsRef<[u8]>) -> Vec<String> {
-    let list = [HEADER.as_bytes(), list.as_ref()].concat();
+    let list = [FIRST_LINE.as_bytes(), list.as_ref()].concat();
     let mut rows = Rows::new(list.as_slice()).expect("a header");
     let mut read = Vec::new();
     while let Some(row) = rows.next().expect("a readable list") {
@@ -127,6 +127,18 @@ fn a_line_number_counts_lines_and_not_rows() {
 }
 
 #[test]
+fn a_line_number_counts_blank_lines_and_both_line_ends() {
+    assert_eq!(
+        rows("SN-1,sensor\r\nwrong\r\n\r\nwrong\r\n\"also\r\nwrong\"\r\nwrong")[1..],
+        [3, 5, 6, 8].map(|line| format!("line {line}: expected 2 fields, found 1"))
+    );
+    assert_eq!(
+        rows("SN-1,sensor\n\n\nwrong\n\n\"\nwrong\n\n\"\nwrong")[1..],
+        [5, 7, 11].map(|line| format!("line {line}: expected 2 fields, found 1"))
+    );
+}
+
+#[test]
 fn lines_may_be_blank_and_may_end_as_on_windows() {
     assert_eq!(
         rows("\nSN-1,sensor\n\n\nSN-2,sensor\n\n"),
@@ -186,7 +198,7 @@ fn a_quote_that_is_left_open_does_not_take_the_rest_of_the_list() {
 #[test]
 fn a_long_list_of_short_rows_is_read_to_its_end() {
     let count = 20_000;
-    let list = HEADER.to_owned() + &"SN-000000001,a type\n".repeat(count);
+    let list = FIRST_LINE.to_owned() + &"SN-000000001,a type\n".repeat(count);
     for size in [7, usize::MAX] {
         let given = Rc::new(Cell::new(0));
         let list = Pieces {
