@@ -12,7 +12,10 @@ mod status;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -54,19 +57,24 @@ pub fn routes(
     .max_decoding_message_size(settings.max_message_bytes);
     let (health_reporter, health) = tonic_health::server::health_reporter();
 
-    // The last layer is the outermost: it sees a call first.
     let router = Routes::new(handlers)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .into_axum_router()
+        .into_axum_router();
+    Ok((Routes::from(with_policies(router, service, settings)), health_reporter))
+}
+
+/// Puts before every method of `router` what every call must pass.
+fn with_policies(router: Router, service: Arc<Service>, settings: GrpcSettings) -> Router {
+    // The last layer is the outermost: it sees a call first.
+    router
         .layer(from_fn_with_state(service, authenticate::layer))
         .layer(from_fn_with_state(settings.max_message_bytes, refusal::layer))
         .layer(from_fn_with_state(settings.default_timeout, deadline::layer))
         .layer(CatchPanicLayer::custom(panic::answer))
         .layer(from_fn(call_log::layer))
-        .layer(from_fn(request_id::layer));
-    Ok((Routes::from(router), health_reporter))
+        .layer(from_fn(request_id::layer))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
@@ -76,3 +84,6 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         // Without the types of the error details, grpcurl prints those as base64.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
+
+#[cfg(test)]
+mod tests;

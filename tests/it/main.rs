@@ -7,12 +7,15 @@
 )]
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
+mod batch;
 mod contract;
+mod grpc;
 mod keys;
 mod race;
+mod request_ids;
+mod rest;
 mod storage;
 mod support;
-mod wire;
 
 use libtest_mimic::Arguments;
 use support::{Suite, database};
@@ -20,11 +23,14 @@ use support::{Suite, database};
 fn main() {
     let arguments = Arguments::from_args();
     let mut suite = Suite::default();
+    batch::register(&mut suite);
     contract::register(&mut suite);
+    grpc::register(&mut suite);
     keys::register(&mut suite);
     race::register(&mut suite);
+    request_ids::register(&mut suite);
+    rest::register(&mut suite);
     storage::register(&mut suite);
-    wire::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

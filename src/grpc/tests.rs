@@ -1,0 +1,90 @@
+//! The policies, before methods that misbehave as no real one may.
+
+use axum::{body::Body, http::Request, routing::post};
+use tempfile::TempDir;
+use tonic::{Code, Status};
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    domain::organization::{ApiKeyLabel, OrganizationName},
+    service::{ServiceSettings, create_api_key, create_organization},
+    storage::{Database, DatabaseUrl, migrate},
+};
+
+const SETTINGS: GrpcSettings = GrpcSettings {
+    max_message_bytes: 1_024,
+    default_timeout: Duration::from_millis(50),
+};
+
+/// Methods behind the policies, and a key for them.
+async fn misbehaving(folder: &TempDir) -> (Router, String) {
+    let url = format!("sqlite://{}/test.db?mode=rwc", folder.path().display());
+    let database = Database::open(DatabaseUrl::parse(&url).expect("a URL"))
+        .await
+        .expect("a database");
+    migrate(&database).await.expect("a schema");
+    let name = OrganizationName::parse("acme").expect("a name");
+    create_organization(&database, &name).await.expect("an organization");
+    let label = ApiKeyLabel::parse("test").expect("a label");
+    let key = create_api_key(&database, "acme", &label, None).await.expect("a key");
+    let service = Service::start(database, ServiceSettings::default())
+        .await
+        .expect("a service");
+    let methods = Router::new()
+        .route("/test.Service/Panics", post(async || -> () { panic!("with a secret") }))
+        .route("/test.Service/Hangs", post(std::future::pending::<()>));
+    let router = with_policies(methods, Arc::new(service), SETTINGS);
+    (router, key.secret.reveal().to_owned())
+}
+
+async fn call(router: &Router, method: &str, headers: &[(&str, &str)]) -> Status {
+    let mut request = Request::post(format!("/test.Service/{method}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).expect("a request");
+    let response = router.clone().oneshot(request).await.expect("an answer");
+    assert!(
+        response.headers().contains_key("x-request-id"),
+        "every answer has an id"
+    );
+    Status::from_header_map(response.headers()).expect("a refusal")
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_call_and_nothing_else() {
+    let folder = TempDir::new().expect("a folder");
+    let (router, key) = misbehaving(&folder).await;
+    for _ in 0..2 {
+        let status = call(&router, "Panics", &[("x-api-key", &key)]).await;
+        assert_eq!((status.code(), status.message()), (Code::Internal, "Internal error"));
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_answered_when_its_time_is_over() {
+    let folder = TempDir::new().expect("a folder");
+    let (router, key) = misbehaving(&folder).await;
+    for timeout in ["10m", "1u", "not a timeout"] {
+        let headers = [("x-api-key", key.as_str()), ("grpc-timeout", timeout)];
+        let status = call(&router, "Hangs", &headers).await;
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::DeadlineExceeded, "Deadline exceeded")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_method_on_no_list_needs_a_key() {
+    let folder = TempDir::new().expect("a folder");
+    let (router, _) = misbehaving(&folder).await;
+    for method in ["Panics", "Hangs", "IsNotThere"] {
+        assert_eq!(
+            call(&router, method, &[]).await.code(),
+            Code::Unauthenticated,
+            "{method}"
+        );
+    }
+}

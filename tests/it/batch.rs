@@ -1,0 +1,146 @@
+//! What calls that share a transaction do to each other: nothing.
+
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use device_assignment::{
+    domain::{
+        Error,
+        assign_devices::{AssignDevices, Outcome},
+    },
+    storage::{Writer, WriterSettings},
+};
+use futures_util::{FutureExt, future::join_all};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+use crate::support::{Face, Kind, Suite, TestDatabase, TestServer, organization};
+
+pub fn register(suite: &mut Suite) {
+    suite.on_each("batch::a_poisonous_call_fails_alone", poison);
+    for face in Face::ALL {
+        let name = format!("batch::a_fault_tells_nothing_of_its_cause::{}", face.name());
+        suite.on_each(&name, move |db| fault(db, face));
+    }
+    suite.on(
+        Kind::Postgres,
+        "batch::calls_that_wait_share_a_transaction",
+        shared_transaction,
+    );
+}
+
+/// Makes the database refuse one device, as no rule of ours does.
+async fn refuse_poison(database: &TestDatabase) {
+    let connection = database.connect().await;
+    let sql = match database.kind {
+        Kind::Postgres => "ALTER TABLE device ADD CONSTRAINT no_poison CHECK (identifier <> 'POISON')",
+        Kind::Sqlite => {
+            "CREATE TRIGGER no_poison BEFORE INSERT ON device WHEN new.identifier = 'POISON' \
+             BEGIN SELECT raise(ABORT, 'no_poison'); END"
+        }
+    };
+    connection.execute_unprepared(sql).await.expect(sql);
+    connection.close().await.expect("closed");
+}
+
+/// Keeps writers waiting, so that calls gather before their lane.
+fn block(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Postgres => "LOCK TABLE customer IN ACCESS EXCLUSIVE MODE",
+        Kind::Sqlite => "UPDATE organization SET name = name",
+    }
+}
+
+/// Has a writer carry out `commands`, all of which wait while somebody else holds a lock.
+async fn carry_out_together(database: &TestDatabase, commands: Vec<AssignDevices>) -> Vec<Result<Outcome, Error>> {
+    organization(database, "acme").await;
+    let service = database.open().await;
+    let acme = service
+        .organization("acme")
+        .await
+        .expect("readable")
+        .expect("an organization");
+    let writer = Writer::start(&service, WriterSettings::default())
+        .await
+        .expect("a writer");
+    let outside = database.connect().await;
+    let blocker = outside.begin().await.expect("begun");
+    blocker.execute_unprepared(block(database.kind)).await.expect("blocked");
+
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let calls = commands
+        .into_iter()
+        .map(|command| writer.assign_devices(acme.id, command, deadline));
+    let mut calls = pin!(join_all(calls));
+    // Each call is in the queue as soon as it has been asked for once.
+    assert!(calls.as_mut().now_or_never().is_none(), "the calls wait");
+    blocker.commit().await.expect("committed");
+    let outcomes = calls.await;
+
+    outside.close().await.expect("closed");
+    writer.close().await;
+    outcomes
+}
+
+fn command(identifier: &str) -> AssignDevices {
+    let identifiers = ["SN-COMMON".to_owned(), identifier.to_owned()];
+    AssignDevices::parse("john@example.com", &identifiers, true, Some("sensor"), 10).expect("a command")
+}
+
+async fn poison(database: &'static TestDatabase) {
+    refuse_poison(database).await;
+    let identifiers = (0..20).map(|number| {
+        if number == 7 {
+            "POISON".into()
+        } else {
+            format!("SN-{number}")
+        }
+    });
+    let outcomes = carry_out_together(database, identifiers.map(|identifier| command(&identifier)).collect()).await;
+    for (number, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Err(Error::Internal(_)) => assert_eq!(number, 7),
+            outcome => assert!(outcome.is_ok() && number != 7, "call {number}: {outcome:?}"),
+        }
+    }
+    assert_eq!(database.count("device").await, 20);
+    assert_eq!(database.count("device_assignment").await, 20);
+}
+
+/// Twenty calls take two transactions at most: the first may have begun before the others came.
+async fn shared_transaction(database: &'static TestDatabase) {
+    let commands = (0..20).map(|number| command(&format!("SN-{number}"))).collect();
+    for outcome in carry_out_together(database, commands).await {
+        outcome.expect("an outcome");
+    }
+    // Rows of one transaction have one xmin.
+    let transactions = database.number("SELECT count(DISTINCT xmin::text) FROM device").await;
+    assert!(
+        (1..=2).contains(&transactions),
+        "20 calls took {transactions} transactions"
+    );
+}
+
+/// What the database says of a refusal is for the log.
+async fn fault(database: &'static TestDatabase, face: Face) {
+    let key = organization(database, "acme").await;
+    refuse_poison(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let before = database.dump().await;
+    let answer = client.create("john@example.com", &["SN-1", "POISON"]).await;
+    assert_eq!(
+        (answer.code.as_str(), answer.error.as_str()),
+        ("INTERNAL", "Internal error")
+    );
+    assert_eq!(answer.violations, []);
+    assert!(!answer.request_id.is_empty());
+    match &answer.http {
+        Some((status, _)) => assert_eq!(*status, 500),
+        None => assert_eq!(answer.reason.as_deref(), Some("INTERNAL")),
+    }
+    assert_eq!(database.dump().await, before);
+    client.create("john@example.com", &["SN-1"]).await.ok();
+    server.stop().await;
+}
