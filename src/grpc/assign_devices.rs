@@ -3,45 +3,31 @@
 use tonic::{Request, Response, Status};
 
 use super::{
-    Handlers,
+    Admitted, admitted,
     call_log::record_outcome,
-    deadline::Deadline,
-    pb::{
-        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice,
-        device_assignment_service_server::DeviceAssignmentService,
-    },
+    pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice},
     status::to_status,
 };
 use crate::{
     domain::{
-        Cause, Error,
         assign_devices::{Fate, Outcome},
         device::DeviceIdentifier,
         id::DeviceId,
     },
-    service::{AssignDevicesRequest, Caller},
+    service::{AssignDevicesRequest, Service},
 };
 
-#[tonic::async_trait]
-impl DeviceAssignmentService for Handlers {
-    async fn assign_devices_to_owner(
-        &self,
-        request: Request<AssignDevicesToOwnerRequest>,
-    ) -> Result<Response<AssignDevicesToOwnerResponse>, Status> {
-        let extensions = request.extensions();
-        let (Some(&caller), Some(&Deadline(deadline))) = (extensions.get::<Caller>(), extensions.get::<Deadline>())
-        else {
-            let cause = Cause::new("a call came past the policies");
-            return Err(to_status(&Error::Internal(cause)));
-        };
-        let request = AssignDevicesRequest::from(request.into_inner());
-        match self.service.assign_devices(&caller, &request, deadline).await {
-            Ok(outcome) => {
-                record_outcome(&outcome);
-                Ok(Response::new(outcome.into()))
-            }
-            Err(error) => Err(to_status(&error)),
+pub(super) async fn handle(
+    service: &Service,
+    request: Request<AssignDevicesToOwnerRequest>,
+) -> Result<Response<AssignDevicesToOwnerResponse>, Status> {
+    let (Admitted { caller, deadline }, message) = admitted(request)?;
+    match service.assign_devices(&caller, &message.into(), deadline).await {
+        Ok(outcome) => {
+            record_outcome(&outcome);
+            Ok(Response::new(outcome.into()))
         }
+        Err(error) => Err(to_status(&error)),
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) struct Deadline(pub(super) Instant);
 /// The transport has a timer of its own for `grpc-timeout`, and answers CANCELLED. This one comes first by a little.
 const AHEAD_OF_TRANSPORT: Duration = Duration::from_millis(5);
 
+/// Who asks for more time than this gets this.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+
 /// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.
 pub(super) async fn layer(State(default): State<Duration>, mut request: Request, next: Next) -> Response {
     if is_public(request.uri().path()) {
@@ -26,9 +29,7 @@ pub(super) async fn layer(State(default): State<Duration>, mut request: Request,
         return next.run(request).await;
     }
     let timeout = grpc_timeout(request.headers()).map_or(default, |asked| asked - AHEAD_OF_TRANSPORT.min(asked / 8));
-    let Some(deadline) = Instant::now().checked_add(timeout) else {
-        return next.run(request).await;
-    };
+    let deadline = Instant::now() + timeout.min(LONGEST);
     request.extensions_mut().insert(Deadline(deadline));
     match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
         Ok(response) => response,

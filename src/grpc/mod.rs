@@ -10,20 +10,31 @@ pub mod pb;
 mod refusal;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
 };
-use tonic::service::Routes;
+use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use status::code_name;
 
-use self::pb::device_assignment_service_server::{DeviceAssignmentServiceServer, SERVICE_NAME};
-use crate::{request_id, service::Service};
+use self::{
+    deadline::Deadline,
+    pb::device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
+    status::to_status,
+};
+use crate::{
+    domain::{Cause, Error},
+    request_id,
+    service::{Caller, Service},
+};
 
 /// What the face allows its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +48,39 @@ pub struct GrpcSettings {
 /// The name under which health and reflection know the service.
 pub const SERVICE: &str = SERVICE_NAME;
 
-/// The service as the generated server wants it. One file an operation implements the generated trait's method.
+/// The service as the generated server wants it: each method a line that leads to the operation's own file.
 #[derive(Debug)]
 struct Handlers {
     service: Arc<Service>,
+}
+
+#[tonic::async_trait]
+impl DeviceAssignmentService for Handlers {
+    async fn assign_devices_to_owner(
+        &self,
+        request: Request<pb::AssignDevicesToOwnerRequest>,
+    ) -> Result<Response<pb::AssignDevicesToOwnerResponse>, Status> {
+        assign_devices::handle(&self.service, request).await
+    }
+}
+
+/// What the policies say of a call that they let through.
+#[derive(Debug, Clone, Copy)]
+struct Admitted {
+    caller: Caller,
+    deadline: Instant,
+}
+
+/// Takes a request that came through the policies apart.
+fn admitted<M>(request: Request<M>) -> Result<(Admitted, M), Status> {
+    let extensions = request.extensions();
+    match (extensions.get::<Caller>(), extensions.get::<Deadline>()) {
+        (Some(&caller), Some(&Deadline(deadline))) => Ok((Admitted { caller, deadline }, request.into_inner())),
+        _ => {
+            let cause = Cause::new("a call came past the policies");
+            Err(to_status(&Error::Internal(cause)))
+        }
+    }
 }
 
 /// Every method, with every policy: to be served on a listener, or called in the same process.
