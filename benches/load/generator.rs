@@ -1,0 +1,246 @@
+//! The load: a process of its own that calls in a closed loop, each caller its next call when the last one is answered.
+
+use std::{
+    io::{self, Read},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use device_assignment::grpc::pb::{
+    AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
+};
+use hdrhistogram::Histogram;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+use crate::world::{self, Organization, Sizes};
+
+const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
+/// Callers that share one HTTP/2 connection.
+const CALLERS_PER_CONNECTION: usize = 16;
+
+/// What every call asks for; no two calls the same, but for chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
+    /// Three known devices for a known customer.
+    Small,
+    /// Three devices that the customer owns already.
+    Noop,
+    /// A new customer with three new devices.
+    Create,
+    /// This many known devices for a known customer.
+    Bulk(u64),
+    /// As [`Small`](Self::Small), all for one organization and eight customers.
+    Hot,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Face {
+    Grpc,
+    Rest,
+}
+
+/// What one generator is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    pub face: Face,
+    pub address: SocketAddr,
+    pub work: Work,
+    pub callers: usize,
+    pub duration: Duration,
+    pub sizes: Sizes,
+    pub organizations: Vec<Organization>,
+    pub seed: u64,
+}
+
+/// What it saw.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Seen {
+    pub calls: u64,
+    pub failures: u64,
+    pub seconds: f64,
+    pub p50_micros: u64,
+    pub p99_micros: u64,
+    pub max_micros: u64,
+}
+
+impl Seen {
+    pub fn calls_per_second(&self) -> f64 {
+        self.calls as f64 / self.seconds
+    }
+}
+
+/// The whole of the generator's process: reads a [`Load`] from stdin, prints a [`Seen`].
+pub fn main() {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).expect("a load");
+    let load: Load = serde_json::from_str(&text).expect("a load");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let seen = runtime.block_on(generate(load));
+    println!("{}", serde_json::to_string(&seen).expect("JSON"));
+}
+
+async fn generate(load: Load) -> Seen {
+    let created = Arc::new(AtomicU64::new(0));
+    let channels: Vec<Channel> = (0..load.callers.div_ceil(CALLERS_PER_CONNECTION))
+        .map(|_| {
+            let endpoint = Endpoint::from_shared(format!("http://{}", load.address)).expect("an endpoint");
+            endpoint.tcp_nodelay(true).connect_lazy()
+        })
+        .collect();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tcp_nodelay(true)
+        .build()
+        .expect("a client");
+    let keys: Vec<MetadataValue<Ascii>> = load
+        .organizations
+        .iter()
+        .map(|organization| organization.key.parse().expect("metadata"))
+        .collect();
+    let load = Arc::new(load);
+    let keys = Arc::new(keys);
+    let start = Instant::now();
+    let mut callers = tokio::task::JoinSet::new();
+    for number in 0..load.callers {
+        let channel = channels[number % channels.len()].clone();
+        let caller = Caller {
+            load: Arc::clone(&load),
+            keys: Arc::clone(&keys),
+            grpc: DeviceAssignmentServiceClient::new(channel).max_decoding_message_size(usize::MAX),
+            http: http.clone(),
+            created: Arc::clone(&created),
+            random: StdRng::seed_from_u64(load.seed.wrapping_mul(1_000_003) + number as u64),
+        };
+        callers.spawn(caller.run(start));
+    }
+    let mut latencies = Histogram::<u64>::new(3).expect("a histogram");
+    let mut seen = Seen::default();
+    while let Some(caller) = callers.join_next().await {
+        let (of_caller, failures) = caller.expect("no panic");
+        latencies.add(of_caller).expect("same bounds");
+        seen.failures += failures;
+    }
+    seen.seconds = start.elapsed().as_secs_f64();
+    seen.calls = latencies.len();
+    seen.p50_micros = latencies.value_at_quantile(0.5);
+    seen.p99_micros = latencies.value_at_quantile(0.99);
+    seen.max_micros = latencies.max();
+    seen
+}
+
+struct Caller {
+    load: Arc<Load>,
+    keys: Arc<Vec<MetadataValue<Ascii>>>,
+    grpc: DeviceAssignmentServiceClient<Channel>,
+    http: reqwest::Client,
+    created: Arc<AtomicU64>,
+    random: StdRng,
+}
+
+impl Caller {
+    async fn run(mut self, start: Instant) -> (Histogram<u64>, u64) {
+        let mut latencies = Histogram::<u64>::new(3).expect("a histogram");
+        let mut failures = 0;
+        while start.elapsed() < self.load.duration {
+            let (organization, message) = self.next();
+            let begin = Instant::now();
+            let is_ok = match self.load.face {
+                Face::Grpc => self.call_grpc(organization, message).await,
+                Face::Rest => self.call_rest(organization, message).await,
+            };
+            let micros = u64::try_from(begin.elapsed().as_micros()).expect("a short time");
+            if is_ok {
+                latencies.record(micros).expect("within bounds");
+            } else {
+                failures += 1;
+            }
+        }
+        (latencies, failures)
+    }
+
+    fn next(&mut self) -> (usize, AssignDevicesToOwnerRequest) {
+        let sizes = self.load.sizes;
+        let random = &mut self.random;
+        let mut organization = random.random_range(0..self.load.organizations.len());
+        let mut customer = random.random_range(0..sizes.customers_each());
+        let mut devices = |count: u64| {
+            (0..count)
+                .map(|_| random.random_range(0..sizes.devices_each()))
+                .collect()
+        };
+        let mut auto_create_devices = false;
+        let mut prefix = "";
+        let numbers: Vec<u64> = match self.load.work {
+            Work::Small => devices(3),
+            Work::Bulk(count) => devices(count),
+            Work::Noop => (0..world::OWNED)
+                .map(|which| world::owned(sizes, customer, which))
+                .collect(),
+            Work::Hot => {
+                organization = 0;
+                customer %= 8;
+                devices(3)
+            }
+            Work::Create => {
+                let number = self.load.seed * 1_000_000_000 + self.created.fetch_add(1, Ordering::Relaxed);
+                auto_create_devices = true;
+                prefix = "new-";
+                customer = number;
+                vec![number * 3, number * 3 + 1, number * 3 + 2]
+            }
+        };
+        let message = AssignDevicesToOwnerRequest {
+            customer_email: format!("{prefix}{}", world::email(customer)),
+            device_identifiers: numbers
+                .into_iter()
+                .map(|number| format!("{prefix}{}", world::identifier(number)))
+                .collect(),
+            auto_create_devices,
+            device_type: auto_create_devices.then(|| "sensor".to_owned()),
+        };
+        (organization, message)
+    }
+
+    async fn call_grpc(&mut self, organization: usize, message: AssignDevicesToOwnerRequest) -> bool {
+        let mut request = Request::new(message);
+        request
+            .metadata_mut()
+            .insert("x-api-key", self.keys[organization].clone());
+        self.grpc.assign_devices_to_owner(request).await.is_ok()
+    }
+
+    async fn call_rest(&mut self, organization: usize, message: AssignDevicesToOwnerRequest) -> bool {
+        let body = json!({
+            "customerEmail": message.customer_email,
+            "deviceIdentifiers": message.device_identifiers,
+            "autoCreateDevices": message.auto_create_devices,
+            "deviceType": message.device_type,
+        });
+        let response = self
+            .http
+            .post(format!("http://{}{PATH}", self.load.address))
+            .header("x-api-key", &self.load.organizations[organization].key)
+            .json(&body)
+            .send()
+            .await;
+        match response {
+            Ok(response) if response.status() == 200 => response.bytes().await.is_ok(),
+            _ => false,
+        }
+    }
+}

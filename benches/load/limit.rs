@@ -1,0 +1,163 @@
+//! What the database itself can do: the same calls, one a transaction, by the best statement one can write, with no service
+//! in between.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use device_assignment::storage::Database;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sea_orm::{
+    ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    prelude::Uuid, sea_query::ArrayType,
+};
+
+use crate::world::{self, Organization, Sizes};
+
+/// Calls a second of pgbench, which runs the small call as one prepared statement.
+pub fn pgbench(
+    folder: &Path,
+    url: &str,
+    organizations: &[Organization],
+    sizes: Sizes,
+    connections: usize,
+    duration: Duration,
+) -> f64 {
+    let mut command = Command::new("pgbench");
+    command.args(["--no-vacuum", "--protocol=prepared"]);
+    command
+        .arg(format!("--client={connections}"))
+        .arg(format!("--jobs={}", connections.min(2)));
+    command.arg(format!("--time={}", duration.as_secs().max(1)));
+    for (number, organization) in organizations.iter().enumerate() {
+        let script = folder.join(format!("small-{number}.sql"));
+        fs::write(&script, small_call(&organization.id, sizes)).expect("a script");
+        command.arg("--file").arg(script);
+    }
+    let output = command.arg(libpq(url)).output().expect("pgbench runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
+    rate.and_then(|rest| rest.split(' ').next())
+        .and_then(|rate| rate.parse().ok())
+        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// libpq does not know every parameter that the driver of the service does, but both know these.
+fn libpq(url: &str) -> &str {
+    url
+}
+
+fn small_call(organization: &str, sizes: Sizes) -> String {
+    let customers = sizes.customers_each() - 1;
+    let devices = sizes.devices_each() - 1;
+    format!(
+        "\\set c random(0, {customers})\n\\set d1 random(0, {devices})\n\\set d2 random(0, {devices})\n\
+         \\set d3 random(0, {devices})\n\
+         WITH c AS (SELECT id FROM customer WHERE organization_id = '{organization}' \
+         AND email = 'customer-' || :c || '@example.com'), \
+         d AS (SELECT id, identifier FROM device WHERE organization_id = '{organization}' \
+         AND identifier IN ('SN-' || :d1, 'SN-' || :d2, 'SN-' || :d3)), \
+         a AS (INSERT INTO device_assignment SELECT '{organization}', c.id, d.id, now() FROM c, d \
+         ON CONFLICT DO NOTHING RETURNING device_id) \
+         SELECT c.id, d.id, d.identifier, EXISTS (SELECT FROM a WHERE a.device_id = d.id) FROM c, d;\n"
+    )
+}
+
+/// Calls a second of one connection that carries out calls of `count` known devices, one a transaction.
+pub async fn raw(
+    database: &Database,
+    organizations: &[Organization],
+    sizes: Sizes,
+    count: u64,
+    duration: Duration,
+    seed: u64,
+) -> f64 {
+    let connection = database.own_connection().await.expect("a connection");
+    let mut random = StdRng::seed_from_u64(seed);
+    let start = Instant::now();
+    let mut calls = 0_u32;
+    while start.elapsed() < duration {
+        let organization: Uuid = organizations[random.random_range(0..organizations.len())]
+            .id
+            .parse()
+            .expect("an id");
+        let email = world::email(random.random_range(0..sizes.customers_each()));
+        let identifiers: Vec<String> = (0..count)
+            .map(|_| world::identifier(random.random_range(0..sizes.devices_each())))
+            .collect();
+        match connection.get_database_backend() {
+            DbBackend::Postgres => postgres_call(&connection, organization, email, identifiers).await,
+            _ => sqlite_call(&connection, organization, email, &identifiers).await,
+        }
+        calls += 1;
+    }
+    let rate = f64::from(calls) / start.elapsed().as_secs_f64();
+    connection.close().await.expect("closed");
+    rate
+}
+
+/// One statement, and so one transaction. The found rows and the new ones come one after the other: a join of the two would
+/// be planned as a nested loop.
+async fn postgres_call(db: &impl ConnectionTrait, organization: Uuid, email: String, identifiers: Vec<String>) {
+    let sql = "WITH c AS (SELECT id FROM customer WHERE organization_id = $1 AND email = $2), \
+               d AS (SELECT id, identifier FROM device WHERE organization_id = $1 AND identifier = ANY($3)), \
+               a AS (INSERT INTO device_assignment SELECT $1, c.id, d.id, now() FROM c, d \
+               ON CONFLICT DO NOTHING RETURNING device_id) \
+               SELECT id, identifier FROM d UNION ALL SELECT device_id, NULL FROM a";
+    let identifiers = identifiers.into_iter().map(Value::from).collect();
+    let identifiers = Value::Array(ArrayType::String, Some(Box::new(identifiers)));
+    let values = [organization.into(), email.into(), identifiers];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    let rows = db.query_all_raw(statement).await.expect("carried out");
+    for row in &rows {
+        let _: Uuid = row.try_get_by_index(0).expect("an id");
+        let _: Option<String> = row.try_get_by_index(1).expect("text");
+    }
+}
+
+async fn sqlite_call<C>(db: &C, organization: Uuid, email: String, identifiers: &[String])
+where
+    C: TransactionTrait<Transaction = sea_orm::DatabaseTransaction>,
+{
+    let transaction = db
+        .begin_with_options(TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        })
+        .await
+        .expect("begun");
+    let customer = "SELECT id FROM customer WHERE organization_id = ?1 AND email = ?2";
+    let customer = Statement::from_sql_and_values(DbBackend::Sqlite, customer, [organization.into(), email.into()]);
+    let customer = transaction
+        .query_one_raw(customer)
+        .await
+        .expect("read")
+        .expect("a customer");
+    let customer: Uuid = customer.try_get_by_index(0).expect("an id");
+    let identifiers = serde_json::to_string(identifiers).expect("JSON");
+    let devices = "SELECT device.id, device.identifier FROM json_each(?2) AS row CROSS JOIN device \
+                   ON device.organization_id = ?1 AND device.identifier = row.value";
+    let devices = Statement::from_sql_and_values(
+        DbBackend::Sqlite,
+        devices,
+        [organization.into(), identifiers.clone().into()],
+    );
+    for row in transaction.query_all_raw(devices).await.expect("read") {
+        let _: Uuid = row.try_get_by_index(0).expect("an id");
+        let _: String = row.try_get_by_index(1).expect("text");
+    }
+    let insert = "INSERT INTO device_assignment SELECT ?1, ?2, device.id, '2026-01-01T00:00:00Z' \
+                  FROM json_each(?3) AS row CROSS JOIN device \
+                  ON device.organization_id = ?1 AND device.identifier = row.value WHERE true \
+                  ON CONFLICT DO NOTHING";
+    let insert = Statement::from_sql_and_values(
+        DbBackend::Sqlite,
+        insert,
+        [organization.into(), customer.into(), identifiers.into()],
+    );
+    transaction.execute_raw(insert).await.expect("written");
+    transaction.commit().await.expect("committed");
+}

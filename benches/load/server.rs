@@ -1,0 +1,110 @@
+//! The service under test: the shipped program, a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use crate::generator::{Load, Seen};
+
+/// A running service.
+pub struct Server {
+    child: Child,
+    pub grpc: SocketAddr,
+    pub rest: SocketAddr,
+}
+
+/// Builds the program as it is shipped, and returns its path.
+pub fn build() -> String {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--profile", "dist", "--bin", "device-assignment"])
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the program does not build");
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
+    format!("{target}/dist/device-assignment")
+}
+
+impl Server {
+    /// Starts the program, and returns when it listens. It logs as it does in production, into the void.
+    pub fn start(program: &str, database_url: &str) -> Self {
+        let mut child = Command::new(program)
+            .args([
+                "serve",
+                "--grpc-addr",
+                "127.0.0.1:0",
+                "--rest-addr",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+            ])
+            .env("DATABASE_URL", database_url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut address = |prefix: &str| -> SocketAddr {
+            let line = lines.next().expect("a line").expect("text");
+            let address = line.strip_prefix(prefix);
+            address
+                .unwrap_or_else(|| panic!("{line:?}"))
+                .parse()
+                .expect("an address")
+        };
+        let grpc = address("gRPC listening on ");
+        let rest = address("REST listening on http://");
+        Self { child, grpc, rest }
+    }
+
+    /// The most memory that the service has had at once, in MiB.
+    pub fn peak_memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a peak");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib / 1_024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running load generator.
+pub struct Generator(Child);
+
+/// Starts a generator, in a process of its own.
+pub fn generate(load: &Load) -> Generator {
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .arg("generate")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the generator starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let text = serde_json::to_string(load).expect("JSON");
+    stdin.write_all(text.as_bytes()).expect("written");
+    Generator(child)
+}
+
+impl Generator {
+    /// Waits until the load is over.
+    pub fn finish(self) -> Seen {
+        let output = self.0.wait_with_output().expect("an end");
+        assert!(output.status.success(), "the generator failed");
+        let seen: Seen = serde_json::from_slice(&output.stdout).expect("what it saw");
+        assert_eq!(seen.failures, 0, "a call failed: {seen:?}");
+        seen
+    }
+}
