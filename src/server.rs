@@ -9,6 +9,7 @@ use tonic::{
     service::Routes,
     transport::{Endpoint, Server, server::TcpIncoming},
 };
+use tower::util::MapRequestLayer;
 
 use crate::{
     domain::Error,
@@ -161,6 +162,7 @@ async fn serve_grpc(
 ) -> Result<(), ServeError> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
+        .layer(MapRequestLayer::new(grpc::note_arrival))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stopped)
         .await?;

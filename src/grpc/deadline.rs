@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use axum::{
-    extract::{Request, State},
-    http::HeaderMap,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, Request},
     middleware::Next,
     response::Response,
 };
@@ -16,20 +17,32 @@ use crate::domain::Error;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(pub(super) Instant);
 
-/// The transport has a timer of its own for `grpc-timeout`, and answers CANCELLED. This one comes first by a little.
+/// When a call came in, by the clock of [`note_arrival`].
+#[derive(Debug, Clone, Copy)]
+struct Arrival(Instant);
+
+/// Notes when a call came in. To be called where the transport hands the call over, before the transport's own timer for
+/// `grpc-timeout` starts: that one answers CANCELLED, and must not be the first of the two.
+pub fn note_arrival<B>(mut request: Request<B>) -> Request<B> {
+    request.extensions_mut().insert(Arrival(Instant::now()));
+    request
+}
+
+/// By how much the timer here comes before the transport's, which fires in the same task.
 const AHEAD_OF_TRANSPORT: Duration = Duration::from_millis(5);
 
 /// Who asks for more time than this gets this.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.
-pub(super) async fn layer(State(default): State<Duration>, mut request: Request, next: Next) -> Response {
+pub(super) async fn layer(State(default): State<Duration>, mut request: Request<Body>, next: Next) -> Response {
     if is_public(request.uri().path()) {
         // Among them are streams that are meant to stay open.
         return next.run(request).await;
     }
     let timeout = grpc_timeout(request.headers()).map_or(default, |asked| asked - AHEAD_OF_TRANSPORT.min(asked / 8));
-    let deadline = Instant::now() + timeout.min(LONGEST);
+    let arrival = request.extensions().get().map_or_else(Instant::now, |&Arrival(at)| at);
+    let deadline = arrival + timeout.min(LONGEST);
     request.extensions_mut().insert(Deadline(deadline));
     match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
         Ok(response) => response,

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use deadline::note_arrival;
 pub use status::code_name;
 
 use self::{
