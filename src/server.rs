@@ -24,6 +24,8 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long the writer may take to carry out what still waits after that.
 const DRAIN_WRITER: Duration = Duration::from_millis(1_500);
+/// How long closing the connections to the database may take: it waits for a database that may be silent.
+const CLOSE: Duration = Duration::from_millis(200);
 /// What the gateway waits beyond the deadline that the service keeps: the service's own answer says more.
 const UPSTREAM_GRACE: Duration = Duration::from_secs(1);
 
@@ -120,7 +122,9 @@ pub async fn serve(
     if tokio::time::timeout(DRAIN_WRITER, service.close()).await.is_err() {
         tracing::warn!("the writer did not finish in time; its last batches may not be answered");
     }
-    database.close().await;
+    if tokio::time::timeout(CLOSE, database.close()).await.is_err() {
+        tracing::warn!("the database did not let go of its connections; they are cut");
+    }
     result
 }
 

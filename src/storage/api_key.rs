@@ -57,7 +57,7 @@ impl Database {
             expires_at: Set(expires_at),
             revoked_at: Set(None),
         };
-        Ok(row.insert(self.reads()).await?.into())
+        Ok(row.insert(&self.reads()).await?.into())
     }
 
     /// Whose key this is, unless it was revoked.
@@ -68,7 +68,7 @@ impl Database {
         let query = api_key::Entity::find()
             .filter(api_key::Column::Digest.eq(digest.to_vec()))
             .filter(api_key::Column::RevokedAt.is_null());
-        let row = query.one(self.reads()).await?;
+        let row = self.read(async move |db| query.one(&db).await).await?;
         Ok(row.map(|row| KeyOwner {
             key: row.id.into(),
             organization: row.organization_id.into(),
@@ -84,7 +84,7 @@ impl Database {
         let query = api_key::Entity::find()
             .filter(api_key::Column::OrganizationId.eq(organization.uuid()))
             .order_by_asc(api_key::Column::Id);
-        let rows = query.all(self.reads()).await?;
+        let rows = query.all(&self.reads()).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
@@ -97,10 +97,10 @@ impl Database {
             .col_expr(api_key::Column::RevokedAt, Expr::value(OffsetDateTime::now_utc()))
             .filter(api_key::Column::Id.eq(id.uuid()))
             .filter(api_key::Column::RevokedAt.is_null())
-            .exec(self.reads())
+            .exec(&self.reads())
             .await?;
         let query = api_key::Entity::find().filter(api_key::Column::Id.eq(id.uuid()));
-        Ok(query.one(self.reads()).await?.map(Into::into))
+        Ok(query.one(&self.reads()).await?.map(Into::into))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Connections: which database, and the settings that each of its connections has.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use sea_orm::{
     ConnectOptions, DatabaseConnection, DbBackend, DbErr,
@@ -19,6 +23,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one statement may wait for a lock. On SQLite, how long to wait for the one writer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call's read may take before its connection is given up as dead: longer than it takes to find that out.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the server keeps a transaction whose client went silent.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A statement that takes longer than this is logged.
@@ -96,7 +102,14 @@ impl fmt::Debug for DatabaseUrl {
 #[derive(Debug, Clone)]
 pub struct Database {
     url: DatabaseUrl,
-    reads: DatabaseConnection,
+    reads: Arc<RwLock<Reads>>,
+}
+
+/// The pool for reads. Another one takes its place when its connections hang.
+#[derive(Debug)]
+struct Reads {
+    connection: DatabaseConnection,
+    generation: u64,
 }
 
 impl Database {
@@ -105,7 +118,11 @@ impl Database {
     /// # Errors
     /// When the driver does not accept the URL.
     pub async fn open(url: DatabaseUrl) -> Result<Self, Failure> {
-        let reads = connect(&url, READ_CONNECTIONS, Purpose::Calls).await?;
+        let connection = connect(&url, READ_CONNECTIONS, Purpose::Calls).await?;
+        let reads = Arc::new(RwLock::new(Reads {
+            connection,
+            generation: 0,
+        }));
         Ok(Self { url, reads })
     }
 
@@ -119,12 +136,60 @@ impl Database {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), Failure> {
-        Ok(self.reads.ping().await?)
+        Ok(self.reads().ping().await?)
     }
 
     /// The pool of connections for reads, and for the few writes of operators.
-    pub fn reads(&self) -> &DatabaseConnection {
-        &self.reads
+    pub fn reads(&self) -> DatabaseConnection {
+        self.current_reads().0
+    }
+
+    /// Reads on behalf of a call, which may go away at any time: the statement is finished all the same, because a
+    /// connection that is left in the middle of one stays taken until the server answers.
+    ///
+    /// # Errors
+    /// As `query`, and [`Failure::Silent`] when the database does not answer in time.
+    pub(super) async fn read<T, F>(
+        &self,
+        query: impl FnOnce(DatabaseConnection) -> F + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    {
+        let database = self.clone();
+        let reading = tokio::spawn(async move {
+            let (connection, generation) = database.current_reads();
+            if let Ok(result) = tokio::time::timeout(READ_TIMEOUT, query(connection)).await {
+                return Ok(result?);
+            }
+            database.replace_reads(generation).await?;
+            Err(Failure::Silent(READ_TIMEOUT))
+        });
+        reading.await.unwrap_or(Err(Failure::Panicked))
+    }
+
+    fn current_reads(&self) -> (DatabaseConnection, u64) {
+        // Nothing panics while it holds the lock.
+        let reads = self.reads.read().unwrap_or_else(PoisonError::into_inner);
+        (reads.connection.clone(), reads.generation)
+    }
+
+    /// Gives up the pool of this generation, unless that was done already.
+    async fn replace_reads(&self, generation: u64) -> Result<(), Failure> {
+        let fresh = connect(&self.url, READ_CONNECTIONS, Purpose::Calls).await?;
+        let stuck = {
+            let mut reads = self.reads.write().unwrap_or_else(PoisonError::into_inner);
+            if reads.generation != generation {
+                return Ok(());
+            }
+            reads.generation += 1;
+            std::mem::replace(&mut reads.connection, fresh)
+        };
+        tracing::warn!("the database did not answer; the connections for reads are replaced");
+        // Closing waits for the peer, which is just what does not answer.
+        tokio::spawn(async move { stuck.close().await });
+        Ok(())
     }
 
     /// A connection of one's own: a pool of one, which reconnects by itself.
@@ -142,7 +207,7 @@ impl Database {
 
     /// Closes the connections for reads.
     pub async fn close(&self) {
-        if let Err(error) = self.reads.close_by_ref().await {
+        if let Err(error) = self.reads().close_by_ref().await {
             tracing::debug!(%error, "closing a connection failed");
         }
     }

@@ -25,7 +25,7 @@ pub struct SchemaStatus {
 /// # Errors
 /// When the database cannot be read.
 pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Failure> {
-    let db = database.reads();
+    let db = &database.reads();
     let known: Vec<String> = Migrator::migrations()
         .iter()
         .map(|step| step.name().to_owned())

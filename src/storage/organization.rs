@@ -29,7 +29,7 @@ impl Database {
             name: Set(name.to_owned()),
             created_at: Set(OffsetDateTime::now_utc()),
         };
-        match row.insert(self.reads()).await {
+        match row.insert(&self.reads()).await {
             Ok(row) => Ok(Some(row.into())),
             Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(None),
             Err(error) => Err(error.into()),
@@ -42,7 +42,7 @@ impl Database {
     /// When the database cannot be read.
     pub async fn organization(&self, name: &str) -> Result<Option<OrganizationRecord>, Failure> {
         let query = organization::Entity::find().filter(organization::Column::Name.eq(name));
-        Ok(query.one(self.reads()).await?.map(Into::into))
+        Ok(query.one(&self.reads()).await?.map(Into::into))
     }
 
     /// All organizations, by name.
@@ -51,7 +51,7 @@ impl Database {
     /// When the database cannot be read.
     pub async fn organizations(&self) -> Result<Vec<OrganizationRecord>, Failure> {
         let query = organization::Entity::find().order_by_asc(organization::Column::Name);
-        let rows = query.all(self.reads()).await?;
+        let rows = query.all(&self.reads()).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }
