@@ -15,6 +15,7 @@ mod race;
 mod request_ids;
 mod rest;
 mod storage;
+mod crash;
 mod support;
 
 use libtest_mimic::Arguments;
@@ -31,6 +32,7 @@ fn main() {
     request_ids::register(&mut suite);
     rest::register(&mut suite);
     storage::register(&mut suite);
+    crash::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

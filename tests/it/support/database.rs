@@ -207,6 +207,14 @@ impl TestDatabase {
         number
     }
 
+    /// The rows that `sql` finds.
+    pub async fn rows(&self, sql: &str) -> Vec<sea_orm::QueryResult> {
+        let connection = self.connect().await;
+        let rows = connection.query_all_raw(self.statement(sql)).await.expect(sql);
+        connection.close().await.expect("closed");
+        rows
+    }
+
     /// How many rows a table has.
     pub async fn count(&self, table: &str) -> i64 {
         self.number(&format!("SELECT count(*) FROM {table}")).await

@@ -2,15 +2,20 @@
 
 pub mod client;
 pub mod database;
+pub mod load;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod server;
 pub mod suite;
+pub mod wire;
 
 pub use client::{Answer, Client, PATH};
 pub use database::{Kind, TestDatabase};
+pub use load::Load;
 pub use postgres::PostgresServer;
 pub use program::Program;
+pub use proxy::Proxy;
 pub use server::{Face, TestServer, devices, organization};
 pub use suite::Suite;
 
@@ -20,3 +25,4 @@ pub fn seed() -> u64 {
     println!("TEST_SEED={seed}");
     seed
 }
+pub use wire::Wire;

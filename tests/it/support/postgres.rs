@@ -179,7 +179,9 @@ impl Private {
         let Some(mut child) = self.child.lock().expect("no panic").take() else {
             return;
         };
-        // The children too: without their parent they would notice only at their next wait.
+        // The children too: without their parent they would notice only at their next wait. Halted first, the parent
+        // starts no other while that happens; one that outlived it would keep the server from starting again.
+        let _ = Command::new("kill").args(["-STOP", &child.id().to_string()]).status();
         let _ = Command::new("pkill")
             .args(["-KILL", "-P", &child.id().to_string()])
             .status();

@@ -1,6 +1,6 @@
 //! The real server in this process, on ports of its own.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use device_assignment::{
     domain::organization::{ApiKeyLabel, OrganizationName},
@@ -11,6 +11,9 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
 
 use super::{client::Client, database::TestDatabase};
+
+/// What a supervisor waits before it kills.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A service, and a REST gateway in a place of its own before it.
 pub struct TestServer {
@@ -91,7 +94,8 @@ impl TestServer {
             let _ = stop.send(());
         }
         for task in self.tasks {
-            task.await.expect("no panic").expect("a clean stop");
+            let stopped = tokio::time::timeout(STOPS_WITHIN, task).await.expect("a stop in time");
+            stopped.expect("no panic").expect("a clean stop");
         }
     }
 }

@@ -1,0 +1,179 @@
+//! What was acknowledged survives `kill -9` of the service and of the database, and what was not is whole or absent.
+
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sea_orm::ConnectionTrait;
+
+use crate::support::{
+    Face, Kind, Load, PostgresServer, Program, Suite, TestDatabase,
+    load::{self, Call, Fate, clients, faults, forgotten, tally},
+    organization,
+};
+
+const CALLERS: usize = 32;
+
+pub fn register(suite: &mut Suite) {
+    suite.on_each("crash::of_the_service", of_the_service);
+    suite.on_each("crash::a_lost_row_is_noticed", a_lost_row_is_noticed);
+    suite.with_postgres("crash::of_the_database", of_the_database);
+}
+
+async fn of_the_service(database: &TestDatabase) {
+    const ROUNDS: u32 = 5;
+    let mut random = StdRng::seed_from_u64(load::seed());
+    let key = organization(database, "acme").await;
+    let mut program = Program::serve(database.url()).await;
+    let mut calls = Vec::new();
+    let mut cut = 0;
+    for round in 0..ROUNDS {
+        let load = Load::start(
+            &format!("round{round}"),
+            clients(CALLERS, |face| program.client(face, &key)),
+        );
+        load.succeeds(1).await;
+        // The moment of the crash, not a wait for anything.
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+        program.kill().await;
+        let made = load.finish().await;
+        println!("{}", tally(&made));
+        assert!(
+            made.iter().all(|call| call.is_ok() || call.is_lost()),
+            "nothing fails but for the crash: {}",
+            tally(&made)
+        );
+        // Not those that found nobody to connect to.
+        let was_cut =
+            |call: &&Call| matches!(&call.fate, Fate::Lost { code, .. } if code == "CUT" || code == "UNKNOWN");
+        cut += made.iter().filter(was_cut).count();
+
+        program = Program::serve(database.url()).await;
+        let askers = clients(8, |face| program.client(face, &key));
+        assert_eq!(forgotten(&made, &askers).await, [""; 0], "in round {round}");
+        calls.extend(made);
+        assert_eq!(faults(database, &calls).await, [""; 0], "after round {round}");
+    }
+    assert!(cut > 0, "some calls were under way when the service was killed");
+    program.kill().await;
+}
+
+/// The database is killed twice while the service runs on, and the service finds back by itself.
+async fn of_the_database() {
+    const ROUNDS: u32 = 2;
+    const OUTAGE: Duration = Duration::from_secs(3);
+    const RECOVERY: Duration = Duration::from_secs(5);
+    let mut random = StdRng::seed_from_u64(load::seed());
+    // Blocks this thread, on purpose: the server ends with the thread that starts it, and this one runs the whole test.
+    let server = PostgresServer::start_durable().expect("a server");
+    let database = TestDatabase::on(&server).await;
+    let key = organization(&database, "acme").await;
+    let program = Program::serve(database.url()).await;
+    let mut calls = Vec::new();
+    for round in 0..ROUNDS {
+        let load = Load::start(
+            &format!("round{round}"),
+            clients(CALLERS, |face| program.client(face, &key)),
+        );
+        load.succeeds(1).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+        server.kill();
+        let killed = Instant::now();
+        tokio::time::sleep(OUTAGE).await;
+        server.restart();
+        let back = Instant::now();
+        load.succeeds(CALLERS as u64 * 10).await;
+        // A failure that is still to come shows until then.
+        tokio::time::sleep_until((back + RECOVERY + Duration::from_millis(500)).into()).await;
+        let made = load.finish().await;
+        println!("{}", tally(&made));
+
+        for call in &made {
+            assert!(!call.is_lost(), "the service is there all the time: {call:?}");
+            match &call.fate {
+                Fate::Answered { code, .. } if code == "OK" => {}
+                Fate::Answered { code, retry_after } => {
+                    assert_eq!((code.as_str(), *retry_after), ("UNAVAILABLE", Some(1)), "{call:?}");
+                }
+                Fate::Lost { .. } => unreachable!("asserted above"),
+            }
+            assert!(call.took() < Duration::from_secs(10), "beyond its deadline: {call:?}");
+        }
+        for face in [Face::Grpc, Face::Rest] {
+            let failed = made.iter().any(|call| call.face == face && call.is(&["UNAVAILABLE"]));
+            assert!(failed, "calls by {} met the outage", face.name());
+        }
+        let recovery = recovery(&made, back);
+        println!("down for {:?}, back {recovery:?} after the return", back - killed);
+        assert!(recovery < RECOVERY, "{recovery:?}");
+
+        let askers = clients(8, |face| program.client(face, &key));
+        assert_eq!(forgotten(&made, &askers).await, [""; 0], "in round {round}");
+        calls.extend(made);
+        assert_eq!(faults(&database, &calls).await, [""; 0], "after round {round}");
+    }
+    program.kill().await;
+    server.stop();
+}
+
+/// How long after `back` calls on both faces had succeeded, and the last one had failed.
+fn recovery(calls: &[Call], back: Instant) -> Duration {
+    let after = calls.iter().filter(|call| call.ended > back);
+    let (succeeded, failed): (Vec<&Call>, Vec<&Call>) = after.partition(|call| call.is_ok());
+    let first_success = |face| {
+        let first = succeeded.iter().filter(|call| call.face == face).map(|call| call.ended);
+        first.min().expect("a success")
+    };
+    let last_failure = failed.iter().map(|call| call.ended).max();
+    let recovered = first_success(Face::Grpc).max(first_success(Face::Rest));
+    last_failure.unwrap_or(back).max(recovered) - back
+}
+
+/// The check that the tests above rely on can fail.
+async fn a_lost_row_is_noticed(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let program = Program::serve(database.url()).await;
+    let client = program.client(Face::Grpc, &key);
+    let calls = [
+        load::create(&client, "one@example.com".into()).await,
+        load::create(&client, "two@example.com".into()).await,
+    ];
+    assert!(calls.iter().all(Call::is_ok), "{calls:?}");
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+    let client = [client];
+    assert_eq!(forgotten(&calls, &client).await, [""; 0]);
+
+    let one = "(SELECT id FROM device WHERE identifier = 'one@example.com/1')";
+    let two = "(SELECT id FROM customer WHERE email = 'two@example.com')";
+    let connection = database.connect().await;
+    let mut deleted = 0;
+    for sql in [
+        format!("DELETE FROM device_assignment WHERE device_id = {one}"),
+        format!("DELETE FROM device_assignment WHERE customer_id = {two}"),
+        "DELETE FROM customer WHERE email = 'two@example.com'".into(),
+    ] {
+        deleted += connection.execute_unprepared(&sql).await.expect(&sql).rows_affected();
+    }
+    connection.close().await.expect("closed");
+    assert_eq!(deleted, 5);
+
+    let faults = faults(database, &calls).await;
+    let [part, absent, orphans] = faults.as_slice() else {
+        panic!("{faults:?}");
+    };
+    assert!(part.starts_with("one@example.com is there in part"), "{part}");
+    assert_eq!(absent, "two@example.com was acknowledged and is not there");
+    assert_eq!(orphans, "4 devices without an owner");
+    assert_eq!(forgotten(&calls, &client).await.len(), 2, "the service tells as well");
+    if database.kind == Kind::Sqlite {
+        // And what SQLite says is read.
+        let connection = database.connect().await;
+        connection
+            .execute_unprepared("PRAGMA foreign_keys = off; DELETE FROM device WHERE identifier = 'one@example.com/0'")
+            .await
+            .expect("a deletion");
+        connection.close().await.expect("closed");
+        let faults = load::faults(database, &[]).await;
+        assert!(faults.contains(&"1 rows break a foreign key".into()), "{faults:?}");
+    }
+    program.kill().await;
+}
