@@ -16,6 +16,7 @@ mod request_ids;
 mod rest;
 mod storage;
 mod crash;
+mod shutdown;
 mod support;
 
 use libtest_mimic::Arguments;
@@ -33,6 +34,7 @@ fn main() {
     rest::register(&mut suite);
     storage::register(&mut suite);
     crash::register(&mut suite);
+    shutdown::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

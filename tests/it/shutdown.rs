@@ -1,0 +1,176 @@
+//! SIGTERM: what is under way is finished and answered, nothing new is taken, and the program is gone within ten seconds.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::support::{
+    Face, Kind, Load, PATH, Program, Proxy, Suite, TestDatabase,
+    load::{self, Fate, clients, eventually, faults, forgotten, owned, tally},
+    organization,
+    program::command,
+};
+
+/// What a supervisor waits before it kills.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn register(suite: &mut Suite) {
+    suite.on_each("shutdown::under_load", under_load);
+    suite.on(Kind::Sqlite, "shutdown::with_stuck_peers", with_stuck_peers);
+    suite.on(
+        Kind::Postgres,
+        "shutdown::while_the_database_is_silent",
+        while_the_database_is_silent,
+    );
+}
+
+async fn under_load(database: &TestDatabase) {
+    const ROUNDS: u32 = 5;
+    const CALLERS: usize = 32;
+    let mut random = StdRng::seed_from_u64(load::seed());
+    let key = organization(database, "acme").await;
+    let mut calls = Vec::new();
+    for round in 0..ROUNDS {
+        let program = Program::serve(database.url()).await;
+        let load = Load::start(
+            &format!("round{round}"),
+            clients(CALLERS, |face| program.client(face, &key)),
+        );
+        load.succeeds(1).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+        let took = end(program).await;
+        let made = load.finish().await;
+        println!("gone after {took:?}: {}", tally(&made));
+
+        let owned = owned(database).await;
+        for call in &made {
+            match &call.fate {
+                Fate::Answered { code, retry_after } => assert!(
+                    code == "OK" || (code == "UNAVAILABLE" && *retry_after == Some(1)),
+                    "{call:?}"
+                ),
+                // A call that crosses the end of its connection on its way is lost, and clients have several words for it:
+                // HTTP/1.1 cannot announce a close, and HTTP/2 cannot do so ahead of time. What counts is that no call
+                // is lost that the service had taken on.
+                Fate::Lost { .. } => assert!(
+                    !owned.contains_key(&call.email),
+                    "carried out, so it was accepted, but not answered: {call:?}"
+                ),
+            }
+        }
+        calls.extend(made);
+        assert_eq!(faults(database, &calls).await, [""; 0], "after round {round}");
+    }
+    let program = Program::serve(database.url()).await;
+    let askers = clients(8, |face| program.client(face, &key));
+    assert_eq!(forgotten(&calls, &askers).await, [""; 0]);
+    program.kill().await;
+}
+
+/// Peers that never finish hold up neither the end nor the calls of others, and nobody else can come in meanwhile.
+async fn with_stuck_peers(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let program = Program::serve(database.url()).await;
+    let (grpc, rest) = (program.grpc, program.rest);
+
+    // A connection that was used and is kept open.
+    let mut idle = TcpStream::connect(rest).await.expect("a connection");
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .expect("a request");
+    assert!(idle.read(&mut [0; 1024]).await.expect("an answer") > 0);
+    // One that never said anything, to each face.
+    let _mute = TcpStream::connect(rest).await.expect("a connection");
+    let _mute_grpc = TcpStream::connect(grpc).await.expect("a connection");
+    // Half a head, and a head whose body does not come.
+    let mut half_head = TcpStream::connect(rest).await.expect("a connection");
+    half_head.write_all(b"POST /api HTTP/1.1\r\nho").await.expect("half");
+    let mut half = TcpStream::connect(rest).await.expect("a connection");
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n\
+         content-length: 100\r\nexpect: 100-continue\r\n\r\n"
+    );
+    half.write_all(head.as_bytes()).await.expect("half a request");
+    // That the service asks for the body shows that it is waiting for it.
+    assert!(half.read(&mut [0; 1024]).await.expect("100 Continue") > 0);
+    // HTTP/2 that is open and silent: the client does not even acknowledge a ping.
+    let (silent, connection) = h2::client::handshake(TcpStream::connect(grpc).await.expect("a connection"))
+        .await
+        .expect("HTTP/2");
+    let mut connection = Box::pin(connection);
+    let polled = futures_util::poll!(&mut connection);
+    assert!(polled.is_pending(), "the connection is open");
+    // A stream that never ends by itself.
+    let channel = program.client(Face::Grpc, &key).channel();
+    let request = HealthCheckRequest { service: String::new() };
+    let watch = HealthClient::new(channel).watch(request).await.expect("a stream");
+    let mut watch = watch.into_inner();
+    watch.message().await.expect("a message").expect("a status");
+
+    let load = Load::start("load", clients(8, |face| program.client(face, &key)));
+    load.succeeds(10).await;
+    let asked = Instant::now();
+    let end = tokio::spawn(end(program));
+    for address in [grpc, rest] {
+        eventually("new connections are refused", Duration::from_secs(2), async || {
+            is_refused(address).await
+        })
+        .await;
+    }
+    let refused = asked.elapsed();
+    let made = load.finish().await;
+    assert!(!end.is_finished(), "the stuck peers are waited for");
+    let took = end.await.expect("an end");
+    println!("refused after {refused:?}, gone after {took:?}: {}", tally(&made));
+    assert_eq!(faults(database, &made).await, [""; 0]);
+    drop((idle, half_head, half, silent, connection, watch));
+}
+
+/// Asks the program to stop, and says how long it took to do so, which must be with success and in time.
+async fn end(program: Program) -> Duration {
+    let asked = Instant::now();
+    let (code, log) = tokio::time::timeout(PATIENCE, program.terminate())
+        .await
+        .expect("the program ends in time");
+    assert_eq!(code, Some(0), "{log}");
+    asked.elapsed()
+}
+
+async fn is_refused(address: SocketAddr) -> bool {
+    match TcpStream::connect(address).await {
+        Ok(_) => false,
+        // Or cut, when it came in just before.
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+    }
+}
+
+/// A database that does not answer does not keep the program from ending.
+async fn while_the_database_is_silent(database: &TestDatabase) {
+    let keys = load::keys(database, 8).await;
+    let mut keys = keys.iter().cycle();
+    let proxy = Proxy::before(database).await;
+    let mut serve = command(&["serve", "--database-url", proxy.url()]);
+    serve.args(["--request-timeout", "1s"]);
+    let program = Program::spawn(serve).await;
+    let load = Load::start(
+        "load",
+        clients(16, |face| program.client(face, keys.next().expect("a key"))),
+    );
+    load.succeeds(16).await;
+    proxy.fall_silent();
+    // Longer than a key is remembered: the connections for reads are stuck, too.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let took = end(program).await;
+    let made = load.finish().await;
+    println!("gone after {took:?}: {}", tally(&made));
+    proxy.recover();
+    assert_eq!(faults(database, &made).await, [""; 0]);
+}
