@@ -16,6 +16,7 @@ mod request_ids;
 mod rest;
 mod storage;
 mod crash;
+mod outage;
 mod shutdown;
 mod support;
 
@@ -34,6 +35,7 @@ fn main() {
     rest::register(&mut suite);
     storage::register(&mut suite);
     crash::register(&mut suite);
+    outage::register(&mut suite);
     shutdown::register(&mut suite);
 
     if !arguments.list {

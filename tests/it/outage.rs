@@ -1,0 +1,452 @@
+//! A database that is slow, locked, silent, or gone in the worst moment: callers get typed errors in time, nothing is
+//! half done, and the service finds back by itself.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use device_assignment::{
+    server::ServerSettings,
+    service::ServiceSettings,
+    storage::{Database, DatabaseUrl, WriterSettings},
+};
+use futures_util::future::join_all;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
+
+use crate::support::{
+    Face, Kind, Load, Proxy, Suite, TestDatabase, TestServer, Wire,
+    load::{self, Call, Fate, clients, devices_of, eventually, faults, forgotten, owned, tally},
+    organization,
+    proxy::AtCommit,
+};
+
+pub fn register(suite: &mut Suite) {
+    let mut postgres = |name: &str, test: Test| {
+        suite.on(Kind::Postgres, &format!("outage::{name}"), test);
+    };
+    postgres("silence", |db| Box::pin(silence(db, Proxy::recover)));
+    postgres("silence_after_which_old_connections_are_dead", |db| {
+        Box::pin(silence(db, Proxy::recover_without_memory))
+    });
+    postgres("cut_before_commit", |db| {
+        Box::pin(cut_at_commit(db, AtCommit::CutBefore))
+    });
+    postgres("cut_after_commit", |db| Box::pin(cut_at_commit(db, AtCommit::CutAfter)));
+    postgres("every_connection_cut", |db| Box::pin(every_connection_cut(db)));
+    postgres("locked_table", |db| Box::pin(locked_table(db)));
+    postgres("full_queue", |db| Box::pin(full_queue(db)));
+    postgres("deadlines", |db| Box::pin(deadlines(db)));
+    suite.on(Kind::Sqlite, "outage::writer_elsewhere", writer_elsewhere);
+    suite.on_each("outage::impatient_callers", impatient_callers);
+}
+
+type Test = fn(&'static TestDatabase) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+/// A server whose database is reached through `proxy`.
+async fn start_behind(proxy: &Proxy, settings: ServerSettings) -> TestServer {
+    let url = DatabaseUrl::parse(proxy.url()).expect("a URL");
+    TestServer::start_over(Database::open(url).await.expect("a database"), settings).await
+}
+
+/// Shuts everybody else out of a table that every call needs.
+async fn lock(database: &TestDatabase) -> DatabaseTransaction {
+    let transaction = database.connect().await.begin().await.expect("a transaction");
+    transaction
+        .execute_unprepared("LOCK TABLE customer IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("a lock");
+    transaction
+}
+
+/// Returns when a statement of the service waits for the lock.
+async fn a_call_waits(database: &TestDatabase) {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+               AND application_name = 'device-assignment' AND wait_event_type = 'Lock'";
+    eventually("a call waits for the lock", Duration::from_secs(5), async || {
+        database.number(sql).await > 0
+    })
+    .await;
+}
+
+/// The network is silent in the middle of load: no call waits beyond its deadline, and soon after the network is back all
+/// of them succeed.
+async fn silence(database: &TestDatabase, recover: fn(&Proxy)) {
+    const CALLERS: usize = 32;
+    const SILENCE: Duration = Duration::from_secs(7);
+    const RECOVERY: Duration = Duration::from_secs(5);
+    let timeout = Duration::from_millis(1_500);
+    let settings = ServerSettings {
+        service: ServiceSettings {
+            // Every call reads its key: the silence meets reads as well as writes.
+            key_cache_ttl: Duration::from_millis(1),
+            writer: WriterSettings {
+                batch_timeout: Duration::from_secs(1),
+                ..WriterSettings::default()
+            },
+            ..ServiceSettings::default()
+        },
+        request_timeout: timeout,
+        ..ServerSettings::default()
+    };
+    let keys = load::keys(database, 8).await;
+    let mut keys = keys.iter().cycle();
+    let proxy = Proxy::before(database).await;
+    let server = start_behind(&proxy, settings).await;
+    let load = Load::start(
+        "load",
+        clients(CALLERS, |face| server.client(face, keys.next().expect("a key"))),
+    );
+    load.succeeds(10 * CALLERS as u64).await;
+
+    proxy.fall_silent();
+    tokio::time::sleep(SILENCE).await;
+    recover(&proxy);
+    let back = Instant::now();
+    load.succeeds(1).await;
+    let first = back.elapsed();
+    tokio::time::sleep_until((back + RECOVERY + Duration::from_millis(500)).into()).await;
+    let calls = load.finish().await;
+    let last_failure = calls.iter().filter(|call| !call.is_ok()).map(|call| call.ended).max();
+    let last_failure = last_failure.expect("failures").saturating_duration_since(back);
+    let slowest = calls.iter().map(Call::took).max().expect("calls");
+    println!(
+        "first success {first:?}, last failure {last_failure:?} after the return; slowest call {slowest:?}: {}",
+        tally(&calls)
+    );
+
+    for call in &calls {
+        assert!(call.is(&["OK", "UNAVAILABLE", "DEADLINE_EXCEEDED"]), "{call:?}");
+    }
+    assert!(slowest < timeout + Duration::from_secs(1), "{slowest:?}");
+    assert!(first.max(last_failure) < RECOVERY, "{first:?}, {last_failure:?}");
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
+
+/// The connection dies while a COMMIT is under way: the caller cannot know what happened, and does not need to.
+async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
+    let settings = ServerSettings {
+        service: ServiceSettings {
+            writer: WriterSettings {
+                lanes: 1,
+                ..WriterSettings::default()
+            },
+            ..ServiceSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let key = organization(database, "acme").await;
+    let proxy = Proxy::before(database).await;
+    let server = start_behind(&proxy, settings).await;
+    let mut calls = Vec::new();
+    for face in [Face::Grpc, Face::Rest] {
+        let client = server.client(face, &key);
+        let email = format!("{}@example.com", face.name());
+        proxy.at_next_commit(what).await;
+        let call = load::create(&client, email.clone()).await;
+        assert!(proxy.has_cut().await, "the call came to its COMMIT");
+        let expected = Fate::Answered {
+            code: "UNAVAILABLE".into(),
+            retry_after: Some(1),
+        };
+        assert_eq!(call.fate, expected, "{call:?}");
+        let is_there = owned(database).await.contains_key(&email);
+        assert_eq!(is_there, what == AtCommit::CutAfter, "the cut came when it should");
+
+        let devices = devices_of(&email);
+        let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
+        let again = client.create(&email, &devices).await.ok();
+        let list = match what {
+            AtCommit::CutBefore => "assignedDevices",
+            AtCommit::CutAfter => "alreadyAssigned",
+        };
+        assert_eq!(again.identifiers(list), devices);
+        assert_eq!(again.body["customerWasCreated"], what == AtCommit::CutBefore);
+        calls.push(load::create(&client, email).await);
+    }
+    assert!(calls.iter().all(Call::is_ok), "{calls:?}");
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+    assert_eq!(database.count("device_assignment").await, 6, "each exactly once");
+}
+
+/// Every connection is closed at once, several times under load.
+async fn every_connection_cut(database: &TestDatabase) {
+    let mut random = StdRng::seed_from_u64(load::seed());
+    let key = organization(database, "acme").await;
+    let proxy = Proxy::before(database).await;
+    let server = start_behind(&proxy, ServerSettings::default()).await;
+    let load = Load::start("load", clients(16, |face| server.client(face, &key)));
+    for _ in 0..10 {
+        load.succeeds(16).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..50))).await;
+        proxy.cut();
+    }
+    load.succeeds(16).await;
+    let calls = load.finish().await;
+    println!("{}", tally(&calls));
+    assert!(
+        calls.iter().all(|call| call.is(&["OK", "UNAVAILABLE"])),
+        "{}",
+        tally(&calls)
+    );
+    assert!(calls.iter().any(|call| !call.is_ok()), "some calls met a cut");
+    let askers = clients(8, |face| server.client(face, &key));
+    assert_eq!(forgotten(&calls, &askers).await, [""; 0]);
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
+
+/// Somebody else holds a lock: callers learn soon that they should try later.
+async fn locked_table(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let lock = lock(database).await;
+    let mut calls = Vec::new();
+    for face in [Face::Grpc, Face::Rest] {
+        let call = load::create(&server.client(face, &key), format!("{}@example.com", face.name())).await;
+        println!("{} answered after {:?}", face.name(), call.took());
+        let expected = Fate::Answered {
+            code: "UNAVAILABLE".into(),
+            retry_after: Some(1),
+        };
+        assert_eq!(call.fate, expected, "{call:?}");
+        assert!(call.took() < Duration::from_secs(3), "{call:?}");
+        calls.push(call);
+    }
+    lock.rollback().await.expect("a rollback");
+    assert_eq!(database.count("customer").await, 0, "nothing of it was done");
+    for call in &mut calls {
+        *call = load::create(&server.client(call.face, &key), call.email.clone()).await;
+    }
+    assert!(calls.iter().all(Call::is_ok), "{calls:?}");
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
+
+/// As many calls wait as may wait: the others are sent away at once, and those that wait are served in the end.
+async fn full_queue(database: &'static TestDatabase) {
+    let settings = ServerSettings {
+        service: ServiceSettings {
+            writer: WriterSettings {
+                lanes: 1,
+                queue_calls: 1,
+                ..WriterSettings::default()
+            },
+            ..ServiceSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(database, settings).await;
+    let lock = lock(database).await;
+    let client = server.client(Face::Grpc, &key);
+    let first = tokio::spawn(async move { load::create(&client, "first@example.com".into()).await });
+    a_call_waits(database).await;
+
+    // The lane is busy with the first one: of these, one may wait.
+    let mut others = tokio::task::JoinSet::new();
+    for (number, client) in clients(8, |face| server.client(face, &key)).into_iter().enumerate() {
+        others.spawn(async move { load::create(&client, format!("other{number}@example.com")).await });
+    }
+    let mut calls = Vec::new();
+    while calls.len() < 7 {
+        let call = others.join_next().await.expect("a call").expect("an answer");
+        let expected = Fate::Answered {
+            code: "RESOURCE_EXHAUSTED".into(),
+            retry_after: Some(1),
+        };
+        assert_eq!(call.fate, expected, "{call:?}");
+        assert!(call.took() < Duration::from_millis(1_000), "at once: {call:?}");
+        calls.push(call);
+    }
+    assert!(!first.is_finished(), "the first one still waits for the lock");
+    lock.rollback().await.expect("a rollback");
+    for call in [
+        first.await.expect("an answer"),
+        others.join_next().await.expect("a call").expect("an answer"),
+    ] {
+        assert!(call.is_ok(), "{call:?}");
+        calls.push(call);
+    }
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+    assert_eq!(
+        database.count("customer").await,
+        2,
+        "a call that is refused has no effect"
+    );
+}
+
+/// The service's own deadline, and the one that a caller gives it, as they are seen on the wire.
+async fn deadlines(database: &TestDatabase) {
+    let timeout = Duration::from_millis(300);
+    let settings = ServerSettings {
+        request_timeout: timeout,
+        ..ServerSettings::default()
+    };
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(database, settings).await;
+    let lock = lock(database).await;
+    let devices = devices_of("a@example.com");
+    let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
+    for face in Face::ALL {
+        let start = Instant::now();
+        let answer = server.client(face, &key).create("a@example.com", &devices).await;
+        let took = start.elapsed();
+        assert_eq!(answer.code, "DEADLINE_EXCEEDED", "{answer:?}");
+        assert_eq!(answer.error, "Deadline exceeded");
+        assert!(!answer.request_id.is_empty());
+        assert_eq!(
+            answer.http.map(|(status, _)| status),
+            (face != Face::Grpc).then_some(504)
+        );
+        assert!(took > timeout && took < timeout + Duration::from_secs(1), "{took:?}");
+    }
+    server.stop().await;
+
+    let server = TestServer::start(database).await;
+    let wire = Wire::connect(server.grpc, &key).await;
+    for (text, asked) in [("200m", 200), ("300000u", 300), ("50000000n", 50)] {
+        let start = Instant::now();
+        let code = wire
+            .assign(&load::message("b@example.com"), text)
+            .await
+            .expect("an answer");
+        let took = start.elapsed();
+        assert_eq!(code, "DEADLINE_EXCEEDED", "{text}");
+        let asked = Duration::from_millis(asked);
+        assert!(
+            took > asked / 2 && took < asked + Duration::from_secs(1),
+            "{text}: {took:?}"
+        );
+    }
+    lock.rollback().await.expect("a rollback");
+    server.stop().await;
+    // A call that was under way when its caller's time was over may have been carried out all the same.
+    for (email, devices) in owned(database).await {
+        assert_eq!(devices.into_iter().collect::<Vec<_>>(), devices_of(&email), "whole");
+    }
+}
+
+/// Another process writes for two seconds: callers wait, and nobody hears of a locked database.
+async fn writer_elsewhere(database: &TestDatabase) {
+    const HELD: Duration = Duration::from_secs(2);
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let connection = database.connect().await;
+    let writer = connection
+        .begin_with_options(sea_orm::TransactionOptions {
+            sqlite_transaction_mode: Some(sea_orm::SqliteTransactionMode::Immediate),
+            ..sea_orm::TransactionOptions::default()
+        })
+        .await
+        .expect("the lock");
+    let start = Instant::now();
+    let clients = clients(64, |face| server.client(face, &key));
+    let calls = clients.iter().enumerate();
+    let calls = join_all(calls.map(|(number, client)| load::create(client, format!("c{number}@example.com"))));
+    let release = async {
+        tokio::time::sleep(HELD).await;
+        writer.rollback().await.expect("a rollback");
+    };
+    let (calls, ()) = tokio::join!(calls, release);
+    println!("all answered after {:?}: {}", start.elapsed(), tally(&calls));
+    assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
+    assert!(calls.iter().all(|call| call.took() > HELD / 2), "all met the lock");
+    connection.close().await.expect("closed");
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
+
+/// Callers whose time is over in the middle of their call, or who hang up, leave nothing half done, and harm nobody.
+async fn impatient_callers(database: &'static TestDatabase) {
+    const CALLS: usize = 1_000;
+    const CALLERS: usize = 16;
+    let seed = load::seed();
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let watching = (database.kind == Kind::Postgres).then(|| tokio::spawn(longest_idle_transaction(database)));
+    // One who is patient all the while.
+    let patient = Load::start("patient", [server.client(Face::Grpc, &key)]);
+
+    let callers = (0..CALLERS).map(async |caller| {
+        let mut random = StdRng::seed_from_u64(seed.wrapping_add(caller as u64));
+        let wire = Wire::connect(server.grpc, &key).await;
+        let mut codes = BTreeMap::<String, u32>::new();
+        for number in (caller..CALLS).step_by(CALLERS) {
+            // As many short times as long ones.
+            let timeout = (random.random_range(0.0..20_000_f64.ln())).exp();
+            let message = load::message(&format!("call{number}@example.com"));
+            let timeout = format!("{timeout:.0}u");
+            let call = wire.assign(&message, &timeout);
+            let code = if random.random_bool(0.5) {
+                let drop_after = Duration::from_micros(random.random_range(0..20_000));
+                match tokio::time::timeout(drop_after, call).await {
+                    Ok(code) => code.expect("an answer"),
+                    Err(_elapsed) => "dropped".into(),
+                }
+            } else {
+                call.await.expect("an answer")
+            };
+            *codes.entry(code).or_default() += 1;
+        }
+        codes
+    });
+    let mut codes = BTreeMap::<String, u32>::new();
+    for (code, count) in join_all(callers).await.into_iter().flatten() {
+        *codes.entry(code).or_default() += count;
+    }
+    let patient = patient.finish().await;
+    assert!(patient.iter().all(Call::is_ok), "{}", tally(&patient));
+    if let Some(watching) = watching {
+        // What was left open would be seen now.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        watching.abort();
+        let idle = idle_in_transaction(database).await;
+        println!("longest idle in transaction at the end: {idle} ms");
+        assert!(idle < 1_000, "{idle} ms idle in transaction");
+        let watched = watching.await;
+        assert!(watched.is_err_and(|error| error.is_cancelled()), "none over a second");
+    }
+    let after = load::create(&server.client(Face::Rest, &key), "after@example.com".into()).await;
+    assert!(after.is_ok(), "{after:?}");
+    server.stop().await;
+
+    let owned = owned(database).await;
+    let done = owned.keys().filter(|email| email.starts_with("call")).count();
+    println!("{codes:?}, {done} carried out, {} patient calls", patient.len());
+    for code in codes.keys() {
+        assert!(
+            ["OK", "DEADLINE_EXCEEDED", "dropped"].contains(&code.as_str()),
+            "{codes:?}"
+        );
+    }
+    assert!(
+        codes.contains_key("DEADLINE_EXCEEDED") && codes.contains_key("dropped"),
+        "{codes:?}"
+    );
+    assert!(done > 0 && done < CALLS, "{done} of {CALLS}");
+    for (email, devices) in owned {
+        assert_eq!(devices.into_iter().collect::<Vec<_>>(), devices_of(&email), "whole");
+    }
+}
+
+/// Looks all the time, and panics when a session of the service has done nothing for a second with a transaction open.
+async fn longest_idle_transaction(database: &TestDatabase) {
+    loop {
+        let idle = idle_in_transaction(database).await;
+        assert!(idle < 1_000, "{idle} ms idle in transaction");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// For how many milliseconds a session of the service has been idle in a transaction.
+async fn idle_in_transaction(database: &TestDatabase) -> i64 {
+    let sql = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - state_change) * 1000), 0)::bigint \
+               FROM pg_stat_activity WHERE datname = current_database() \
+               AND application_name = 'device-assignment' AND state LIKE 'idle in transaction%'";
+    database.number(sql).await
+}
