@@ -28,7 +28,9 @@ pub fn note_arrival<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// By how much the timer here comes before the transport's, which fires in the same task.
+/// By how much the timer here comes before the transport's. Both fire in the same task, this one is polled first; but
+/// when a tick of the clock falls between the two polls, the transport's still wins. With a few milliseconds between them
+/// that does not happen; a caller who gives less than that may, rarely, read CANCELLED.
 const AHEAD_OF_TRANSPORT: Duration = Duration::from_millis(5);
 
 /// Who asks for more time than this gets this.

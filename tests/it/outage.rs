@@ -418,9 +418,10 @@ async fn impatient_callers(database: &'static TestDatabase) {
     let owned = owned(database).await;
     let done = owned.keys().filter(|email| email.starts_with("call")).count();
     println!("{codes:?}, {done} carried out, {} patient calls", patient.len());
+    // CANCELLED is the transport's word for a deadline of very few milliseconds, when its timer is the first of the two.
     for code in codes.keys() {
         assert!(
-            ["OK", "DEADLINE_EXCEEDED", "dropped"].contains(&code.as_str()),
+            ["OK", "DEADLINE_EXCEEDED", "CANCELLED", "dropped"].contains(&code.as_str()),
             "{codes:?}"
         );
     }
