@@ -33,9 +33,14 @@ const UPDATE_TYPES: Sql = Sql {
                FROM unnest($2::text[], $3::text[]) AS row (identifier, device_type) \
                WHERE device.organization_id = $1 AND device.identifier = row.identifier \
                AND device.device_type <> row.device_type",
-    sqlite: "UPDATE device SET device_type = row.value ->> 1 FROM json_each(?2) AS row \
-             WHERE device.organization_id = ?1 AND device.identifier = row.value ->> 0 \
-             AND device.device_type <> row.value ->> 1",
+    // An upsert of rows that exist, because an UPDATE leaves SQLite free to search the list for each device that the
+    // organization has; the CROSS JOIN makes it look up each row of the list.
+    sqlite: "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
+             SELECT known.organization_id, known.id, known.identifier, row.value ->> 1, known.created_at \
+             FROM json_each(?2) AS row CROSS JOIN device AS known \
+             WHERE known.organization_id = ?1 AND known.identifier = row.value ->> 0 \
+             AND known.device_type <> row.value ->> 1 \
+             ON CONFLICT DO UPDATE SET device_type = excluded.device_type",
 };
 
 /// What became of a batch of devices.
