@@ -8,9 +8,13 @@ use crate::config::LogFormat;
 
 /// Starts the log. `RUST_LOG` sets its level; `info` unless set.
 pub(super) fn init(format: LogFormat) {
-    let filter = EnvFilter::builder()
+    let mut filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .from_env_lossy();
+    // The driver repeats options of the database URL that it does not know, and one of those may be a secret.
+    if let Ok(silence) = "sqlx_postgres::options=off".parse() {
+        filter = filter.add_directive(silence);
+    }
     let is_terminal = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
