@@ -16,6 +16,7 @@ pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
     let upstream = endpoint(&config.upstream)?;
     let listener: TcpListener = bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?;
     let address = super::serve::local_addr(&listener)?;
+    let asked_to_stop = asked_to_stop();
     print(&format!("REST listening on http://{address}, for {}", config.upstream))?;
     let LimitsConfig {
         max_request_bytes,
@@ -26,7 +27,7 @@ pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
         request_timeout,
         ..ServerSettings::default()
     };
-    server::serve_gateway(upstream, settings, listener, asked_to_stop()).await?;
+    server::serve_gateway(upstream, settings, listener, asked_to_stop).await?;
     Ok(())
 }
 

@@ -10,10 +10,10 @@ mod organization;
 mod output;
 mod serve;
 
-use std::{process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     config::{GatewayConfig, LogFormat},
@@ -149,10 +149,15 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns when the program is asked to stop: by Ctrl-C, or by a supervisor with SIGTERM.
-async fn asked_to_stop() {
+/// Catches signals from now on; the future returns when the program is asked to stop: by Ctrl-C, or by a supervisor with
+/// SIGTERM.
+fn asked_to_stop() -> impl Future<Output = ()> {
     let signals =
         signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    wait_for(signals)
+}
+
+async fn wait_for(signals: io::Result<(Signal, Signal)>) {
     match signals {
         Ok((mut interrupt, mut terminate)) => {
             tokio::select! {

@@ -43,6 +43,8 @@ impl Serve {
         };
         let grpc = local_addr(&listeners.grpc)?;
         let rest = local_addr(&listeners.rest)?;
+        // Before it says that it listens: whoever reads that may stop it.
+        let asked_to_stop = asked_to_stop();
         print(&format!("gRPC listening on {grpc}"))?;
         print(&format!("REST listening on http://{rest}"))?;
         if organizations(&database).await?.is_empty() {
@@ -67,7 +69,7 @@ impl Serve {
             max_request_bytes,
             request_timeout,
         };
-        server::serve(database, settings, listeners, asked_to_stop()).await?;
+        server::serve(database, settings, listeners, asked_to_stop).await?;
         Ok(())
     }
 }
