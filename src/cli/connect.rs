@@ -15,7 +15,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure> {
     let url = DatabaseUrl::parse(&config.database_url)
         .map_err(|error| Failure::Usage(format!("--database-url (DATABASE_URL): {error}")))?;
-    let database = Database::open(url).await?;
+    let database = Database::open(url.clone())
+        .await
+        .map_err(|failure| Failure::Failed(format!("{url}: {failure}")))?;
     let start = Instant::now();
     loop {
         let attempt = Instant::now();
@@ -25,7 +27,7 @@ pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure
             Ok(Err(failure)) => return Err(Failure::Failed(format!("{}: {failure}", database.url()))),
             Err(_elapsed) => format!("no answer within {INTERVAL:?}"),
         };
-        if start.elapsed() + INTERVAL > config.connect_timeout {
+        if start.elapsed() >= config.connect_timeout {
             return Err(Failure::Failed(format!(
                 "{} is out of reach ({problem}); check that it runs and that the URL is right",
                 database.url()
@@ -51,7 +53,9 @@ pub(super) async fn connect_ready(config: &DatabaseConfig) -> Result<Database, F
 pub(super) async fn migrate(database: &Database) -> Result<SchemaStatus, Failure> {
     let status = schema_status(database).await?;
     check_not_ahead(&status)?;
-    storage::migrate(database).await?;
+    if !status.pending.is_empty() {
+        storage::migrate(database).await?;
+    }
     Ok(status)
 }
 
