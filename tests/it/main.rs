@@ -18,7 +18,15 @@ mod storage;
 mod crash;
 mod outage;
 mod shutdown;
+mod import;
+mod import_stream;
+mod logs;
+mod operate;
+mod reach;
+mod schema;
+mod start;
 mod support;
+mod usage;
 
 use libtest_mimic::Arguments;
 use support::{Suite, database};
@@ -37,6 +45,14 @@ fn main() {
     crash::register(&mut suite);
     outage::register(&mut suite);
     shutdown::register(&mut suite);
+    import::register(&mut suite);
+    import_stream::register(&mut suite);
+    logs::register(&mut suite);
+    operate::register(&mut suite);
+    reach::register(&mut suite);
+    schema::register(&mut suite);
+    start::register(&mut suite);
+    usage::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

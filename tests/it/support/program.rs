@@ -40,6 +40,29 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
+/// Checks that the program refused with this exit code, printed no data and did not crash; returns what it said.
+#[track_caller]
+pub fn refused(output: &Output, code: i32) -> String {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(stdout(output), "", "{said}");
+    for word in ["panicked", "backtrace"] {
+        assert!(!said.contains(word), "{said}");
+    }
+    said
+}
+
+/// As [`refused`], and in one sentence of its own.
+#[track_caller]
+pub fn sentence(output: &Output, code: i32) -> String {
+    let said = refused(output, code);
+    // A database that is new is brought up to date before, which the log tells.
+    let talk: Vec<&str> = said.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(talk.len(), 1, "{said}");
+    assert!(talk[0].starts_with("device-assignment: "), "{said}");
+    talk[0].to_owned()
+}
+
 /// A running `serve`.
 pub struct Program {
     child: Child,
@@ -104,13 +127,32 @@ impl Program {
     }
 
     /// Asks the program to stop, as a supervisor does, and returns its exit code and its log.
-    pub async fn terminate(mut self) -> (Option<i32>, String) {
-        let id = self.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill");
-        assert!(asked.success());
-        let status = self.child.wait().await.expect("an exit");
-        (status.code(), self.log.await.expect("a log"))
+    pub async fn terminate(self) -> (Option<i32>, String) {
+        let ended = self.end_by("-TERM").await;
+        (ended.code, ended.log)
     }
+
+    /// Sends the program a signal, and waits until it has ended.
+    pub async fn end_by(mut self, signal: &str) -> Ended {
+        let id = self.id().to_string();
+        let asked = Command::new("kill").args([signal, &id]).status().await.expect("kill");
+        assert!(asked.success());
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).await.expect("text");
+        let code = self.child.wait().await.expect("an exit").code();
+        let log = self.log.await.expect("a log");
+        Ended { code, stdout, log }
+    }
+}
+
+/// What a program left that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// None when a signal killed it.
+    pub code: Option<i32>,
+    /// What it printed that was not read before.
+    pub stdout: String,
+    pub log: String,
 }
 
 async fn listening(stdout: &mut BufReader<ChildStdout>, prefix: &str) -> SocketAddr {

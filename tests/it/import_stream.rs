@@ -1,0 +1,162 @@
+//! An import while it runs, fed through a pipe that stays open: what memory it needs, and what a kill leaves.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    process::{Output, Stdio},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStderr, ChildStdin},
+};
+
+use crate::{
+    import::{import, report},
+    support::{Suite, TestDatabase, organization, program::command},
+};
+
+/// Rows that are written in one transaction.
+const BATCH: i64 = 1_000;
+/// A row that is refused as soon as it is read: the sign that all before it was.
+const BAD_ROW: &str = ",\n";
+
+pub fn register(suite: &mut Suite) {
+    suite.on_each("import_stream::reads_standard_input", from_stdin);
+    suite.on_each("import_stream::memory_does_not_grow_with_the_list", memory);
+    suite.on_each("import_stream::a_killed_import_leaves_whole_batches", killed);
+}
+
+async fn from_stdin(database: &'static TestDatabase) {
+    organization(database, "acme").await;
+    let mut running = Running::start(database).await;
+    running.feed("SN-1,sensor\nSN-2,sensor").await;
+    let output = running.finish().await;
+    assert_eq!(report(&output, 0), [2, 0, 0, 0]);
+    assert_eq!(database.count("device").await, 2);
+}
+
+/// An import that reads from a pipe.
+struct Running {
+    child: Child,
+    stdin: ChildStdin,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Running {
+    /// Starts an import, and sends the header.
+    async fn start(database: &TestDatabase) -> Self {
+        let import = [
+            "device",
+            "import",
+            "--json",
+            "--organization",
+            "acme",
+            "--database-url",
+            database.url(),
+            "-",
+        ];
+        let mut child = command(&import)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut running = Self {
+            stdin: child.stdin.take().expect("a pipe"),
+            stderr: BufReader::new(child.stderr.take().expect("a pipe")),
+            child,
+        };
+        running.feed("identifier,type\n").await;
+        running
+    }
+
+    async fn feed(&mut self, list: &str) {
+        self.stdin.write_all(list.as_bytes()).await.expect("fed");
+    }
+
+    /// Returns when the program has refused the row that stands in this line.
+    async fn refusal(&mut self, line: usize) {
+        let expected = format!("line {line}: ");
+        let mut said = String::new();
+        while !said.starts_with(&expected) {
+            said.clear();
+            let count = self.stderr.read_line(&mut said).await.expect("text");
+            assert!(count > 0, "the program ended before line {line}");
+        }
+    }
+
+    /// The most memory that the program has had so far, in KiB.
+    fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id().expect("still running"));
+        let status = fs::read_to_string(path).expect("a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.expect("a peak").trim().trim_end_matches(" kB");
+        peak.parse().expect("a number")
+    }
+
+    async fn finish(self) -> Output {
+        drop(self.stdin);
+        let mut output = self.child.wait_with_output().await.expect("an exit");
+        output.stderr = self.stderr.buffer().to_vec();
+        output
+    }
+}
+
+fn rows(numbers: std::ops::Range<usize>) -> String {
+    let mut rows = String::new();
+    for number in numbers {
+        writeln!(rows, "SN-{number:09},sensor").expect("a string");
+    }
+    rows
+}
+
+async fn memory(database: &'static TestDatabase) {
+    organization(database, "acme").await;
+    let mut peaks = Vec::new();
+    for (count, created) in [(20_000, 20_000), (200_000, 180_000)] {
+        let mut running = Running::start(database).await;
+        for start in (0..count).step_by(10_000) {
+            running.feed(&rows(start..start + 10_000)).await;
+        }
+        running.feed(BAD_ROW).await;
+        running.refusal(count + 2).await;
+        peaks.push(running.peak_memory());
+        let count = i64::try_from(count).expect("a number");
+        assert_eq!(report(&running.finish().await, 1), [created, 0, count - created, 1]);
+    }
+    assert!(peaks[1] < peaks[0] + 16 * 1024, "peaks in KiB: {peaks:?}");
+}
+
+async fn killed(database: &'static TestDatabase) {
+    organization(database, "acme").await;
+    let mut running = Running::start(database).await;
+    running.feed(&rows(0..5_500)).await;
+    running.feed(BAD_ROW).await;
+    running.refusal(5_502).await;
+    // From here on it is busy: it is killed while it reads and writes.
+    let mut stdin = running.stdin;
+    let feeding = tokio::spawn(async move {
+        let mut next = 5_500;
+        while stdin.write_all(rows(next..next + 1_000).as_bytes()).await.is_ok() {
+            next += 1_000;
+        }
+    });
+    let more = format!("SELECT count(*) FROM device WHERE identifier >= 'SN-{:09}'", 8_000);
+    while database.number(&more).await == 0 {
+        assert!(running.child.try_wait().expect("a status").is_none(), "ended too early");
+    }
+    running.child.kill().await.expect("killed");
+    feeding.await.expect("no panic");
+
+    let written = database.count("device").await;
+    assert!(written > 8_000, "{written}");
+    assert_eq!(written % BATCH, 0, "{written} rows are no whole batches");
+    let again = usize::try_from(written).expect("a number") + 1_500;
+    let list = format!("identifier,type\n{}", rows(0..again));
+    assert_eq!(
+        report(&import(database, list, &["--json"]).await, 0),
+        [1_500, 0, written, 0]
+    );
+    assert_eq!(database.count("device").await, written + 1_500);
+}

@@ -1,0 +1,248 @@
+//! The log: one line a call, and nothing in it that belongs to a caller.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Face, PATH, Program, Suite, TestDatabase, organization, program::command};
+
+/// Words that the service is told and must not repeat in its log. Whatever a caller sends here contains one of them.
+const CANARIES: [&str; 5] = ["canary-mail", "CANARY-SN", "canary-type", "canary-member", "canary-key"];
+
+pub fn register(suite: &mut Suite) {
+    for (format, level) in [("json", "info"), ("json", "debug"), ("text", "info"), ("text", "debug")] {
+        let name = format!("logs::one_line_a_call_and_no_data::{format}_{level}");
+        suite.on_each(&name, move |database| one_line_a_call(database, format, level));
+    }
+}
+
+/// A call that was made, and what its line must say.
+struct Made {
+    id: String,
+    code: &'static str,
+    is_authenticated: bool,
+    /// Assigned, already assigned, skipped.
+    counts: Option<[u64; 3]>,
+}
+
+struct Caller {
+    client: Client,
+    made: Vec<Made>,
+}
+
+impl Caller {
+    async fn call(&mut self, name: &str, body: &Value, code: &'static str, counts: Option<[u64; 3]>) {
+        self.call_as(&self.client.clone(), name, body, code, counts, true).await;
+    }
+
+    async fn call_as(
+        &mut self,
+        client: &Client,
+        name: &str,
+        body: &Value,
+        code: &'static str,
+        counts: Option<[u64; 3]>,
+        is_authenticated: bool,
+    ) {
+        let id = format!("{}-{name}", client.face.name());
+        let answer = match client.face {
+            Face::Grpc => {
+                let message = serde_json::from_value(body.clone()).expect("the JSON of a message");
+                client.call_grpc(message, Some(&id)).await
+            }
+            Face::Rest | Face::RemoteRest => post(client, &id, body.to_string()).await,
+        };
+        assert_eq!(
+            (answer.code.as_str(), answer.request_id.as_str()),
+            (code, id.as_str()),
+            "{answer:?}"
+        );
+        self.made.push(Made {
+            id,
+            code,
+            is_authenticated,
+            counts,
+        });
+    }
+}
+
+async fn post(client: &Client, id: &str, body: String) -> Answer {
+    let request = client.request(reqwest::Method::POST, PATH);
+    client.send(request.header("x-request-id", id).body(body)).await
+}
+
+async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &str) {
+    let key = organization(database, "acme").await;
+    let mut serve = command(&["serve", "--max-devices-per-request=3", "--database-url", database.url()]);
+    serve.args(["--log-format", format]).env("RUST_LOG", level);
+    let program = Program::spawn(serve).await;
+
+    let mut made = Vec::new();
+    for face in [Face::Grpc, Face::Rest] {
+        let client = program.client(face, &key);
+        let mut caller = Caller { client, made };
+        make_calls(&mut caller, face).await;
+        made = caller.made;
+    }
+    // A call with no id of its own has one all the same.
+    let answer = program
+        .client(Face::Rest, &key)
+        .assign("canary-mail@example.com", &["CANARY-SN-unknown"])
+        .await;
+    made.push(Made {
+        id: answer.request_id,
+        code: "FAILED_PRECONDITION",
+        is_authenticated: true,
+        counts: None,
+    });
+
+    let ended = program.end_by("-TERM").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.stdout, "", "the log goes to stderr");
+    for canary in CANARIES.into_iter().chain([key.as_str()]) {
+        let line = ended.log.lines().find(|line| line.contains(canary));
+        assert_eq!(line, None, "{canary} stands in the log");
+    }
+    let organization = organization_id(database).await;
+    let lines: Vec<Line> = ended.log.lines().filter_map(Line::parser(format)).collect();
+    assert_eq!(lines.len(), made.len(), "{}", ended.log);
+    for call in made {
+        let of_call: Vec<&Line> = lines
+            .iter()
+            .filter(|line| line.get("request_id") == Some(&call.id))
+            .collect();
+        let [line] = of_call.as_slice() else {
+            panic!("{} lines of {}: {}", of_call.len(), call.id, ended.log);
+        };
+        assert_eq!(line.get("method"), Some("AssignDevicesToOwner"), "{line:?}");
+        assert_eq!(line.get("code"), Some(call.code), "{line:?}");
+        let duration: f64 = line.get("duration_ms").expect("a duration").parse().expect("a number");
+        assert!(duration > 0.0, "{line:?}");
+        let caller = call.is_authenticated.then_some(organization.as_str());
+        assert_eq!(line.get("organization"), caller, "{line:?}");
+        let counts = ["assigned", "already_assigned", "skipped"].map(|count| line.get(count).map(str::to_owned));
+        assert_eq!(
+            counts,
+            call.counts.map_or([const { None }; 3], |counts| counts
+                .map(|count| Some(count.to_string()))),
+            "{line:?}"
+        );
+    }
+}
+
+async fn make_calls(caller: &mut Caller, face: Face) {
+    let email = format!("canary-mail-{}@example.com", face.name());
+    let [first, second, third] = ["1", "2", "3"].map(|number| format!("CANARY-SN-{}-{number}", face.name()));
+    let create = json!({
+        "customerEmail": email,
+        "deviceIdentifiers": [first, second],
+        "autoCreateDevices": true,
+        "deviceType": "canary-type",
+    });
+    caller.call("new", &create, "OK", Some([2, 0, 0])).await;
+    let assign = json!({ "customerEmail": email, "deviceIdentifiers": [first, second, third] });
+    caller.call("again", &assign, "OK", Some([0, 2, 1])).await;
+    let none = json!({ "customerEmail": email, "deviceIdentifiers": [third] });
+    caller.call("none", &none, "FAILED_PRECONDITION", None).await;
+    let invalid = json!({
+        "customerEmail": "canary-mail at example.com",
+        "deviceIdentifiers": ["CANARY-SN\u{7}"],
+        "autoCreateDevices": true,
+        "deviceType": "canary-type\u{7}",
+    });
+    caller.call("invalid", &invalid, "INVALID_ARGUMENT", None).await;
+    let too_many = json!({ "customerEmail": email, "deviceIdentifiers": ["CANARY-SN-1", "CANARY-SN-2", "CANARY-SN-3", "CANARY-SN-4"] });
+    caller.call("too-many", &too_many, "INVALID_ARGUMENT", None).await;
+    if face == Face::Rest {
+        let not_the_message = json!({ "customerEmail": email, "deviceIdentifiers": "CANARY-SN", "canary-member": 1 });
+        caller
+            .call("not-the-message", &not_the_message, "INVALID_ARGUMENT", None)
+            .await;
+        let answer = post(
+            &caller.client,
+            "rest-no-json",
+            "{\"customerEmail\": \"canary-mail".into(),
+        )
+        .await;
+        assert_eq!(answer.code, "INVALID_ARGUMENT");
+        caller.made.push(Made {
+            id: "rest-no-json".into(),
+            code: "INVALID_ARGUMENT",
+            is_authenticated: true,
+            counts: None,
+        });
+    }
+    // Of the right form, so that it is looked up; and of the wrong one.
+    let unknown = device_assignment::domain::api_key::ApiKeySecret::from_random([9; 32]);
+    for (name, key) in [
+        ("unknown-key", Some(unknown.reveal())),
+        ("malformed-key", Some("canary-key")),
+        ("no-key", None),
+    ] {
+        let client = caller.client.with_key(key);
+        caller
+            .call_as(&client, name, &create, "UNAUTHENTICATED", None, false)
+            .await;
+    }
+}
+
+async fn organization_id(database: &TestDatabase) -> String {
+    let database = database.open().await;
+    let organizations = device_assignment::service::organizations(&database)
+        .await
+        .expect("organizations");
+    database.close().await;
+    organizations[0].id.to_string()
+}
+
+/// The line of a call, as its fields.
+#[derive(Debug)]
+struct Line(Vec<(String, String)>);
+
+impl Line {
+    /// How to read a line that was written in this format; `None` for a line of something else.
+    fn parser(format: &str) -> fn(&str) -> Option<Self> {
+        if format == "json" {
+            Self::from_json
+        } else {
+            Self::from_text
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let field = self.0.iter().find(|(field, _)| field == name);
+        field.map(|(_, value)| value.as_str())
+    }
+
+    fn from_json(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).expect("every line is JSON");
+        if value["message"] != "call" {
+            return None;
+        }
+        let members = [&value, &value["span"]]
+            .into_iter()
+            .filter_map(Value::as_object)
+            .flatten();
+        let fields = members.map(|(name, value)| {
+            (
+                name.clone(),
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            )
+        });
+        Some(Self(fields.collect()))
+    }
+
+    /// `TIME LEVEL call{a="b" c=d}: target: call e="f"`
+    fn from_text(line: &str) -> Option<Self> {
+        let (_, rest) = line.split_once(" call{")?;
+        let (span, rest) = rest.split_once('}')?;
+        let (_, event) = rest.split_once(": call ")?;
+        let fields = span
+            .split(' ')
+            .chain(event.split(' '))
+            .filter_map(|field| field.split_once('='));
+        Some(Self(
+            fields
+                .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+                .collect(),
+        ))
+    }
+}

@@ -1,0 +1,111 @@
+//! Getting to the database: URLs that cannot be used, and databases that do not answer.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
+
+use crate::support::{
+    Suite, TestDatabase,
+    database::Kind,
+    program::{command, refused, run, sentence},
+};
+
+/// Must never be read back.
+const PASSWORD: &str = "canary-password";
+
+pub fn register(suite: &mut Suite) {
+    suite.test("reach::unusable_urls_are_a_mistake_of_usage", unusable_urls);
+    suite.test("reach::waits_and_gives_up", out_of_reach);
+    suite.test("reach::a_missing_folder_is_told_at_once", missing_folder);
+    suite.with_postgres("reach::a_missing_database_is_told_at_once", missing_database);
+}
+
+async fn unusable_urls() {
+    let subcommands = [
+        ["serve"].as_slice(),
+        &["migrate"],
+        &["organization", "list"],
+        &["api-key", "list", "--organization=acme"],
+    ];
+    for url in [
+        "",
+        "mysql://x",
+        "mysql://app:canary-password@db/devices",
+        "postgres://[",
+        "postgres://app:canary-password@[/devices",
+        "postgres://app:canary-password@db:port/devices",
+        "postgres:/app:canary-password@db/devices",
+        "sqlite::memory:",
+        "sqlite://:memory:",
+        "sqlite://devices.db?mode=memory",
+        "sqlite://devices.db?mode=canary-password",
+        "sqlite:",
+    ] {
+        for subcommand in subcommands {
+            let output = run(&[subcommand, &["--database-url", url]].concat()).await;
+            let said = sentence(&output, 2);
+            assert!(said.contains("--database-url (DATABASE_URL): "), "{url:?}: {said}");
+            assert!(said.contains("sqlite://"), "{url:?}: {said}");
+            assert!(!said.contains(PASSWORD), "{url:?}: {said}");
+        }
+    }
+    let output = command(&["serve"]).env("DATABASE_URL", "mysql://x").output().await;
+    sentence(&output.expect("the program runs"), 2);
+}
+
+/// A port of this machine that nobody listens on, and nobody can take while the socket lives.
+fn closed_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+async fn out_of_reach() {
+    let (_socket, address) = closed_port();
+    let url = format!("postgres://app:{PASSWORD}@{address}/devices?secret={PASSWORD}");
+    let start = Instant::now();
+    let output = command(&["serve", "--connect-timeout", "2s", "--database-url", &url])
+        .env("RUST_LOG", "debug")
+        .output()
+        .await
+        .expect("the program runs");
+    let waited = start.elapsed();
+    let said = refused(&output, 1);
+    assert!(!said.contains(PASSWORD), "{said}");
+    let waiting = format!("waiting for postgres://{address}/devices: ");
+    let count = said.lines().filter(|line| line.starts_with(&waiting)).count();
+    assert!((1..=2).contains(&count), "a line a second: {said}");
+    let end = format!("device-assignment: postgres://{address}/devices is out of reach (");
+    let last = said.lines().last().expect("a last line");
+    assert!(last.starts_with(&end), "{said}");
+    // Not a measurement: half a minute would be the default.
+    assert!(waited >= Duration::from_secs(2), "gave up after {waited:?}: {said}");
+    assert!(waited < Duration::from_secs(20), "gave up after {waited:?}");
+}
+
+async fn missing_folder() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("missing").join("devices.db");
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    for subcommand in [["serve"].as_slice(), &["migrate"], &["organization", "list"]] {
+        let output = run(&[subcommand, &["--database-url", &url]].concat()).await;
+        let said = sentence(&output, 1);
+        assert!(said.contains(&path.display().to_string()), "{said}");
+        assert!(!said.contains("waiting"), "{said}");
+    }
+    assert!(!path.parent().expect("a folder").exists());
+}
+
+/// Waiting does not make it appear.
+async fn missing_database() {
+    let database = TestDatabase::empty(Kind::Postgres).await;
+    let url = database.url().to_owned();
+    database.remove().await;
+    let said = sentence(&run(&["serve", "--database-url", &url]).await, 1);
+    assert!(said.contains("does not exist"), "{said}");
+}

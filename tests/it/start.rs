@@ -1,0 +1,217 @@
+//! `serve` from its first line to its last: what it prints, and how it ends.
+
+use std::{env, net::SocketAddr, process::Output};
+
+use libtest_mimic::{Completion, Trial};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{io::AsyncBufReadExt, net::TcpListener, process::Command};
+
+use crate::support::{
+    Client, Face, Program, Suite,
+    program::{command, sentence, stderr, stdout},
+    suite::run,
+};
+
+pub fn register(suite: &mut Suite) {
+    suite.test("start::the_printed_curl_line_works_as_pasted", curl_line);
+    suite.trials.push(Trial::ignorable_test(
+        "start::the_printed_grpcurl_line_works_as_pasted",
+        || {
+            let is_required = env::var("REQUIRE_GRPCURL").is_ok_and(|value| value == "1");
+            match (is_on_path("grpcurl"), is_required) {
+                (true, _) => {
+                    run(grpcurl_line());
+                    Ok(Completion::Completed)
+                }
+                (false, true) => Err("grpcurl is not on the PATH".into()),
+                (false, false) => Ok(Completion::ignored_with("grpcurl is not on the PATH")),
+            }
+        },
+    ));
+    suite.test("start::the_key_is_printed_once", key_once);
+    suite.test("start::other_databases_get_no_key", no_key_elsewhere);
+    for (name, variable) in [("grpc", "GRPC_ADDR"), ("rest", "REST_ADDR")] {
+        suite.test(&format!("start::a_taken_{name}_port_burns_no_key"), move || {
+            taken_port(variable)
+        });
+    }
+    for signal in ["TERM", "INT"] {
+        suite.test(
+            &format!("start::ends_well_on_sig{}", signal.to_lowercase()),
+            move || ends_well(format!("-{signal}")),
+        );
+    }
+}
+
+/// What a first start prints after where it listens.
+struct Welcome {
+    key: String,
+    curl: String,
+    grpcurl: String,
+}
+
+async fn welcome(program: &mut Program) -> Welcome {
+    let mut lines = Vec::new();
+    while !lines
+        .last()
+        .is_some_and(|line: &String| line.ends_with("/AssignDevicesToOwner"))
+    {
+        let mut line = String::new();
+        let count = program.stdout.read_line(&mut line).await.expect("a line");
+        assert!(count > 0, "the program ended after {lines:?}");
+        lines.push(line.trim_end().to_owned());
+    }
+    let key = lines.iter().find_map(|line| line.trim().strip_prefix("tlm_"));
+    let pasted = |start: &str| {
+        let begin = lines.iter().position(|line| line.trim().starts_with(start));
+        let command = lines.iter().skip(begin.expect(start));
+        let mut pasted = String::new();
+        for line in command {
+            pasted.push_str(line);
+            pasted.push('\n');
+            if !line.ends_with('\\') {
+                break;
+            }
+        }
+        pasted
+    };
+    Welcome {
+        key: format!("tlm_{}", key.expect("a key")),
+        curl: pasted("curl "),
+        grpcurl: pasted("grpcurl "),
+    }
+}
+
+/// Runs a command line as a shell does that it was pasted into.
+async fn paste(line: &str) -> Output {
+    let mut shell = Command::new("bash");
+    // No proxy of this machine stands between it and itself.
+    shell.args(["-c", line]).env("NO_PROXY", "*");
+    shell.output().await.expect("bash")
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+async fn curl_line() {
+    let folder = TempDir::new().expect("a folder");
+    let mut program = Program::serve_in(folder.path()).await;
+    let Welcome { key, curl, .. } = welcome(&mut program).await;
+
+    let output = paste(&curl).await;
+    assert!(output.status.success(), "{curl}: {}", stderr(&output));
+    let answer: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(answer["success"], true, "{answer}");
+    assert_eq!(answer["customerWasCreated"], true, "{answer}");
+    assert_eq!(answer["assignedDevices"][1]["identifier"], "SN-002", "{answer}");
+
+    // Another option, which changes nothing of the line, shows the status.
+    let output = paste(&curl.replacen(
+        "curl ",
+        "curl --silent --output /dev/null --write-out '%{http_code}' ",
+        1,
+    ))
+    .await;
+    assert_eq!(stdout(&output), "200");
+
+    let ended = program.end_by("-TERM").await;
+    assert!(!ended.log.contains(&key), "{}", ended.log);
+}
+
+async fn grpcurl_line() {
+    let folder = TempDir::new().expect("a folder");
+    let mut program = Program::serve_in(folder.path()).await;
+    let Welcome { grpcurl, .. } = welcome(&mut program).await;
+    let output = paste(&grpcurl).await;
+    assert!(output.status.success(), "{grpcurl}: {}", stderr(&output));
+    let answer: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(answer["success"], true, "{answer}");
+    assert_eq!(answer["customerWasCreated"], true, "{answer}");
+    assert_eq!(answer["assignedDevices"][1]["identifier"], "SN-002", "{answer}");
+}
+
+async fn key_once() {
+    let folder = TempDir::new().expect("a folder");
+    let mut program = Program::serve_in(folder.path()).await;
+    let Welcome { key, curl, grpcurl } = welcome(&mut program).await;
+    assert_eq!(key.len(), 53, "{key}");
+    for line in [&curl, &grpcurl] {
+        assert!(line.contains(&format!("'x-api-key: {key}'")), "{line}");
+    }
+    assert!(curl.contains(&format!("http://{}/api/ext-v1/", program.rest)), "{curl}");
+    assert!(grpcurl.contains(&format!(" {} telemetron.", program.grpc)), "{grpcurl}");
+    assert_eq!(program.end_by("-TERM").await.code, Some(0));
+
+    let again = Program::serve_in(folder.path()).await;
+    let answer = again.client(Face::Rest, &key).create("a@example.com", &["SN-1"]).await;
+    answer.ok();
+    let ended = again.end_by("-TERM").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.stdout, "", "nothing after where it listens");
+    assert!(!ended.log.contains("tlm_"), "{}", ended.log);
+}
+
+/// Only who asked for nothing gets something; an operator who named a database decides who may call.
+async fn no_key_elsewhere() {
+    let folder = TempDir::new().expect("a folder");
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("named.db").display());
+    let ended = Program::serve(&url).await.end_by("-TERM").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert_eq!(ended.stdout, "");
+    assert!(
+        ended.log.contains("`device-assignment organization create NAME`"),
+        "{}",
+        ended.log
+    );
+}
+
+async fn taken_port(variable: &str) {
+    let folder = TempDir::new().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = command(&["serve"])
+        .current_dir(folder.path())
+        .env("GRPC_ADDR", "127.0.0.1:0")
+        .env("REST_ADDR", "127.0.0.1:0")
+        .env(variable, &address)
+        .output()
+        .await
+        .expect("the program runs");
+    let said = sentence(&output, 1);
+    let flag = variable.to_lowercase().replace('_', "-");
+    assert!(said.contains(&format!("set --{flag} ({variable})")), "{said}");
+    assert!(said.contains(&address), "{said}");
+
+    let mut program = Program::serve_in(folder.path()).await;
+    let Welcome { key, .. } = welcome(&mut program).await;
+    let answer = program
+        .client(Face::Rest, &key)
+        .create("a@example.com", &["SN-1"])
+        .await;
+    answer.ok();
+}
+
+/// A supervisor may ask as soon as the program says that it listens.
+async fn ends_well(signal: String) {
+    let folder = TempDir::new().expect("a folder");
+    for _ in 0..5 {
+        let program = Program::serve_in(folder.path()).await;
+        let addresses: [SocketAddr; 2] = [program.grpc, program.rest];
+        let ended = program.end_by(&signal).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.log.contains("panic"), "{}", ended.log);
+        for address in addresses {
+            assert!(tokio::net::TcpStream::connect(address).await.is_err());
+        }
+    }
+    // And when it has served.
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("served.db").display());
+    let program = Program::serve(&url).await;
+    let client: Client = program.client(Face::Grpc, "tlm_wrong");
+    let answer = client.assign("a@example.com", &["SN-1"]).await;
+    assert_eq!(answer.code, "UNAUTHENTICATED");
+    assert_eq!(program.end_by(&signal).await.code, Some(0));
+}

@@ -1,0 +1,107 @@
+//! What the program says about itself.
+
+use tempfile::TempDir;
+
+use crate::support::{
+    Suite,
+    program::{command, refused, run, stderr, stdout},
+};
+
+/// Every subcommand, with the environment variables that its help must name.
+const SUBCOMMANDS: [(&str, &[&str]); 13] = [
+    (
+        "serve",
+        &[
+            "DATABASE_URL",
+            "GRPC_ADDR",
+            "REST_ADDR",
+            "MAX_DEVICES_PER_REQUEST",
+            "MIGRATE",
+        ],
+    ),
+    (
+        "gateway",
+        &["UPSTREAM", "REST_ADDR", "MAX_REQUEST_BYTES", "REQUEST_TIMEOUT"],
+    ),
+    ("migrate", &["DATABASE_URL", "CONNECT_TIMEOUT"]),
+    ("organization", &[]),
+    ("organization create", &["DATABASE_URL"]),
+    ("organization list", &["DATABASE_URL"]),
+    ("api-key", &[]),
+    ("api-key create", &["DATABASE_URL"]),
+    ("api-key list", &["DATABASE_URL"]),
+    ("api-key revoke", &["DATABASE_URL"]),
+    ("device", &[]),
+    ("device import", &["DATABASE_URL"]),
+    ("", &[]),
+];
+
+pub fn register(suite: &mut Suite) {
+    suite.test("usage::every_subcommand_has_help", help);
+    suite.test("usage::top_level_help_begins_with_examples", examples);
+    suite.test("usage::unknown_flags_are_a_mistake_of_usage", unknown_flags);
+    suite.test("usage::values_that_do_not_parse_are_a_mistake_of_usage", values);
+}
+
+async fn help() {
+    for (subcommand, variables) in SUBCOMMANDS {
+        let mut arguments: Vec<&str> = subcommand.split_whitespace().collect();
+        arguments.push("--help");
+        let output = command(&arguments)
+            .env("DATABASE_URL", "postgres://app:canary-password@db/devices")
+            .output()
+            .await
+            .expect("the program runs");
+        let help = stdout(&output);
+        assert_eq!(output.status.code(), Some(0), "{subcommand}: {}", stderr(&output));
+        assert_eq!(stderr(&output), "", "{subcommand}");
+        let usage = format!("Usage: device-assignment {subcommand}");
+        assert!(help.contains(usage.trim_end()), "{help}");
+        assert!(!help.contains("canary-password"), "{help}");
+        for variable in variables.iter().chain(&["LOG_FORMAT"]) {
+            assert!(help.contains(&format!("[env: {variable}")), "{variable}: {help}");
+        }
+    }
+}
+
+async fn examples() {
+    let output = run(&["--help"]).await;
+    assert!(stdout(&output).starts_with("Examples:\n  device-assignment serve\n"));
+}
+
+async fn unknown_flags() {
+    let folder = TempDir::new().expect("a folder");
+    for (subcommand, _) in SUBCOMMANDS {
+        let mut arguments: Vec<&str> = subcommand.split_whitespace().collect();
+        arguments.push("--no-such-flag");
+        let output = command(&arguments).current_dir(folder.path()).output().await;
+        let said = refused(&output.expect("the program runs"), 2);
+        assert!(said.contains("--no-such-flag"), "{subcommand}: {said}");
+    }
+    assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
+}
+
+async fn values() {
+    let folder = TempDir::new().expect("a folder");
+    for arguments in [
+        "serve --grpc-addr nowhere",
+        "serve --rest-addr 127.0.0.1:99999",
+        "serve --max-devices-per-request 0",
+        "serve --max-request-bytes many",
+        "serve --request-timeout soon",
+        "serve --connect-timeout 2",
+        "serve --log-format xml",
+        "gateway",
+        "gateway --upstream ftp://127.0.0.1",
+        "gateway --upstream /",
+        "device import --organization acme",
+        "device import list.csv",
+        "api-key create",
+        "no-such-subcommand",
+    ] {
+        let parts: Vec<&str> = arguments.split_whitespace().collect();
+        let output = command(&parts).current_dir(folder.path()).output().await;
+        refused(&output.expect("the program runs"), 2);
+    }
+    assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
+}
