@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use tokio::{
@@ -25,9 +26,14 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// How long the program may take to end by itself: for one that serves where it should refuse.
+const END: Duration = Duration::from_secs(60);
+
 /// Runs the program to its end.
 pub async fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().await.expect("the program runs")
+    let output = tokio::time::timeout(END, command(arguments).output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{arguments:?} does not end"));
+    output.expect("the program runs")
 }
 
 /// Standard output, which must be text.
