@@ -21,7 +21,7 @@ pub fn register(suite: &mut Suite) {
 
 async fn of_the_service(database: &TestDatabase) {
     const ROUNDS: u32 = 5;
-    let mut random = StdRng::seed_from_u64(load::seed());
+    let mut random = StdRng::seed_from_u64(crate::support::seed());
     let key = organization(database, "acme").await;
     let mut program = Program::serve(database.url()).await;
     let mut calls = Vec::new();
@@ -62,7 +62,7 @@ async fn of_the_database() {
     const ROUNDS: u32 = 2;
     const OUTAGE: Duration = Duration::from_secs(3);
     const RECOVERY: Duration = Duration::from_secs(5);
-    let mut random = StdRng::seed_from_u64(load::seed());
+    let mut random = StdRng::seed_from_u64(crate::support::seed());
     // Blocks this thread, on purpose: the server ends with the thread that starts it, and this one runs the whole test.
     let server = PostgresServer::start_durable().expect("a server");
     let database = TestDatabase::on(&server).await;

@@ -9,22 +9,22 @@
 
 mod batch;
 mod contract;
-mod grpc;
-mod keys;
-mod race;
-mod request_ids;
-mod rest;
-mod storage;
 mod crash;
-mod outage;
-mod shutdown;
+mod grpc;
 mod import;
 mod import_stream;
+mod keys;
 mod logs;
 mod operate;
+mod outage;
+mod race;
 mod reach;
+mod request_ids;
+mod rest;
 mod schema;
+mod shutdown;
 mod start;
+mod storage;
 mod support;
 mod usage;
 
@@ -36,22 +36,22 @@ fn main() {
     let mut suite = Suite::default();
     batch::register(&mut suite);
     contract::register(&mut suite);
-    grpc::register(&mut suite);
-    keys::register(&mut suite);
-    race::register(&mut suite);
-    request_ids::register(&mut suite);
-    rest::register(&mut suite);
-    storage::register(&mut suite);
     crash::register(&mut suite);
-    outage::register(&mut suite);
-    shutdown::register(&mut suite);
+    grpc::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);
+    keys::register(&mut suite);
     logs::register(&mut suite);
     operate::register(&mut suite);
+    outage::register(&mut suite);
+    race::register(&mut suite);
     reach::register(&mut suite);
+    request_ids::register(&mut suite);
+    rest::register(&mut suite);
     schema::register(&mut suite);
+    shutdown::register(&mut suite);
     start::register(&mut suite);
+    storage::register(&mut suite);
     usage::register(&mut suite);
 
     if !arguments.list {

@@ -174,7 +174,7 @@ async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
 
 /// Every connection is closed at once, several times under load.
 async fn every_connection_cut(database: &TestDatabase) {
-    let mut random = StdRng::seed_from_u64(load::seed());
+    let mut random = StdRng::seed_from_u64(crate::support::seed());
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
     let server = start_behind(&proxy, ServerSettings::default()).await;
@@ -365,7 +365,7 @@ async fn writer_elsewhere(database: &TestDatabase) {
 async fn impatient_callers(database: &'static TestDatabase) {
     const CALLS: usize = 1_000;
     const CALLERS: usize = 16;
-    let seed = load::seed();
+    let seed = crate::support::seed();
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
     let watching = (database.kind == Kind::Postgres).then(|| tokio::spawn(longest_idle_transaction(database)));

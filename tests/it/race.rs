@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::support::{Answer, Client, Face, Kind, Suite, TestDatabase, TestServer, organization, seed};
+use crate::support::{Answer, Client, Face, Kind, Suite, TestDatabase, TestServer, devices, organization, seed};
 
 const CALLERS: usize = 64;
 const CALLS_PER_CALLER: usize = 20;
@@ -25,6 +25,11 @@ pub fn register(suite: &mut Suite) {
         Kind::Postgres,
         "race::a_row_that_somebody_else_commits_meanwhile",
         overtaken,
+    );
+    suite.on(
+        Kind::Postgres,
+        "race::an_answer_that_some_order_of_the_calls_would_give",
+        serial_answer,
     );
     suite.test("race::the_tally_finds_what_is_reported_twice", tally_control);
 }
@@ -237,6 +242,44 @@ async fn overtaken(database: &'static TestDatabase) {
     );
     assert_eq!(answer.identifiers("assignedDevices"), ["SN-2"]);
     assert_eq!(answer.body["assignedDevices"][0]["wasCreated"], true);
+    outside.close().await.expect("closed");
+    server.stop().await;
+}
+
+/// Somebody else creates a device and assigns it and another one between two statements of a call: the call's answer is
+/// that of before or that of after, and not of something in between.
+async fn serial_answer(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    devices(database, "acme", &["KNOWN", "MORE"]).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, &key);
+    client.assign("john@example.com", &["MORE"]).await.ok();
+    let outside = database.connect().await;
+    let transaction = outside.begin().await.expect("begun");
+    let lock = "LOCK TABLE device_assignment IN ACCESS EXCLUSIVE MODE";
+    transaction.execute_unprepared(lock).await.expect("locked");
+
+    let call = tokio::spawn(async move { client.assign("john@example.com", &["NEW", "KNOWN"]).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND application_name = 'device-assignment' AND wait_event_type = 'Lock'";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while database.number(waiting).await == 0 {
+        assert!(Instant::now() < deadline, "the call waits for the table");
+    }
+    for sql in [
+        "INSERT INTO device SELECT id, gen_random_uuid(), 'NEW', 'sensor', now() FROM organization",
+        "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, now() FROM customer c, device d \
+         WHERE d.identifier <> 'MORE'",
+    ] {
+        transaction.execute_unprepared(sql).await.expect("inserted");
+    }
+    transaction.commit().await.expect("committed");
+
+    let answer = call.await.expect("no panic").ok();
+    let lists = ["assignedDevices", "alreadyAssigned", "skipped"].map(|list| answer.identifiers(list));
+    let before = [vec!["KNOWN"], vec![], vec!["NEW"]];
+    let after = [vec![], vec!["NEW", "KNOWN"], vec![]];
+    assert!(lists == before || lists == after, "{lists:?}");
     outside.close().await.expect("closed");
     server.stop().await;
 }

@@ -35,7 +35,7 @@ pub fn register(suite: &mut Suite) {
 async fn under_load(database: &TestDatabase) {
     const ROUNDS: u32 = 5;
     const CALLERS: usize = 32;
-    let mut random = StdRng::seed_from_u64(load::seed());
+    let mut random = StdRng::seed_from_u64(crate::support::seed());
     let key = organization(database, "acme").await;
     let mut calls = Vec::new();
     for round in 0..ROUNDS {

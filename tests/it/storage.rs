@@ -80,7 +80,7 @@ async fn postgres_settings(database: &'static TestDatabase) {
     }
     outside.close().await.expect("closed");
     let service = database.open().await;
-    assert_settings(service.reads(), 4, database, &settings).await;
+    assert_settings(&service.reads(), 4, database, &settings).await;
     assert_settings(
         &service.own_connection().await.expect("a connection"),
         1,
@@ -98,7 +98,7 @@ async fn sqlite_settings(database: &'static TestDatabase) {
         ("PRAGMA busy_timeout", "5000"),
     ];
     let service = database.open().await;
-    assert_settings(service.reads(), 4, database, &settings).await;
+    assert_settings(&service.reads(), 4, database, &settings).await;
     assert_settings(
         &service.own_connection().await.expect("a connection"),
         1,
@@ -106,7 +106,7 @@ async fn sqlite_settings(database: &'static TestDatabase) {
         &settings,
     )
     .await;
-    let version = show(service.reads(), database, "SELECT sqlite_version()").await;
+    let version = show(&service.reads(), database, "SELECT sqlite_version()").await;
     let version: Vec<u32> = version.split('.').map(|part| part.parse().expect("a number")).collect();
     assert!(
         version >= vec![3, 51, 3],

@@ -230,13 +230,6 @@ pub async fn eventually(what: &str, within: Duration, mut is_true: impl AsyncFnM
     }
 }
 
-/// The seed of a test's random choices: printed, and taken from `TEST_SEED` where that is set.
-pub fn seed() -> u64 {
-    let seed = env::var("TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("a number"));
-    println!("TEST_SEED={seed}");
-    seed
-}
-
 /// How often each fate occurred, for a person to read.
 pub fn tally(calls: &[Call]) -> String {
     let mut counts = BTreeMap::<String, u32>::new();

@@ -18,6 +18,7 @@ pub use program::Program;
 pub use proxy::Proxy;
 pub use server::{Face, TestServer, devices, organization};
 pub use suite::Suite;
+pub use wire::Wire;
 
 /// The seed of a test that acts at random: printed, so that a failure can be run again with `TEST_SEED`.
 pub fn seed() -> u64 {
@@ -25,4 +26,3 @@ pub fn seed() -> u64 {
     println!("TEST_SEED={seed}");
     seed
 }
-pub use wire::Wire;
