@@ -91,7 +91,7 @@ pub struct LimitsConfig {
         env = "REQUEST_TIMEOUT",
         value_name = "DURATION",
         default_value = "10s",
-        value_parser = humantime::parse_duration
+        value_parser = at_most_a_day
     )]
     pub request_timeout: Duration,
 }
@@ -122,6 +122,16 @@ pub struct ImportConfig {
     /// A CSV file whose first line is `identifier,type`, or - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+fn at_most_a_day(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() || duration > Duration::from_secs(24 * 3_600) => {
+            Err("must be more than nothing and at most a day".into())
+        }
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

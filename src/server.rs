@@ -3,7 +3,7 @@
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, serve::ListenerExt};
+use axum::{Router, middleware::from_fn, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::{
     service::Routes,
@@ -149,6 +149,7 @@ pub async fn serve_gateway(
             upstream_timeout: settings.request_timeout + UPSTREAM_GRACE,
         },
     );
+    let rest = rest.layer(from_fn(gateway::access_log::layer));
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     faces.spawn(serve_rest(listener, rest, stopped(stopping)));

@@ -63,7 +63,8 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
     /// The id of the key, as `api-key list` shows it
-    id: ApiKeyId,
+    // Parsed later: the parser of arguments would repeat what it cannot read, and that may be a key.
+    id: String,
 
     #[command(flatten)]
     database: DatabaseConfig,
@@ -89,6 +90,9 @@ impl ApiKey {
                 Ok(())
             }
             Self::Revoke(Revoke { id, database }) => {
+                let id: ApiKeyId = id.parse().map_err(|_| {
+                    Failure::Usage("this is no id of a key; `device-assignment api-key list` shows the ids".into())
+                })?;
                 let database = connect::connect_ready(&database).await?;
                 revoke_api_key(&database, id).await?;
                 say(&format!("{id} is revoked"));

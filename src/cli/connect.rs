@@ -21,15 +21,18 @@ pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure
     let start = Instant::now();
     loop {
         let attempt = Instant::now();
-        let problem = match tokio::time::timeout(INTERVAL, database.ping()).await {
-            Ok(Ok(())) => return Ok(database),
-            Ok(Err(storage::Failure::Unreachable(error))) if !database.url().is_sqlite() => error.to_string(),
-            Ok(Err(failure)) => return Err(Failure::Failed(format!("{}: {failure}", database.url()))),
-            Err(_elapsed) => format!("no answer within {INTERVAL:?}"),
+        let problem = match database.reach().await {
+            Ok(()) => return Ok(database),
+            Err(failure @ (storage::Failure::Unreachable(_) | storage::Failure::Silent(_)))
+                if !database.url().is_sqlite() =>
+            {
+                failure.to_string()
+            }
+            Err(failure) => return Err(Failure::Failed(format!("{}: {failure}", database.url()))),
         };
         if start.elapsed() >= config.connect_timeout {
             return Err(Failure::Failed(format!(
-                "{} is out of reach ({problem}); check that it runs and that the URL is right",
+                "{}: {problem}; check that it runs and that the URL is right",
                 database.url()
             )));
         }

@@ -17,7 +17,7 @@ pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
     let listener: TcpListener = bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?;
     let address = super::serve::local_addr(&listener)?;
     let asked_to_stop = asked_to_stop();
-    print(&format!("REST listening on http://{address}, for {}", config.upstream))?;
+    print(&format!("REST listening on http://{address}"))?;
     let LimitsConfig {
         max_request_bytes,
         request_timeout,

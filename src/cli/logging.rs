@@ -1,16 +1,19 @@
 //! The log: on stderr, text for people or JSON for machines.
 
-use std::{io, io::IsTerminal, panic};
+use std::{env, io, io::IsTerminal, panic};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
+/// What the libraries say of each step of a migration is noise beside what a subcommand says.
+const QUIET_LIBRARIES: &str = "info,sea_orm_migration=warn,sqlx=warn";
+
 /// Starts the log. `RUST_LOG` sets its level; `info` unless set.
 pub(super) fn init(format: LogFormat) {
     let mut filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .from_env_lossy();
+        .parse_lossy(env::var("RUST_LOG").unwrap_or_else(|_| QUIET_LIBRARIES.into()));
     // The driver repeats options of the database URL that it does not know, and one of those may be a secret.
     if let Ok(silence) = "sqlx_postgres::options=off".parse() {
         filter = filter.add_directive(silence);
@@ -19,7 +22,7 @@ pub(super) fn init(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none());
+        .with_ansi(is_terminal && env::var_os("NO_COLOR").is_none());
     let as_text = match format {
         LogFormat::Auto => is_terminal,
         LogFormat::Text => true,

@@ -94,6 +94,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Failed(match error {
             Error::Unavailable(cause) | Error::Internal(cause) => cause.to_string(),
+            Error::NotFound(sentence) => {
+                format!("{sentence}; `device-assignment organization list` and `api-key list` name what there is")
+            }
             error => error.to_string(),
         })
     }

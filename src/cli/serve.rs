@@ -14,9 +14,12 @@ use crate::{
         organization::{ApiKeyLabel, OrganizationName},
     },
     server::{self, Listeners, ServerSettings},
-    service::{ServiceSettings, create_api_key, create_organization, organizations},
+    service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
     storage::Database,
 };
+
+/// The organization that a fresh embedded database has from the start.
+const DEFAULT_ORGANIZATION: &str = "default";
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -47,15 +50,15 @@ impl Serve {
         let asked_to_stop = asked_to_stop();
         print(&format!("gRPC listening on {grpc}"))?;
         print(&format!("REST listening on http://{rest}"))?;
-        if organizations(&database).await?.is_empty() {
-            if at.database_url == EMBEDDED_DATABASE {
+        if at.database_url == EMBEDDED_DATABASE {
+            if is_fresh(&database).await? {
                 welcome(&database, grpc, rest).await?;
-            } else {
-                say(
-                    "there is no organization yet; create one with `device-assignment organization create NAME`, \
-                     and a key for it with `device-assignment api-key create --organization NAME`",
-                );
             }
+        } else if organizations(&database).await?.is_empty() {
+            say(
+                "there is no organization yet; create one with `device-assignment organization create NAME`, \
+                 and a key for it with `device-assignment api-key create --organization NAME`",
+            );
         }
         let LimitsConfig {
             max_request_bytes,
@@ -74,15 +77,23 @@ impl Serve {
     }
 }
 
+/// Whether nobody can call yet, and nobody has begun to change that: a welcome that was cut short counts as none.
+async fn is_fresh(database: &Database) -> Result<bool, Failure> {
+    match organizations(database).await?.as_slice() {
+        [] => Ok(true),
+        [only] if only.name == DEFAULT_ORGANIZATION => Ok(api_keys(database, DEFAULT_ORGANIZATION).await?.is_empty()),
+        _ => Ok(false),
+    }
+}
+
 /// Makes a fresh embedded database usable, and says how to use it.
 async fn welcome(database: &Database, grpc: SocketAddr, rest: SocketAddr) -> Result<(), Failure> {
     let named = |problem| Failure::Failed(format!("a name {problem}"));
-    let name = OrganizationName::parse("default").map_err(named)?;
+    let name = OrganizationName::parse(DEFAULT_ORGANIZATION).map_err(named)?;
     let label = ApiKeyLabel::parse("created at the first start").map_err(named)?;
     match create_organization(database, &name).await {
-        Ok(_) => {}
-        // Somebody else starts on the same file, and says what there is to say.
-        Err(Error::AlreadyExists(_)) => return Ok(()),
+        // It is there already when an earlier start ended before it had a key.
+        Ok(_) | Err(Error::AlreadyExists(_)) => {}
         Err(error) => return Err(error.into()),
     }
     let key = create_api_key(database, name.as_str(), &label, None).await?;

@@ -1,6 +1,7 @@
 //! The REST face: a client of the RPC and nothing else. It translates JSON to messages and statuses to HTTP; every rule
 //! and every policy is the service's. The service may be in the same process or at the other end of a channel.
 
+pub mod access_log;
 mod assign_devices;
 mod json;
 mod problem;
@@ -11,7 +12,7 @@ use axum::{
     Router,
     body::Body,
     extract::DefaultBodyLimit,
-    http::{HeaderMap, HeaderName, Method, Request as HttpRequest, Response as HttpResponse},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse},
     middleware::from_fn,
     routing::post,
 };
@@ -36,6 +37,9 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// Whatever carries an RPC: the service in the same process, or a channel to a remote one.
 type Upstream = BoxCloneSyncService<HttpRequest<tonic::body::Body>, HttpResponse<tonic::body::Body>, Status>;
 
+/// The longest value of a header that is passed on to the service, in bytes: several times that of a real key.
+const MAX_PASSED_ON: usize = 256;
+
 /// The header, and the metadata entry, that carries the API key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -56,7 +60,7 @@ where
     S::Error: Into<BoxError>,
     S::Future: Send,
 {
-    let upstream = BoxCloneSyncService::new(upstream.map_err(|error| Status::from_error(error.into())));
+    let upstream = BoxCloneSyncService::new(upstream.map_err(|error| unreachable(error.into())));
     let gateway = Gateway {
         // The answer is as large as the request at most times a constant: it is the request that is bounded.
         client: DeviceAssignmentServiceClient::new(upstream).max_decoding_message_size(usize::MAX),
@@ -81,10 +85,28 @@ impl Gateway {
     async fn answer<R>(&self, call: impl Future<Output = Result<Response<R>, Status>>) -> Result<R, Problem> {
         match tokio::time::timeout(self.settings.upstream_timeout, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(Problem::from(status)),
+            Ok(Err(status)) => {
+                if !Problem::is_of_the_service(&status) {
+                    tracing::warn!(%status, "a status that is not the service's own");
+                }
+                Err(Problem::from(status))
+            }
             Err(_elapsed) => Err(Problem::from(Status::deadline_exceeded("Deadline exceeded"))),
         }
     }
+}
+
+/// What carries the RPC failed: the service is down, or went down in the middle of the call, the outcome of which is unknown
+/// then.
+fn unreachable(error: Box<dyn Error + Send + Sync>) -> Status {
+    let mut cause = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        cause = format!("{cause}: {error}");
+        source = error.source();
+    }
+    tracing::warn!(cause, "the service cannot be reached");
+    Status::unavailable(cause)
 }
 
 /// An RPC's request on behalf of a REST caller: their key and request id go along.
@@ -93,7 +115,14 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     let metadata = request.metadata_mut().as_mut();
     for name in [API_KEY, request_id::HEADER] {
         if let Some(value) = headers.get(&name) {
-            metadata.insert(name, value.clone());
+            // What is longer than any key is no key; passed on as it is, it could be too long for the transport.
+            let is_too_long = value.len() > MAX_PASSED_ON;
+            let value = if is_too_long {
+                HeaderValue::from_static("?")
+            } else {
+                value.clone()
+            };
+            metadata.insert(name, value);
         }
     }
     request

@@ -103,6 +103,12 @@ impl Problem {
         Self::from(Status::internal("Internal error")).into_response()
     }
 
+    /// A status that the service made has a reason. Any other is a framework's or a proxy's, and its words may tell of
+    /// addresses and the like.
+    pub(super) fn is_of_the_service(status: &Status) -> bool {
+        status.get_details_error_info().is_some()
+    }
+
     pub(super) fn code(&self) -> Code {
         self.code
     }
@@ -121,20 +127,23 @@ impl From<Status> for Problem {
                 .collect()
         });
         let asked = details.retry_info().and_then(|info| info.retry_delay);
-        let may_retry = matches!(status.code(), Code::ResourceExhausted | Code::Unavailable);
-        // A status that the service made has a reason. Any other is a framework's or a proxy's, and its words may tell of
-        // addresses and the like.
-        let sentence = match (details.error_info(), status.code()) {
-            (Some(_), _) => status.message(),
-            (None, Code::Unavailable) => "Service temporarily unavailable; try again shortly",
-            (None, Code::DeadlineExceeded) => "Deadline exceeded",
-            (None, Code::Cancelled) => "Cancelled",
-            (None, _) => "Internal error",
+        let code = match status.code() {
+            // A connection that is lost before the answer is complete.
+            Code::Unknown if !Self::is_of_the_service(&status) => Code::Unavailable,
+            code => code,
         };
+        let sentence = match code {
+            _ if Self::is_of_the_service(&status) => status.message(),
+            Code::Unavailable => "Service temporarily unavailable; try again shortly",
+            Code::DeadlineExceeded => "Deadline exceeded",
+            Code::Cancelled => "Cancelled",
+            _ => "Internal error",
+        };
+        let may_retry = matches!(code, Code::ResourceExhausted | Code::Unavailable);
         Self {
             violations: violations.unwrap_or_default(),
             retry_after: may_retry.then(|| asked.unwrap_or(RETRY_AFTER)),
-            ..Self::new(http_status(status.code()), status.code(), sentence)
+            ..Self::new(http_status(code), code, sentence)
         }
     }
 }

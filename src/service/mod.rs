@@ -24,7 +24,8 @@ pub use organization::{create_organization, organizations};
 pub struct ServiceSettings {
     /// The most device identifiers in one request, counted before repeated ones are folded.
     pub max_devices_per_request: usize,
-    /// How long a key is trusted before the database is asked again. A revoked key works no longer than this.
+    /// How long a key is trusted before the database is asked again. A revoked key works no longer than this and the time
+    /// that asking takes, which storage bounds by 3 s.
     pub key_cache_ttl: Duration,
     /// How much the writer takes on.
     pub writer: WriterSettings,
@@ -34,7 +35,7 @@ impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
             max_devices_per_request: 10_000,
-            key_cache_ttl: Duration::from_secs(3),
+            key_cache_ttl: Duration::from_secs(2),
             writer: WriterSettings::default(),
         }
     }

@@ -26,9 +26,8 @@ pub async fn organizations(database: &Database) -> Result<Vec<OrganizationRecord
 
 /// The organization of this name.
 pub(super) async fn find_organization(database: &Database, name: &str) -> Result<OrganizationRecord, Error> {
-    database.organization(name.trim()).await?.ok_or_else(|| {
-        Error::NotFound(format!(
-            "There is no organization named {name:?}; `device-assignment organization list` names those there are"
-        ))
-    })
+    database
+        .organization(name.trim())
+        .await?
+        .ok_or_else(|| Error::NotFound(format!("There is no organization named {name:?}")))
 }

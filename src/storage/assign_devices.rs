@@ -1,7 +1,7 @@
 //! The rows behind `AssignDevices`: loaded and written for a whole batch of one organization at once, in a number of
 //! statements that does not grow with the batch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult};
 use time::OffsetDateTime;
@@ -13,7 +13,7 @@ use super::{
     transaction::Work,
 };
 use crate::domain::{
-    assign_devices::{AssignDevices, Outcome},
+    assign_devices::{AssignDevices, Outcome, UnknownDevices},
     device::DeviceIdentifier,
     id::{CustomerId, DeviceId, OrganizationId},
     plan::{Existing, NoValidDevices, Plan, plan},
@@ -26,20 +26,20 @@ const LOAD_CUSTOMERS: Sql = Sql {
              ON customer.organization_id = ?1 AND customer.email = row.value ->> 0",
 };
 
-/// Devices, each with those of the customers that own it.
-///
-/// One statement, because each statement sees what others have committed until then: a device that is read before somebody
-/// else creates it, beside an assignment of theirs that is read after, would be an answer that no order of the calls gives.
 const LOAD_DEVICES: Sql = Sql {
-    postgres: "SELECT device.identifier, device.id, a.customer_id FROM device \
-               LEFT JOIN device_assignment AS a ON a.organization_id = $1 \
-               AND a.device_id = device.id AND a.customer_id = ANY($2) \
-               WHERE device.organization_id = $1 AND device.identifier = ANY($3)",
-    // The + keeps SQLite from trying every customer for every device: a device has few owners.
-    sqlite: "SELECT device.identifier, device.id, a.customer_id FROM json_each(?3) AS row CROSS JOIN device \
-             ON device.organization_id = ?1 AND device.identifier = row.value ->> 0 \
-             LEFT JOIN device_assignment AS a INDEXED BY device_assignment_device ON a.organization_id = ?1 \
-             AND a.device_id = device.id AND +a.customer_id IN (SELECT unhex(value ->> 0) FROM json_each(?2))",
+    postgres: "SELECT identifier, id FROM device WHERE organization_id = $1 AND identifier = ANY($2)",
+    sqlite: "SELECT device.identifier, device.id FROM json_each(?2) AS row CROSS JOIN device \
+             ON device.organization_id = ?1 AND device.identifier = row.value ->> 0",
+};
+
+const LOAD_ASSIGNMENTS: Sql = Sql {
+    postgres: "SELECT a.customer_id, a.device_id \
+               FROM unnest($2::uuid[], $3::uuid[]) AS pair (customer_id, device_id) \
+               JOIN device_assignment AS a ON a.organization_id = $1 \
+               AND a.customer_id = pair.customer_id AND a.device_id = pair.device_id",
+    sqlite: "SELECT a.customer_id, a.device_id FROM json_each(?2) AS row CROSS JOIN device_assignment AS a \
+             ON a.organization_id = ?1 \
+             AND a.customer_id = unhex(row.value ->> 0) AND a.device_id = unhex(row.value ->> 1)",
 };
 
 // SQLite cannot tell the ON of an upsert from the ON of a join without a WHERE before it.
@@ -74,8 +74,12 @@ struct CustomerRow {
 struct DeviceRow {
     identifier: String,
     id: Uuid,
-    /// One of the customers, who owns the device.
-    customer_id: Option<Uuid>,
+}
+
+#[derive(FromQueryResult)]
+struct AssignmentRow {
+    customer_id: Uuid,
+    device_id: Uuid,
 }
 
 /// Commands of one organization, to be carried out in one transaction.
@@ -90,9 +94,39 @@ impl Work for Batch<'_> {
 
     async fn run(&self, transaction: &DatabaseTransaction) -> Result<Self::Output, Failure> {
         let existing = load(transaction, self.organization, &self.commands).await?;
+        self.still_unknown(transaction, &existing).await?;
         let plan = plan(&existing, self.commands.iter().copied(), &mut Uuid::now_v7);
         write(transaction, self.organization, &plan).await?;
         Ok(plan.outcomes)
+    }
+}
+
+impl Batch<'_> {
+    /// Looks once more for the devices that are going to be skipped.
+    ///
+    /// Each statement sees what others have committed until then. A device that somebody created after the devices were
+    /// read, and before the assignments were, would be skipped beside an assignment of theirs: an answer that no order of
+    /// the calls gives. What is to be inserted needs no second look, for the insert itself finds out.
+    ///
+    /// # Errors
+    /// [`Failure::Overtaken`] when one of them is known now.
+    async fn still_unknown(&self, db: &impl ConnectionTrait, existing: &Existing) -> Result<(), Failure> {
+        let skipping = self
+            .commands
+            .iter()
+            .filter(|command| *command.unknown_devices() == UnknownDevices::Skip);
+        let skipped: HashSet<&str> = skipping
+            .flat_map(|command| command.devices())
+            .map(DeviceIdentifier::as_str)
+            .filter(|identifier| !existing.devices.contains_key(*identifier))
+            .collect();
+        let rows = [Column::Texts(skipped.into_iter().collect())];
+        let known: Vec<DeviceRow> = LOAD_DEVICES.load(db, [self.organization.uuid().into()], rows).await?;
+        if known.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Overtaken)
+        }
     }
 }
 
@@ -102,27 +136,52 @@ async fn load(
     organization: OrganizationId,
     commands: &[&AssignDevices],
 ) -> Result<Existing, DbErr> {
-    let mut existing = Existing::default();
+    let scalars = || [organization.uuid().into()];
 
     let emails: HashSet<&str> = commands.iter().map(|command| command.customer().as_str()).collect();
     let rows = [Column::Texts(emails.into_iter().collect())];
-    let customers: Vec<CustomerRow> = LOAD_CUSTOMERS.load(db, [organization.uuid().into()], rows).await?;
-    let owners = Column::Ids(customers.iter().map(|row| row.id).collect());
-    let customers = customers.into_iter().map(|row| (row.email, row.id.into()));
-    existing.customers = customers.collect();
+    let customers: Vec<CustomerRow> = LOAD_CUSTOMERS.load(db, scalars(), rows).await?;
+    let customers = customers.into_iter().map(|row| (row.email, row.id.into())).collect();
 
     let identifiers = commands.iter().flat_map(|command| command.devices());
     let identifiers: HashSet<&str> = identifiers.map(DeviceIdentifier::as_str).collect();
     let rows = [Column::Texts(identifiers.into_iter().collect())];
-    let scalars = [organization.uuid().into(), owners.into_value(db.get_database_backend())];
-    let devices: Vec<DeviceRow> = LOAD_DEVICES.load(db, scalars, rows).await?;
-    for row in devices {
-        let id = DeviceId::from(row.id);
-        let pair = row.customer_id.map(|customer| (CustomerId::from(customer), id));
-        existing.assignments.extend(pair);
-        existing.devices.insert(row.identifier, id);
-    }
-    Ok(existing)
+    let devices: Vec<DeviceRow> = LOAD_DEVICES.load(db, scalars(), rows).await?;
+    let devices = devices.into_iter().map(|row| (row.identifier, row.id.into())).collect();
+
+    let pairs = pairs(commands, &customers, &devices).into_iter();
+    let (customer_ids, device_ids) = pairs.map(|(customer, device)| (customer.uuid(), device.uuid())).unzip();
+    let rows = [Column::Ids(customer_ids), Column::Ids(device_ids)];
+    let assignments: Vec<AssignmentRow> = LOAD_ASSIGNMENTS.load(db, scalars(), rows).await?;
+    let assignments = assignments
+        .into_iter()
+        .map(|row| (row.customer_id.into(), row.device_id.into()))
+        .collect();
+
+    Ok(Existing {
+        customers,
+        devices,
+        assignments,
+    })
+}
+
+/// The customers and devices that `commands` bring together, as far as both exist.
+fn pairs(
+    commands: &[&AssignDevices],
+    customers: &HashMap<String, CustomerId>,
+    devices: &HashMap<String, DeviceId>,
+) -> HashSet<(CustomerId, DeviceId)> {
+    commands
+        .iter()
+        .filter_map(|command| Some((command, customers.get(command.customer().as_str())?)))
+        .flat_map(|(command, customer)| {
+            let known = command
+                .devices()
+                .iter()
+                .filter_map(|device| devices.get(device.as_str()));
+            known.map(|device| (*customer, *device))
+        })
+        .collect()
 }
 
 /// Inserts what `plan` says, and nothing else.

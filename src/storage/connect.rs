@@ -7,8 +7,12 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DbBackend, DbErr,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    ConnectOptions, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
+    sqlx::{
+        ConnectOptions as _, Connection as _,
+        postgres::PgConnectOptions,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    },
 };
 use tracing::log::LevelFilter;
 
@@ -16,6 +20,8 @@ use super::Failure;
 
 /// How long to try to get a connection before the database counts as out of reach.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a single connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that was idle this long is tested before it is used: a restarted server or a proxy may have closed it.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// How long one statement may take.
@@ -51,16 +57,17 @@ impl DatabaseUrl {
     /// When the URL names no such database.
     pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
         let backend = if url.starts_with("sqlite:") {
-            let path = url.trim_start_matches("sqlite:").trim_start_matches('/');
+            let path = url.split('?').next().unwrap_or_default();
+            let path = path.trim_start_matches("sqlite:").trim_start_matches('/');
             if path.is_empty() || path.starts_with(":memory:") || url.contains("mode=memory") {
                 return Err(InvalidDatabaseUrl(
                     "an in-memory SQLite database cannot keep anything; name a file, as in sqlite://devices.db?mode=rwc",
                 ));
             }
-            let parsed = url.parse::<sea_orm::sqlx::sqlite::SqliteConnectOptions>().map(drop);
+            let parsed = url.parse::<SqliteConnectOptions>().map(drop);
             parsed.map(|()| DbBackend::Sqlite)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let parsed = url.parse::<sea_orm::sqlx::postgres::PgConnectOptions>().map(drop);
+            let parsed = url.parse::<PgConnectOptions>().map(drop);
             parsed.map(|()| DbBackend::Postgres)
         } else {
             return Err(InvalidDatabaseUrl(
@@ -86,8 +93,9 @@ impl DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.url.split_once("//").unwrap_or((&self.url, ""));
-        let rest = rest.rsplit_once('@').map_or(rest, |(_secret, rest)| rest);
+        // Both may hold a password, and options may hold an @.
         let rest = rest.split_once('?').map_or(rest, |(rest, _options)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_user, rest)| rest);
         write!(f, "{scheme}//{rest}")
     }
 }
@@ -131,12 +139,22 @@ impl Database {
         &self.url
     }
 
-    /// Whether the database answers.
+    /// Whether the database can be connected to.
     ///
     /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), Failure> {
-        Ok(self.reads().ping().await?)
+    /// Why not. Past the pool, which would try again and again, and say no more than that its time was over.
+    pub async fn reach(&self) -> Result<(), Failure> {
+        if self.url.is_sqlite() {
+            return Ok(self.reads().ping().await?);
+        }
+        let attempt = async {
+            let options: PgConnectOptions = self.url.url.parse()?;
+            options.disable_statement_logging().connect().await?.close().await
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(result) => Ok(result.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?),
+            Err(_elapsed) => Err(Failure::Silent(CONNECT_TIMEOUT)),
+        }
     }
 
     /// The pool of connections for reads, and for the few writes of operators.

@@ -87,7 +87,9 @@ impl Class {
         match code {
             "40001" | "40P01" => return Self::Conflict, // serialization_failure, deadlock_detected
             "55P03" | "57014" => return Self::Busy,     // lock_not_available, query_canceled
-            "25006" => return Self::Unreachable,        // read_only_sql_transaction: a standby, during a failover
+            // read_only_sql_transaction (a standby, during a failover), idle_in_transaction_session_timeout,
+            // statement_completion_unknown
+            "25006" | "25P03" | "40003" => return Self::Unreachable,
             _ => {}
         }
         if code.len() == 5 {
@@ -123,6 +125,8 @@ mod tests {
             ("53300", Class::Unreachable),
             ("08006", Class::Unreachable),
             ("25006", Class::Unreachable),
+            ("25P03", Class::Unreachable),
+            ("40003", Class::Unreachable),
             ("13", Class::Unreachable),
             ("23505", Class::Fault),
             ("23503", Class::Fault),

@@ -84,14 +84,6 @@ impl Column<'_> {
         }
     }
 
-    /// The column as one parameter of its own.
-    pub(super) fn into_value(self, backend: DbBackend) -> Value {
-        match backend {
-            DbBackend::Sqlite => json_rows(&[self]).into(),
-            _ => self.into_array(),
-        }
-    }
-
     fn into_array(self) -> Value {
         fn array<T: ValueType + Into<Value>>(values: impl Iterator<Item = T>) -> Value {
             let array_type: ArrayType = T::array_type();

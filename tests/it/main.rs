@@ -3,13 +3,15 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints its seed and what it saw"
 )]
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
 mod batch;
 mod contract;
 mod crash;
+mod gateway;
 mod grpc;
 mod import;
 mod import_stream;
@@ -37,6 +39,7 @@ fn main() {
     batch::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
+    gateway::register(&mut suite);
     grpc::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);

@@ -80,7 +80,7 @@ async fn out_of_reach() {
     let waiting = format!("waiting for postgres://{address}/devices: ");
     let count = said.lines().filter(|line| line.starts_with(&waiting)).count();
     assert!((1..=2).contains(&count), "a line a second: {said}");
-    let end = format!("device-assignment: postgres://{address}/devices is out of reach (");
+    let end = format!("device-assignment: postgres://{address}/devices: the database is out of reach: ");
     let last = said.lines().last().expect("a last line");
     assert!(last.starts_with(&end), "{said}");
     // Not a measurement: half a minute would be the default.

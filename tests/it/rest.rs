@@ -1,14 +1,12 @@
 //! The REST face: bodies, what HTTP itself refuses, the JSON byte for byte.
 
-use device_assignment::server::{ServerSettings, serve_gateway};
 use insta::{allow_duplicates, assert_snapshot};
 use reqwest::Method;
 use serde_json::json;
-use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     contract::world,
-    support::{Client, Face, PATH, Suite, TestDatabase, TestServer},
+    support::{Face, PATH, Suite, TestDatabase, TestServer},
 };
 
 pub fn register(suite: &mut Suite) {
@@ -19,7 +17,6 @@ pub fn register(suite: &mut Suite) {
         suite.on_each(&name("what_http_itself_refuses"), move |db| refused_by_http(db, face));
         suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, face));
     }
-    suite.test("rest::a_gateway_without_its_service", gateway_alone);
 }
 
 /// Snapshots with what differs from run to run taken out.
@@ -234,29 +231,4 @@ async fn json_bytes(database: &TestDatabase, face: Face) {
         allow_duplicates! { assert_snapshot!(precondition, @r#"{"error":"No valid devices: none of the 1 device identifiers exist in your organization; set autoCreateDevices to create them","code":"FAILED_PRECONDITION","requestId":"ID"}"#) };
     });
     server.stop().await;
-}
-
-/// A gateway that cannot reach its service says so, and no more.
-async fn gateway_alone() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port")
-        .local_addr()
-        .expect("an address");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let upstream = tonic::transport::Endpoint::from_shared(format!("http://{nobody}")).expect("an endpoint");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let gateway = tokio::spawn(async move {
-        let stopped = async { drop(stopped.await) };
-        serve_gateway(upstream, ServerSettings::default(), listener, stopped).await
-    });
-    let client = Client::new(Face::Rest, address, "key");
-    let answer = client.assign("john.doe@example.com", &["SN-001"]).await;
-    assert_eq!(answer.code, "UNAVAILABLE", "{answer:?}");
-    assert_eq!(answer.error, "Service temporarily unavailable; try again shortly");
-    assert_eq!(answer.retry_after, Some(1));
-    assert_eq!(answer.http.expect("REST").0, 503);
-    stop.send(()).expect("running");
-    gateway.await.expect("no panic").expect("a clean stop");
 }

@@ -1,6 +1,10 @@
 //! One lane: a task with a connection of its own, which carries out batch after batch.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use sea_orm::DatabaseConnection;
@@ -19,16 +23,26 @@ pub(super) struct Lane {
     connection: DatabaseConnection,
     queue: Arc<Queue>,
     settings: WriterSettings,
+    /// How long a batch may take before its connection counts as dead.
+    batch_timeout: Duration,
 }
 
 impl Lane {
     pub(super) async fn new(database: Database, queue: Arc<Queue>, settings: WriterSettings) -> Result<Self, Failure> {
         let connection = database.own_connection().await?;
+        // An embedded database is slow at worst, and there is no connection that could be dead.
+        let is_embedded = database.url().is_sqlite();
+        let batch_timeout = if is_embedded {
+            Duration::MAX
+        } else {
+            settings.batch_timeout
+        };
         Ok(Self {
             database,
             connection,
             queue,
             settings,
+            batch_timeout,
         })
     }
 
@@ -64,7 +78,7 @@ impl Lane {
                 }
             }
             Err(failure) => {
-                let out_of_reach = matches!(failure, Failure::Unreachable(_) | Failure::Silent(_));
+                let out_of_reach = matches!(failure, Failure::Unreachable(_));
                 let error = Error::from(failure);
                 for call in calls {
                     answer(call, Err(error.clone()));
@@ -88,7 +102,7 @@ impl Lane {
         let commands = calls.iter().map(|call| &call.command).collect();
         let batch = Batch { organization, commands };
         let work = transact(&self.connection, &batch);
-        let limit = self.settings.batch_timeout;
+        let limit = self.batch_timeout;
         match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(Ok(outcomes))) => {
                 let outcomes = outcomes.into_iter();

@@ -36,9 +36,9 @@ pub struct WriterSettings {
     pub batch_calls: usize,
     /// The most device identifiers in one transaction; a call that has more goes alone.
     pub batch_devices: usize,
-    /// The most calls that wait before one lane.
+    /// The most calls that wait before one lane; of one organization, half as many.
     pub queue_calls: usize,
-    /// The most device identifiers that wait before one lane: what bounds the memory.
+    /// The most device identifiers that wait before one lane; of one organization, half as many. What bounds the memory.
     pub queue_devices: usize,
     /// How long a batch may take before its connection is given up as dead.
     pub batch_timeout: Duration,
@@ -51,7 +51,7 @@ impl Default for WriterSettings {
             batch_calls: 64,
             batch_devices: 10_000,
             queue_calls: 4_096,
-            queue_devices: 1_000_000,
+            queue_devices: 1_500_000,
             batch_timeout: Duration::from_secs(8),
         }
     }

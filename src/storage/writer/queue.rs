@@ -35,10 +35,17 @@ pub(super) struct Queue {
 struct Waiting {
     /// The organizations of which calls wait, each once, in the order of their turns.
     turns: VecDeque<OrganizationId>,
-    calls: HashMap<OrganizationId, VecDeque<Call>>,
+    lines: HashMap<OrganizationId, Line>,
     call_count: usize,
     device_count: usize,
     closed: bool,
+}
+
+/// The calls of one organization.
+#[derive(Debug, Default)]
+struct Line {
+    calls: VecDeque<Call>,
+    device_count: usize,
 }
 
 impl Queue {
@@ -53,6 +60,10 @@ impl Queue {
 
     /// Adds a call at the end of its organization's line.
     ///
+    /// An organization may have no more waiting than there is room left for all: a flood of one leaves half of the queue
+    /// to the others, floods of two a third, and nobody has to know how many there will be (dynamic thresholds, Choudhury
+    /// and Hahne, 1998).
+    ///
     /// # Errors
     /// [`Error::QueueFull`] and [`Error::ShuttingDown`].
     pub(super) fn push(&self, organization: OrganizationId, call: Call) -> Result<(), Error> {
@@ -61,16 +72,22 @@ impl Queue {
             return Err(Error::ShuttingDown);
         }
         let devices = call.command.devices().len();
+        let (own_calls, own_devices) = waiting
+            .lines
+            .get(&organization)
+            .map_or((0, 0), |line| (line.calls.len(), line.device_count));
+        let is_full = waiting.call_count + own_calls >= self.max_calls
+            || waiting.device_count + own_devices + devices > self.max_devices;
         // One call always fits: else one with more devices than the bound would never be served.
-        let is_full = waiting.call_count >= self.max_calls || waiting.device_count + devices > self.max_devices;
         if is_full && waiting.call_count > 0 {
             return Err(Error::QueueFull);
         }
         waiting.call_count += 1;
         waiting.device_count += devices;
-        let line = waiting.calls.entry(organization).or_default();
-        line.push_back(call);
-        if line.len() == 1 {
+        let line = waiting.lines.entry(organization).or_default();
+        line.calls.push_back(call);
+        line.device_count += devices;
+        if line.calls.len() == 1 {
             waiting.turns.push_back(organization);
         }
         drop(waiting);
@@ -102,7 +119,7 @@ impl Queue {
         let closed = waiting.closed;
         let all = std::mem::take(&mut *waiting);
         waiting.closed = closed;
-        all.calls.into_values().flatten().collect()
+        all.lines.into_values().flat_map(|line| line.calls).collect()
     }
 
     /// Takes no further calls.
@@ -120,22 +137,23 @@ impl Queue {
 impl Waiting {
     fn take(&mut self, max_calls: usize, max_devices: usize) -> Option<(OrganizationId, Vec<Call>)> {
         let organization = self.turns.pop_front()?;
-        let mut line = self.calls.remove(&organization)?;
+        let mut line = self.lines.remove(&organization)?;
         let mut batch = Vec::new();
         let mut devices = 0;
-        while let Some(next) = line.front() {
+        while let Some(next) = line.calls.front() {
             let more = next.command.devices().len();
             if !batch.is_empty() && (batch.len() >= max_calls || devices + more > max_devices) {
                 break;
             }
             devices += more;
-            batch.extend(line.pop_front());
+            batch.extend(line.calls.pop_front());
         }
         self.call_count -= batch.len();
         self.device_count -= devices;
-        if !line.is_empty() {
+        line.device_count -= devices;
+        if !line.calls.is_empty() {
             self.turns.push_back(organization);
-            self.calls.insert(organization, line);
+            self.lines.insert(organization, line);
         }
         Some((organization, batch))
     }

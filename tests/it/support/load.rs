@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},

@@ -104,12 +104,6 @@ impl PostgresServer {
             let _ = fs::remove_dir_all(private.root.path());
         }
     }
-
-    /// The server's Unix socket.
-    pub fn socket(&self) -> PathBuf {
-        let private = self.private.as_ref().expect("a private server");
-        private.root.path().join(".s.PGSQL.5432")
-    }
 }
 
 impl Private {

@@ -209,7 +209,7 @@ impl Network {
         };
         if hear_it_out? {
             // The server answers once it has carried out what was forwarded.
-            from_server.read(&mut [0; 1024]).await?;
+            let _answered = from_server.read(&mut [0; 1024]).await?;
         }
         Ok(())
     }

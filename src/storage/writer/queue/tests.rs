@@ -81,11 +81,31 @@ fn as_many_calls_wait_as_may_wait() {
 fn as_many_devices_wait_as_may_wait() {
     let queue = Queue::new(100, 10);
     assert!(queue.push(organization(1), call(0, 6)).is_ok());
-    let refused = queue.push(organization(1), call(1, 5));
+    let refused = queue.push(organization(2), call(1, 5));
     assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
-    assert!(queue.push(organization(1), call(2, 4)).is_ok());
+    assert!(queue.push(organization(2), call(2, 4)).is_ok());
     take(&queue, 1, 1);
     assert!(queue.push(organization(1), call(3, 6)).is_ok());
+}
+
+#[test]
+fn a_flood_of_one_organization_leaves_room_for_the_others() {
+    let queue = Queue::new(12, 1_000);
+    let fill = |org| {
+        (0..)
+            .take_while(|number| queue.push(organization(org), call(*number, 1)).is_ok())
+            .count()
+    };
+    // Half of the room, then half of what is left as long as the others have as much: never all.
+    assert_eq!([fill(1), fill(2), fill(3), fill(4)], [6, 3, 2, 1]);
+
+    let queue = Queue::new(1_000, 120);
+    let fill = |org| {
+        (0..)
+            .take_while(|number| queue.push(organization(org), call(*number, 10)).is_ok())
+            .count()
+    };
+    assert_eq!([fill(1), fill(2), fill(3)], [6, 3, 2]);
 }
 
 #[test]
@@ -96,6 +116,7 @@ fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
     assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
     assert_eq!(take(&queue, 10, 5), Some(Some((organization(1), vec![0]))));
 
+    let queue = Queue::new(100, 20);
     assert!(queue.push(organization(1), call(2, 9)).is_ok());
     assert!(queue.push(organization(1), call(3, 1)).is_ok());
     assert_eq!(take(&queue, 10, 5), Some(Some((organization(1), vec![2]))));
@@ -121,10 +142,10 @@ fn a_closed_queue_gives_what_waits_and_then_its_end() {
 fn after_all_was_taken_there_is_as_much_room_as_ever() {
     let queue = Queue::new(3, 6);
     for _ in 0..2 {
-        for (org, number) in [(1, 0), (2, 1), (1, 2)] {
+        for (org, number) in [(1, 0), (2, 1), (3, 2)] {
             queue.push(organization(org), call(number, 2)).expect("there is room");
         }
-        assert!(queue.push(organization(3), call(3, 2)).is_err());
+        assert!(queue.push(organization(4), call(3, 2)).is_err());
         let mut all = numbers(&queue.take_all());
         all.sort_unstable();
         assert_eq!(all, [0, 1, 2]);
@@ -212,7 +233,9 @@ proptest! {
         for (now, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Push { organization: org, devices } => {
-                    let fits = model.calls() < max_calls && model.devices() + devices <= max_devices;
+                    let own: usize = model.lines[org].iter().map(|(_, devices)| devices).sum();
+                    let fits = model.calls() + model.lines[org].len() < max_calls
+                        && model.devices() + own + devices <= max_devices;
                     let is_accepted = queue.push(organization(org), call(now, devices)).is_ok();
                     prop_assert_eq!(is_accepted, fits || model.calls() == 0);
                     if is_accepted {

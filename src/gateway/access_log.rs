@@ -1,0 +1,19 @@
+//! One line a request, for a gateway that is not in the service's process: there, the service logs each call.
+
+use std::time::Instant;
+
+use axum::{extract::Request, middleware::Next, response::Response};
+
+use crate::request_id;
+
+/// Logs each request when it is answered.
+pub async fn layer(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    let request_id = request_id::of(response.headers());
+    let duration_ms = start.elapsed().as_secs_f64() * 1_000.0;
+    tracing::info!(%method, status, request_id, duration_ms, "request");
+    response
+}

@@ -1,0 +1,106 @@
+//! A gateway in a process of its own, when all is not well with its service.
+
+use std::{net::SocketAddr, time::Duration};
+
+use device_assignment::server::{ServerSettings, serve_gateway};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::transport::Endpoint;
+
+use crate::support::{
+    Answer, Client, Face, Kind, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
+};
+
+pub fn register(suite: &mut Suite) {
+    suite.test("gateway::without_its_service", without_service);
+    suite.on(
+        Kind::Postgres,
+        "gateway::a_service_that_dies_in_the_middle_of_a_call",
+        dying_service,
+    );
+    suite.on_each("gateway::a_key_that_is_longer_than_the_transport_takes", long_key);
+}
+
+/// A gateway in this process, over a channel.
+struct Gateway {
+    client: Client,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Gateway {
+    async fn start(upstream: SocketAddr, key: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let upstream = Endpoint::from_shared(format!("http://{upstream}")).expect("an endpoint");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            let served = serve_gateway(upstream, ServerSettings::default(), listener, stopped).await;
+            served.expect("a clean stop");
+        });
+        let client = Client::new(Face::Rest, address, key);
+        Self { client, stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).expect("running");
+        self.task.await.expect("no panic");
+    }
+}
+
+/// The outcome is unknown: try again, and nothing of why.
+#[track_caller]
+fn assert_unavailable(answer: &Answer) {
+    assert_eq!(answer.code, "UNAVAILABLE", "{answer:?}");
+    assert_eq!(answer.error, "Service temporarily unavailable; try again shortly");
+    assert_eq!(answer.retry_after, Some(1));
+    assert_eq!(answer.http.as_ref().expect("REST").0, 503);
+}
+
+async fn without_service() {
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let nobody = free.local_addr().expect("an address");
+    drop(free);
+    let gateway = Gateway::start(nobody, "key").await;
+    assert_unavailable(&gateway.client.assign("john.doe@example.com", &["SN-001"]).await);
+    gateway.stop().await;
+}
+
+async fn dying_service(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let service = Program::serve(database.url()).await;
+    let gateway = Gateway::start(service.grpc, &key).await;
+    let outside = database.connect().await;
+    let blocker = outside.begin().await.expect("begun");
+    let lock = "LOCK TABLE customer IN ACCESS EXCLUSIVE MODE";
+    blocker.execute_unprepared(lock).await.expect("locked");
+
+    let client = gateway.client.clone();
+    let call = tokio::spawn(async move { client.create("john@example.com", &["SN-1"]).await });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    eventually("the call waits for the lock", Duration::from_secs(10), async || {
+        database.number(waiting).await > 0
+    })
+    .await;
+    service.kill().await;
+    assert_unavailable(&call.await.expect("no panic"));
+
+    drop(blocker);
+    outside.close().await.expect("closed");
+    gateway.stop().await;
+}
+
+async fn long_key(database: &'static TestDatabase) {
+    organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let key = "x".repeat(20_000);
+    for face in [Face::Rest, Face::RemoteRest] {
+        let answer = server.client(face, &key).create("john@example.com", &["SN-1"]).await;
+        assert_eq!(
+            (answer.code.as_str(), answer.error.as_str()),
+            ("UNAUTHENTICATED", "Invalid API key")
+        );
+    }
+    server.stop().await;
+}
