@@ -223,7 +223,8 @@ async fn revoked_key(database: &'static TestDatabase) {
     assert_eq!(times[0], times[1], "the first time counts");
 
     for id in ["", "key_", "1", &id.replace("key_", "dev_"), &id[..29], &key] {
-        refused(&on(database, &["api-key", "revoke", id]).await, 2);
+        let said = refused(&on(database, &["api-key", "revoke", id]).await, 2);
+        assert!(!said.contains(&key), "a key in the wrong place is not repeated: {said}");
     }
     let said = sentence(&on(database, &["api-key", "revoke", UNKNOWN_KEY]).await, 1);
     assert!(said.contains(UNKNOWN_KEY), "{said}");

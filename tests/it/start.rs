@@ -30,6 +30,7 @@ pub fn register(suite: &mut Suite) {
         },
     ));
     suite.test("start::the_key_is_printed_once", key_once);
+    suite.test("start::a_welcome_that_was_cut_short_is_given_again", cut_short);
     suite.test("start::other_databases_get_no_key", no_key_elsewhere);
     for (name, variable) in [("grpc", "GRPC_ADDR"), ("rest", "REST_ADDR")] {
         suite.test(&format!("start::a_taken_{name}_port_burns_no_key"), move || {
@@ -152,6 +153,33 @@ async fn key_once() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(ended.stdout, "", "nothing after where it listens");
     assert!(!ended.log.contains("tlm_"), "{}", ended.log);
+}
+
+/// A start that was killed before it had printed a key leaves the organization without one.
+async fn cut_short() {
+    let folder = TempDir::new().expect("a folder");
+    let create = command(&["organization", "create", "default"])
+        .current_dir(folder.path())
+        .output()
+        .await;
+    assert!(create.expect("the program runs").status.success());
+    let mut program = Program::serve_in(folder.path()).await;
+    let Welcome { key, .. } = welcome(&mut program).await;
+    program
+        .client(Face::Rest, &key)
+        .create("a@example.com", &["SN-1"])
+        .await
+        .ok();
+
+    // An organization of the operator's own making is left alone.
+    let folder = TempDir::new().expect("a folder");
+    let create = command(&["organization", "create", "acme"])
+        .current_dir(folder.path())
+        .output()
+        .await;
+    assert!(create.expect("the program runs").status.success());
+    let ended = Program::serve_in(folder.path()).await.end_by("-TERM").await;
+    assert_eq!(ended.stdout, "", "nothing after where it listens");
 }
 
 /// Only who asked for nothing gets something; an operator who named a database decides who may call.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use device_assignment::storage::{Database, DatabaseUrl, migrate};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tempfile::TempDir;
 
 use super::postgres::PostgresServer;
@@ -68,11 +68,16 @@ fn shared() -> &'static PostgresServer {
 }
 
 async fn admin(server: &PostgresServer, sql: &str) {
-    let connection = sea_orm::Database::connect(server.admin_url())
-        .await
-        .expect("an admin connection");
+    let connection = connect(server.admin_url()).await;
     connection.execute_unprepared(sql).await.expect(sql);
     connection.close().await.expect("closed");
+}
+
+/// A pool that no task looks after: that of the driver can spin for ever (see `connect` of the storage).
+async fn connect(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.idle_timeout(None).max_lifetime(None);
+    sea_orm::Database::connect(options).await.expect("a connection")
 }
 
 /// A database of its own, empty but for the schema; dropped when the test ends.
@@ -156,7 +161,7 @@ impl TestDatabase {
 
     /// A plain connection, to look behind the service.
     pub async fn connect(&self) -> DatabaseConnection {
-        sea_orm::Database::connect(&self.url).await.expect("a connection")
+        connect(&self.url).await
     }
 
     /// Every row of every table, in a fixed order.
