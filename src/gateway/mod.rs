@@ -21,7 +21,10 @@ use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
-use crate::{grpc::pb::device_assignment_service_client::DeviceAssignmentServiceClient, request_id};
+use crate::{
+    grpc::{code_name, pb::device_assignment_service_client::DeviceAssignmentServiceClient},
+    request_id,
+};
 
 /// What the face allows its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +90,8 @@ impl Gateway {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => {
                 if !Problem::is_of_the_service(&status) {
-                    tracing::warn!(%status, "a status that is not the service's own");
+                    let (code, cause) = (code_name(status.code()), status.message());
+                    tracing::warn!(code, cause, "a status that is not the service's own");
                 }
                 Err(Problem::from(status))
             }
@@ -105,8 +109,7 @@ fn unreachable(error: Box<dyn Error + Send + Sync>) -> Status {
         cause = format!("{cause}: {error}");
         source = error.source();
     }
-    tracing::warn!(cause, "the service cannot be reached");
-    Status::unavailable(cause)
+    Status::unavailable(format!("the service cannot be reached: {cause}"))
 }
 
 /// An RPC's request on behalf of a REST caller: their key and request id go along.

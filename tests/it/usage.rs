@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Suite,
-    program::{command, refused, run, stderr, stdout},
+    program::{command, finish, refused, run, stderr, stdout},
 };
 
 /// Every subcommand, with the environment variables that its help must name.
@@ -74,8 +74,10 @@ async fn unknown_flags() {
     for (subcommand, _) in SUBCOMMANDS {
         let mut arguments: Vec<&str> = subcommand.split_whitespace().collect();
         arguments.push("--no-such-flag");
-        let output = command(&arguments).current_dir(folder.path()).output().await;
-        let said = refused(&output.expect("the program runs"), 2);
+        let mut command = command(&arguments);
+        command.current_dir(folder.path());
+        let output = finish(command).await;
+        let said = refused(&output, 2);
         assert!(said.contains("--no-such-flag"), "{subcommand}: {said}");
     }
     assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
@@ -103,8 +105,10 @@ async fn values() {
         "no-such-subcommand",
     ] {
         let parts: Vec<&str> = arguments.split_whitespace().collect();
-        let output = command(&parts).current_dir(folder.path()).output().await;
-        refused(&output.expect("the program runs"), 2);
+        let mut command = command(&parts);
+        command.current_dir(folder.path());
+        let output = finish(command).await;
+        refused(&output, 2);
     }
     assert_eq!(folder.path().read_dir().expect("a folder").count(), 0);
 }

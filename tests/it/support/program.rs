@@ -31,8 +31,13 @@ const END: Duration = Duration::from_secs(60);
 
 /// Runs the program to its end.
 pub async fn run(arguments: &[&str]) -> Output {
-    let output = tokio::time::timeout(END, command(arguments).output()).await;
-    let output = output.unwrap_or_else(|_| panic!("{arguments:?} does not end"));
+    finish(command(arguments)).await
+}
+
+/// Runs a command to its end: one that serves where it should refuse fails its test, and does not hang it.
+pub async fn finish(mut command: Command) -> Output {
+    let output = tokio::time::timeout(END, command.output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{command:?} does not end"));
     output.expect("the program runs")
 }
 
