@@ -15,21 +15,30 @@ const MAX_LENGTH: usize = 64;
 
 /// Gives every request an id before anybody looks at it, and every answer the same.
 pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
-    let id = request
-        .headers()
-        .get(HEADER)
-        .filter(|given| is_acceptable(given))
-        .cloned()
-        .unwrap_or_else(new);
-    request.headers_mut().insert(HEADER, id.clone());
+    let id = give(request.headers_mut());
     let mut response = next.run(request).await;
     response.headers_mut().insert(HEADER, id);
     response
 }
 
-/// The id of a request that went through [`layer`].
+/// The id of the request with these headers: the acceptable one that stands there, or a new one, which stands there then.
+pub(crate) fn give(headers: &mut HeaderMap) -> HeaderValue {
+    if let Some(given) = headers.get(HEADER).filter(|given| is_acceptable(given)) {
+        return given.clone();
+    }
+    let id = new();
+    headers.insert(HEADER, id.clone());
+    id
+}
+
+/// The id of a request that was given one.
 pub(crate) fn of(headers: &HeaderMap) -> &str {
-    headers.get(HEADER).and_then(|id| id.to_str().ok()).unwrap_or_default()
+    headers.get(HEADER).map(text).unwrap_or_default()
+}
+
+/// An id as text.
+pub(crate) fn text(id: &HeaderValue) -> &str {
+    id.to_str().unwrap_or_default()
 }
 
 /// What stands in logs and answers must be harmless there.

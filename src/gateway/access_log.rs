@@ -13,7 +13,7 @@ pub async fn layer(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let request_id = request_id::of(response.headers());
-    let duration_ms = start.elapsed().as_secs_f64() * 1_000.0;
+    let duration_ms = (start.elapsed().as_secs_f64() * 1e6).round() / 1e3;
     tracing::info!(%method, status, request_id, duration_ms, "request");
     response
 }

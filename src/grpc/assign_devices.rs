@@ -4,7 +4,6 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Admitted, admitted,
-    call_log::record_outcome,
     pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice},
     status::to_status,
 };
@@ -21,10 +20,10 @@ pub(super) async fn handle(
     service: &Service,
     request: Request<AssignDevicesToOwnerRequest>,
 ) -> Result<Response<AssignDevicesToOwnerResponse>, Status> {
-    let (Admitted { caller, deadline }, message) = admitted(request)?;
+    let (Admitted { caller, deadline, note }, message) = admitted(request)?;
     match service.assign_devices(&caller, &message.into(), deadline).await {
         Ok(outcome) => {
-            record_outcome(&outcome);
+            note.outcome(&outcome);
             Ok(Response::new(outcome.into()))
         }
         Err(error) => Err(to_status(&error)),

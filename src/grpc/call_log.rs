@@ -1,78 +1,124 @@
 //! One line a call. Never a key, an email address or an identifier.
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
-use axum::{extract::Request, http::HeaderMap, middleware::Next, response::Response};
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderValue},
+};
 use tonic::{Code, Status};
-use tracing::{Instrument, Span, field::Empty};
+use tracing::Span;
 
-use super::{authenticate::is_public, status::code_name};
+use super::status::code_name;
 use crate::{
-    domain::assign_devices::{Fate, Outcome},
+    domain::{
+        assign_devices::{Fate, Outcome},
+        id::OrganizationId,
+    },
     request_id,
 };
 
-/// Logs each call when it is over, in a span that names it: whatever else is logged on its behalf carries the same
-/// request id.
-pub(super) async fn layer(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if is_public(path) {
-        // Probes call every few seconds.
-        return next.run(request).await;
+/// What is found out about a call on its way; among the extensions of every call that is logged.
+#[derive(Debug, Default)]
+pub(super) struct Note {
+    organization: OnceLock<OrganizationId>,
+    tally: OnceLock<Tally>,
+}
+
+/// What a call did.
+#[derive(Debug)]
+struct Tally {
+    assigned: usize,
+    already_assigned: usize,
+    skipped: usize,
+}
+
+impl Note {
+    /// Notes for whom the call is.
+    pub(super) fn organization(&self, organization: OrganizationId) {
+        let _ = self.organization.set(organization);
     }
-    let span = tracing::info_span!(
-        "call",
-        method = path.rsplit('/').next().unwrap_or_default(),
-        request_id = request_id::of(request.headers()),
-        organization = Empty,
-        assigned = Empty,
-        already_assigned = Empty,
-        skipped = Empty,
-    );
-    let line = Line {
-        span: span.clone(),
-        start: Instant::now(),
-        code: Code::Cancelled,
-    };
-    let response = next.run(request).instrument(span).await;
-    line.finish(code(response.headers()));
-    response
+
+    /// Notes what the call did.
+    pub(super) fn outcome(&self, outcome: &Outcome) {
+        let count = |is: fn(&Fate) -> bool| outcome.devices.iter().filter(|(_, fate)| is(fate)).count();
+        let _ = self.tally.set(Tally {
+            assigned: count(|fate| matches!(fate, Fate::Assigned { .. })),
+            already_assigned: count(|fate| matches!(fate, Fate::AlreadyAssigned { .. })),
+            skipped: count(|fate| matches!(fate, Fate::Skipped)),
+        });
+    }
 }
 
-/// Notes in the log line what a call did.
-pub(super) fn record_outcome(outcome: &Outcome) {
-    let count = |is: fn(&Fate) -> bool| outcome.devices.iter().filter(|(_, fate)| is(fate)).count();
-    let span = Span::current();
-    span.record("assigned", count(|fate| matches!(fate, Fate::Assigned { .. })));
-    span.record(
-        "already_assigned",
-        count(|fate| matches!(fate, Fate::AlreadyAssigned { .. })),
-    );
-    span.record("skipped", count(|fate| matches!(fate, Fate::Skipped)));
-}
-
-/// A refusal stands in the headers; a success has its code in the trailers, which are still to come.
-fn code(headers: &HeaderMap) -> Code {
-    Status::from_header_map(headers).map_or(Code::Ok, |status| status.code())
-}
-
-/// Is logged when it is dropped: also for a caller that went away, whose call is dropped.
-struct Line {
-    span: Span,
+/// The line of a call. Is logged when it is dropped: also for a caller that went away, whose call is dropped.
+pub(super) struct Line {
+    path: String,
+    request_id: HeaderValue,
+    note: Arc<Note>,
     start: Instant,
     code: Code,
 }
 
 impl Line {
-    fn finish(mut self, code: Code) {
-        self.code = code;
+    /// Begins the line of a call that has a request id.
+    pub(super) fn begin(request: &mut Request, request_id: HeaderValue) -> Self {
+        let note = Arc::<Note>::default();
+        request.extensions_mut().insert(Arc::clone(&note));
+        Self {
+            path: request.uri().path().to_owned(),
+            request_id,
+            note,
+            start: Instant::now(),
+            code: Code::Cancelled,
+        }
+    }
+
+    /// What is found out about the call.
+    pub(super) fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// A span for what else is logged on the call's behalf: it carries the same request id.
+    pub(super) fn span(&self) -> Span {
+        tracing::info_span!("call", method = self.method(), request_id = self.request_id())
+    }
+
+    /// Ends the line of a call that was answered.
+    pub(super) fn finish(mut self, answer: &HeaderMap) {
+        // A refusal stands in the headers; a success has its code in the trailers, which are still to come.
+        self.code = Status::from_header_map(answer).map_or(Code::Ok, |status| status.code());
+    }
+
+    fn method(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    fn request_id(&self) -> &str {
+        request_id::text(&self.request_id)
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let code = code_name(self.code);
-        let duration_ms = self.start.elapsed().as_secs_f64() * 1_000.0;
-        self.span.in_scope(|| tracing::info!(code, duration_ms, "call"));
+        let tally = self.note.tally.get();
+        tracing::info!(
+            method = self.method(),
+            request_id = self.request_id(),
+            organization = self.note.organization.get().map(display),
+            assigned = tally.map(|tally| tally.assigned),
+            already_assigned = tally.map(|tally| tally.already_assigned),
+            skipped = tally.map(|tally| tally.skipped),
+            code = code_name(self.code),
+            duration_ms = milliseconds(self.start.elapsed()),
+            "call"
+        );
     }
+}
+
+/// Milliseconds, to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

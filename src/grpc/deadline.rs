@@ -3,14 +3,11 @@
 use std::time::{Duration, Instant};
 
 use axum::{
-    body::Body,
-    extract::State,
     http::{HeaderMap, Request},
-    middleware::Next,
     response::Response,
 };
 
-use super::{authenticate::is_public, status::to_status};
+use super::status::to_status;
 use crate::domain::Error;
 
 /// When a call's time is over; among the extensions of every call that needs a key.
@@ -36,17 +33,16 @@ const AHEAD_OF_TRANSPORT: Duration = Duration::from_millis(5);
 /// Who asks for more time than this gets this.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
-/// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.
-pub(super) async fn layer(State(default): State<Duration>, mut request: Request<Body>, next: Next) -> Response {
-    if is_public(request.uri().path()) {
-        // Among them are streams that are meant to stay open.
-        return next.run(request).await;
-    }
+/// When the time of `request` is over, which gets `default` when its caller does not say.
+pub(super) fn of<B>(request: &Request<B>, default: Duration) -> Deadline {
     let timeout = grpc_timeout(request.headers()).map_or(default, |asked| asked - AHEAD_OF_TRANSPORT.min(asked / 8));
     let arrival = request.extensions().get().map_or_else(Instant::now, |&Arrival(at)| at);
-    let deadline = arrival + timeout.min(LONGEST);
-    request.extensions_mut().insert(Deadline(deadline));
-    match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
+    Deadline(arrival + timeout.min(LONGEST))
+}
+
+/// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.
+pub(super) async fn hold(deadline: Deadline, call: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout_at(deadline.0.into(), call).await {
         Ok(response) => response,
         Err(_elapsed) => to_status(&Error::DeadlineExceeded).into_http(),
     }

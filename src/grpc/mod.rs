@@ -17,16 +17,19 @@ use std::{
 
 use axum::{
     Router,
-    middleware::{from_fn, from_fn_with_state},
+    extract::{Request as AxumRequest, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response as AxumResponse,
 };
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
-use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 pub use deadline::note_arrival;
 pub use status::code_name;
 
 use self::{
+    call_log::Note,
     deadline::Deadline,
     pb::device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
     status::to_status,
@@ -66,17 +69,22 @@ impl DeviceAssignmentService for Handlers {
 }
 
 /// What the policies say of a call that they let through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Admitted {
     caller: Caller,
     deadline: Instant,
+    note: Arc<Note>,
 }
 
 /// Takes a request that came through the policies apart.
 fn admitted<M>(request: Request<M>) -> Result<(Admitted, M), Status> {
     let extensions = request.extensions();
-    match (extensions.get::<Caller>(), extensions.get::<Deadline>()) {
-        (Some(&caller), Some(&Deadline(deadline))) => Ok((Admitted { caller, deadline }, request.into_inner())),
+    let (caller, deadline, note) = (extensions.get(), extensions.get(), extensions.get());
+    match (caller, deadline, note) {
+        (Some(&caller), Some(&Deadline(deadline)), Some(note)) => {
+            let note = Arc::clone(note);
+            Ok((Admitted { caller, deadline, note }, request.into_inner()))
+        }
         _ => {
             let cause = Cause::new("a call came past the policies");
             Err(to_status(&Error::Internal(cause)))
@@ -108,14 +116,45 @@ pub fn routes(
 
 /// Puts before every method of `router` what every call must pass.
 fn with_policies(router: Router, service: Arc<Service>, settings: GrpcSettings) -> Router {
-    // The last layer is the outermost: it sees a call first.
-    router
-        .layer(from_fn_with_state(service, authenticate::layer))
-        .layer(from_fn_with_state(settings.max_message_bytes, refusal::layer))
-        .layer(from_fn_with_state(settings.default_timeout, deadline::layer))
-        .layer(CatchPanicLayer::custom(panic::answer))
-        .layer(from_fn(call_log::layer))
-        .layer(from_fn(request_id::layer))
+    router.layer(from_fn_with_state(Arc::new(Policies { service, settings }), policies))
+}
+
+/// What the policies go by.
+struct Policies {
+    service: Arc<Service>,
+    settings: GrpcSettings,
+}
+
+/// Every policy, the outermost first. One function and not a layer each, because a layer costs several allocations a call.
+async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, next: Next) -> AxumResponse {
+    let id = request_id::give(request.headers_mut());
+    let mut response = if authenticate::is_public(request.uri().path()) {
+        // Probes call every few seconds, and among these methods are streams that are meant to stay open: no line in the
+        // log, no deadline.
+        let response = panic::catch(next.run(request)).await;
+        refusal::rephrase(response, of.settings.max_message_bytes)
+    } else {
+        let line = call_log::Line::begin(&mut request, id.clone());
+        let deadline = deadline::of(&request, of.settings.default_timeout);
+        let call = async {
+            match authenticate::caller(&of.service, request.headers()).await {
+                Ok(caller) => {
+                    line.note().organization(caller.organization);
+                    request.extensions_mut().insert(caller);
+                    request.extensions_mut().insert(deadline);
+                    refusal::rephrase(next.run(request).await, of.settings.max_message_bytes)
+                }
+                Err(error) => to_status(&error).into_http(),
+            }
+        };
+        let response = panic::catch(deadline::hold(deadline, call))
+            .instrument(line.span())
+            .await;
+        line.finish(response.headers());
+        response
+    };
+    response.headers_mut().insert(request_id::HEADER, id);
+    response
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -1,19 +1,14 @@
 //! Messages that never reach a handler, because they are too large or cannot be decoded: the framework says OUT_OF_RANGE
 //! or INTERNAL then, where it is the caller who has something to mend.
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::response::Response;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::status::{Reason, with_reason};
 
 /// Turns the framework's own refusals into INVALID_ARGUMENT.
-pub(super) async fn layer(State(max_message_bytes): State<usize>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+pub(super) fn rephrase(response: Response, max_message_bytes: usize) -> Response {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };

@@ -3,222 +3,224 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult};
+use sea_orm::DatabaseConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Failure, device,
-    sql::{Column, Sql},
-    transaction::Work,
+    attempts::{Attempts, pause},
+    device,
+    session::{Refused, Session},
+    sql::{Column, Scalar, Sql, Statement},
 };
-use crate::domain::{
-    assign_devices::{AssignDevices, Outcome, UnknownDevices},
-    device::DeviceIdentifier,
-    id::{CustomerId, DeviceId, OrganizationId},
-    plan::{Existing, NoValidDevices, Plan, plan},
-};
-
-const LOAD_CUSTOMERS: Sql = Sql {
-    postgres: "SELECT email, id FROM customer WHERE organization_id = $1 AND email = ANY($2)",
-    // CROSS JOIN keeps SQLite from putting the table outside: it would read all of it.
-    sqlite: "SELECT customer.email, customer.id FROM json_each(?2) AS row CROSS JOIN customer \
-             ON customer.organization_id = ?1 AND customer.email = row.value ->> 0",
+use crate::{
+    domain::{
+        assign_devices::{AssignDevices, Outcome},
+        id::OrganizationId,
+        plan::{Existing, NoValidDevices, Plan, plan},
+    },
+    storage::Failure,
 };
 
-const LOAD_DEVICES: Sql = Sql {
-    postgres: "SELECT identifier, id FROM device WHERE organization_id = $1 AND identifier = ANY($2)",
-    sqlite: "SELECT device.identifier, device.id FROM json_each(?2) AS row CROSS JOIN device \
-             ON device.organization_id = ?1 AND device.identifier = row.value ->> 0",
+/// For each pair of a customer, given by its place in the first set, and a device: the id of each and whether the one owns
+/// the other, as far as there is such a row. In the order of the pairs.
+///
+/// All in one statement, because each statement sees what others have committed until then: a device that somebody
+/// created and assigned between two of them would be reported as owned beside others of theirs that are reported as
+/// unknown, an answer that no order of the calls gives.
+///
+/// Each row is looked up by a subquery of its own, because the planner may turn a join into whatever its statistics
+/// suggest, and those of a table that is being filled are wrong.
+const LOAD: Sql = Sql {
+    // OFFSET 0 keeps the planner from taking the inner SELECT apart and looking up each row twice.
+    postgres: "SELECT known.customer_id, known.device_id, \
+               (SELECT true FROM device_assignment AS a WHERE a.organization_id = $1 \
+               AND a.customer_id = known.customer_id AND a.device_id = known.device_id) \
+               FROM (SELECT pair.n, \
+               (SELECT array_agg((SELECT customer.id FROM customer \
+               WHERE customer.organization_id = $1 AND customer.email = owner.email) ORDER BY owner.n) \
+               FROM unnest($2::text[]) WITH ORDINALITY AS owner (email, n))[pair.owner + 1] AS customer_id, \
+               (SELECT device.id FROM device \
+               WHERE device.organization_id = $1 AND device.identifier = pair.identifier) AS device_id \
+               FROM unnest($3::integer[], $4::text[]) WITH ORDINALITY AS pair (owner, identifier, n) OFFSET 0) AS known \
+               ORDER BY known.n",
+    sqlite: "WITH owner AS MATERIALIZED (SELECT key AS n, (SELECT customer.id FROM customer \
+             WHERE customer.organization_id = ?1 AND customer.email = value ->> 0) AS id FROM json_each(?2)), \
+             known AS MATERIALIZED (SELECT pair.key AS n, \
+             (SELECT owner.id FROM owner WHERE owner.n = pair.value ->> 0) AS customer_id, \
+             (SELECT device.id FROM device \
+             WHERE device.organization_id = ?1 AND device.identifier = pair.value ->> 1) AS device_id \
+             FROM json_each(?3) AS pair) \
+             SELECT known.customer_id, known.device_id, \
+             (SELECT true FROM device_assignment AS a WHERE a.organization_id = ?1 \
+             AND a.customer_id = known.customer_id AND a.device_id = known.device_id) \
+             FROM known ORDER BY known.n",
 };
 
-const LOAD_ASSIGNMENTS: Sql = Sql {
-    postgres: "SELECT a.customer_id, a.device_id \
-               FROM unnest($2::uuid[], $3::uuid[]) AS pair (customer_id, device_id) \
-               JOIN device_assignment AS a ON a.organization_id = $1 \
-               AND a.customer_id = pair.customer_id AND a.device_id = pair.device_id",
-    sqlite: "SELECT a.customer_id, a.device_id FROM json_each(?2) AS row CROSS JOIN device_assignment AS a \
-             ON a.organization_id = ?1 \
-             AND a.customer_id = unhex(row.value ->> 0) AND a.device_id = unhex(row.value ->> 1)",
-};
-
-// SQLite cannot tell the ON of an upsert from the ON of a join without a WHERE before it.
+// The inserts say nothing about conflicts: a row that is there already has been made by somebody else since the plan's
+// rows were loaded, and then nothing of the plan may be written.
 
 const INSERT_CUSTOMERS: Sql = Sql {
     postgres: "INSERT INTO customer (organization_id, id, email, name, created_at) \
                SELECT $1, row.id, row.email, row.name, $2 \
-               FROM unnest($3::uuid[], $4::text[], $5::text[]) AS row (id, email, name) \
-               ON CONFLICT (organization_id, email) DO NOTHING",
+               FROM unnest($3::uuid[], $4::text[], $5::text[]) AS row (id, email, name)",
     sqlite: "INSERT INTO customer (organization_id, id, email, name, created_at) \
-             SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, ?2 FROM json_each(?3) WHERE true \
-             ON CONFLICT (organization_id, email) DO NOTHING",
+             SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, ?2 FROM json_each(?3)",
 };
 
 const INSERT_ASSIGNMENTS: Sql = Sql {
     postgres: "INSERT INTO device_assignment (organization_id, customer_id, device_id, created_at) \
                SELECT $1, row.customer_id, row.device_id, $2 \
-               FROM unnest($3::uuid[], $4::uuid[]) AS row (customer_id, device_id) \
-               ON CONFLICT (organization_id, customer_id, device_id) DO NOTHING",
+               FROM unnest($3::uuid[], $4::uuid[]) AS row (customer_id, device_id)",
     sqlite: "INSERT INTO device_assignment (organization_id, customer_id, device_id, created_at) \
-             SELECT ?1, unhex(value ->> 0), unhex(value ->> 1), ?2 FROM json_each(?3) WHERE true \
-             ON CONFLICT (organization_id, customer_id, device_id) DO NOTHING",
+             SELECT ?1, unhex(value ->> 0), unhex(value ->> 1), ?2 FROM json_each(?3)",
 };
 
-#[derive(FromQueryResult)]
-struct CustomerRow {
-    email: String,
-    id: Uuid,
-}
-
-#[derive(FromQueryResult)]
-struct DeviceRow {
-    identifier: String,
-    id: Uuid,
-}
-
-#[derive(FromQueryResult)]
-struct AssignmentRow {
-    customer_id: Uuid,
-    device_id: Uuid,
-}
-
-/// Commands of one organization, to be carried out in one transaction.
+/// Commands of one organization, to be carried out one after the other.
 pub(super) struct Batch<'a> {
     pub(super) organization: OrganizationId,
     pub(super) commands: Vec<&'a AssignDevices>,
 }
 
-impl Work for Batch<'_> {
-    /// The answer to each command, in order.
-    type Output = Vec<Result<Outcome, NoValidDevices>>;
+/// The answer to each command of a batch, in order.
+pub(super) type Outcomes = Vec<Result<Outcome, NoValidDevices>>;
 
-    async fn run(&self, transaction: &DatabaseTransaction) -> Result<Self::Output, Failure> {
-        let existing = load(transaction, self.organization, &self.commands).await?;
-        self.still_unknown(transaction, &existing).await?;
-        let plan = plan(&existing, self.commands.iter().copied(), &mut Uuid::now_v7);
-        write(transaction, self.organization, &plan).await?;
-        Ok(plan.outcomes)
-    }
-}
-
-impl Batch<'_> {
-    /// Looks once more for the devices that are going to be skipped.
-    ///
-    /// Each statement sees what others have committed until then. A device that somebody created after the devices were
-    /// read, and before the assignments were, would be skipped beside an assignment of theirs: an answer that no order of
-    /// the calls gives. What is to be inserted needs no second look, for the insert itself finds out.
-    ///
-    /// # Errors
-    /// [`Failure::Overtaken`] when one of them is known now.
-    async fn still_unknown(&self, db: &impl ConnectionTrait, existing: &Existing) -> Result<(), Failure> {
-        let skipping = self
-            .commands
-            .iter()
-            .filter(|command| *command.unknown_devices() == UnknownDevices::Skip);
-        let skipped: HashSet<&str> = skipping
-            .flat_map(|command| command.devices())
-            .map(DeviceIdentifier::as_str)
-            .filter(|identifier| !existing.devices.contains_key(*identifier))
-            .collect();
-        let rows = [Column::Texts(skipped.into_iter().collect())];
-        let known: Vec<DeviceRow> = LOAD_DEVICES.load(db, [self.organization.uuid().into()], rows).await?;
-        if known.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::Overtaken)
+/// Carries out `batches` in one transaction, and again when another writer came first.
+///
+/// Two writers that take the same batches in different orders can deadlock: they go in the order of their organizations.
+///
+/// # Errors
+/// When nothing happened, with one exception: when the database became unreachable during the commit, the outcome is
+/// unknown. The position is that of the batch that failed, if it was one.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the compiler cannot yet see by itself that the future is Send"
+)]
+pub(super) fn assign_devices<'a>(
+    pool: &'a DatabaseConnection,
+    batches: &'a [Batch<'a>],
+) -> impl Future<Output = Result<Vec<Outcomes>, Refused>> + Send + 'a {
+    async move {
+        let mut attempts = Attempts::default();
+        loop {
+            match once(pool, batches).await {
+                Err(refused) if attempts.may_succeed_after(&refused.failure) => pause().await,
+                result => return result,
+            }
         }
     }
 }
 
-/// Reads what `organization` has of everything that `commands` name.
-async fn load(
-    db: &impl ConnectionTrait,
-    organization: OrganizationId,
-    commands: &[&AssignDevices],
-) -> Result<Existing, DbErr> {
-    let scalars = || [organization.uuid().into()];
-
-    let emails: HashSet<&str> = commands.iter().map(|command| command.customer().as_str()).collect();
-    let rows = [Column::Texts(emails.into_iter().collect())];
-    let customers: Vec<CustomerRow> = LOAD_CUSTOMERS.load(db, scalars(), rows).await?;
-    let customers = customers.into_iter().map(|row| (row.email, row.id.into())).collect();
-
-    let identifiers = commands.iter().flat_map(|command| command.devices());
-    let identifiers: HashSet<&str> = identifiers.map(DeviceIdentifier::as_str).collect();
-    let rows = [Column::Texts(identifiers.into_iter().collect())];
-    let devices: Vec<DeviceRow> = LOAD_DEVICES.load(db, scalars(), rows).await?;
-    let devices = devices.into_iter().map(|row| (row.identifier, row.id.into())).collect();
-
-    let pairs = pairs(commands, &customers, &devices).into_iter();
-    let (customer_ids, device_ids) = pairs.map(|(customer, device)| (customer.uuid(), device.uuid())).unzip();
-    let rows = [Column::Ids(customer_ids), Column::Ids(device_ids)];
-    let assignments: Vec<AssignmentRow> = LOAD_ASSIGNMENTS.load(db, scalars(), rows).await?;
-    let assignments = assignments
-        .into_iter()
-        .map(|row| (row.customer_id.into(), row.device_id.into()))
-        .collect();
-
-    Ok(Existing {
-        customers,
-        devices,
-        assignments,
-    })
+async fn once(pool: &DatabaseConnection, batches: &[Batch<'_>]) -> Result<Vec<Outcomes>, Refused> {
+    let mut session = Session::take(pool).await?;
+    let plans = match plans(&mut session, batches).await {
+        Err(Refused {
+            failure: Failure::Unreachable(_),
+            ..
+        }) => {
+            // It may have been closed while nobody used it. Nothing has been written yet: another one may do.
+            drop(session);
+            session = Session::take(pool).await?;
+            plans(&mut session, batches).await?
+        }
+        plans => plans?,
+    };
+    let (statements, batch_of) = inserts(batches, &plans);
+    session.write(&statements).await.map_err(|refused| Refused {
+        position: refused.position.and_then(|statement| batch_of.get(statement).copied()),
+        ..refused
+    })?;
+    Ok(plans.into_iter().map(|plan| plan.outcomes).collect())
 }
 
-/// The customers and devices that `commands` bring together, as far as both exist.
-fn pairs(
-    commands: &[&AssignDevices],
-    customers: &HashMap<String, CustomerId>,
-    devices: &HashMap<String, DeviceId>,
-) -> HashSet<(CustomerId, DeviceId)> {
-    commands
-        .iter()
-        .filter_map(|command| Some((command, customers.get(command.customer().as_str())?)))
-        .flat_map(|(command, customer)| {
-            let known = command
-                .devices()
-                .iter()
-                .filter_map(|device| devices.get(device.as_str()));
-            known.map(|device| (*customer, *device))
-        })
-        .collect()
-}
-
-/// Inserts what `plan` says, and nothing else.
-///
-/// # Errors
-/// [`Failure::Overtaken`] when a row is there already: somebody else made it since the plan's rows were loaded.
-async fn write(db: &impl ConnectionTrait, organization: OrganizationId, plan: &Plan<'_>) -> Result<(), Failure> {
-    let scalars = || [organization.uuid().into(), OffsetDateTime::now_utc().into()];
-
-    let customers = &plan.customers;
-    let rows = [
-        Column::Ids(customers.iter().map(|customer| customer.id.uuid()).collect()),
-        Column::Texts(customers.iter().map(|customer| customer.email.as_str()).collect()),
-        Column::Texts(customers.iter().map(|customer| customer.email.local_part()).collect()),
-    ];
-    all_new(INSERT_CUSTOMERS.execute(db, scalars(), rows).await?, customers.len())?;
-
-    all_new(
-        device::insert(db, organization, &plan.devices).await?,
-        plan.devices.len(),
-    )?;
-
-    let assignments = &plan.assignments;
-    let rows = [
-        Column::Ids(assignments.iter().map(|(customer, _)| customer.uuid()).collect()),
-        Column::Ids(assignments.iter().map(|(_, device)| device.uuid()).collect()),
-    ];
-    all_new(
-        INSERT_ASSIGNMENTS.execute(db, scalars(), rows).await?,
-        assignments.len(),
-    )
-}
-
-fn all_new(inserted: u64, planned: usize) -> Result<(), Failure> {
-    if inserted == planned as u64 {
-        Ok(())
-    } else {
-        Err(Failure::Overtaken)
+/// Works out what each of `batches` changes.
+async fn plans<'a>(session: &mut Session, batches: &[Batch<'a>]) -> Result<Vec<Plan<'a>>, Refused> {
+    let mut plans = Vec::with_capacity(batches.len());
+    while let Some(batch) = batches.get(plans.len()) {
+        match batch.load(session).await {
+            Ok(existing) => plans.push(plan(&existing, batch.commands.iter().copied(), &mut Uuid::now_v7)),
+            Err(failure) => {
+                let position = Some(plans.len());
+                return Err(Refused { position, failure });
+            }
+        }
     }
+    Ok(plans)
+}
+
+impl Batch<'_> {
+    /// Reads what the organization has of everything that the commands name.
+    async fn load(&self, session: &mut Session) -> Result<Existing, Failure> {
+        let mut owners = HashMap::new();
+        let mut emails = Vec::new();
+        let mut seen = HashSet::new();
+        let (mut pair_owners, mut pair_devices) = (Vec::new(), Vec::new());
+        for command in &self.commands {
+            let email = command.customer().as_str();
+            let owner = *owners.entry(email).or_insert_with(|| {
+                emails.push(email);
+                emails.len() - 1
+            });
+            for device in command.devices() {
+                if seen.insert((owner, device.as_str())) {
+                    pair_owners.push(owner);
+                    pair_devices.push(device.as_str());
+                }
+            }
+        }
+        let numbers = pair_owners
+            .iter()
+            .map(|owner| i32::try_from(*owner).unwrap_or(i32::MAX));
+        let statement = LOAD
+            .bind([Scalar::Id(self.organization.uuid())], [Column::Texts(emails.clone())])
+            .and([Column::Numbers(numbers.collect()), Column::Texts(pair_devices.clone())]);
+        let rows: Vec<(Option<Uuid>, Option<Uuid>, Option<bool>)> = session.rows(&statement).await?;
+
+        let mut existing = Existing::default();
+        for (row, (owner, device)) in rows.into_iter().zip(pair_owners.into_iter().zip(pair_devices)) {
+            let (customer_id, device_id, is_assigned) = row;
+            if let (Some(id), Some(email)) = (customer_id, emails.get(owner)) {
+                existing.customers.insert((*email).to_owned(), id.into());
+            }
+            if let Some(id) = device_id {
+                existing.devices.insert(device.to_owned(), id.into());
+            }
+            if let (Some(customer), Some(device), Some(true)) = (customer_id, device_id, is_assigned) {
+                existing.assignments.insert((customer.into(), device.into()));
+            }
+        }
+        Ok(existing)
+    }
+}
+
+/// The statements that write what `plans` say, and nothing else; and for each the position of its batch.
+fn inserts<'a>(batches: &[Batch<'_>], plans: &[Plan<'a>]) -> (Vec<Statement<'a>>, Vec<usize>) {
+    let now = OffsetDateTime::now_utc();
+    let mut statements = Vec::new();
+    let mut batch_of = Vec::new();
+    for (position, (batch, plan)) in batches.iter().zip(plans).enumerate() {
+        let scalars = [Scalar::Id(batch.organization.uuid()), Scalar::Time(now)];
+        let (customers, assignments) = (&plan.customers, &plan.assignments);
+        let of_batch = [
+            INSERT_CUSTOMERS.bind(
+                scalars,
+                [
+                    Column::Ids(customers.iter().map(|customer| customer.id.uuid()).collect()),
+                    Column::Texts(customers.iter().map(|customer| customer.email.as_str()).collect()),
+                    Column::Texts(customers.iter().map(|customer| customer.email.local_part()).collect()),
+                ],
+            ),
+            device::insert(batch.organization, &plan.devices, now),
+            INSERT_ASSIGNMENTS.bind(
+                scalars,
+                [
+                    Column::Ids(assignments.iter().map(|(customer, _)| customer.uuid()).collect()),
+                    Column::Ids(assignments.iter().map(|(_, device)| device.uuid()).collect()),
+                ],
+            ),
+        ];
+        statements.extend(of_batch.into_iter().filter(|statement| !statement.is_void()));
+        batch_of.resize(statements.len(), position);
+    }
+    (statements, batch_of)
 }

@@ -126,7 +126,7 @@ impl Database {
     /// # Errors
     /// When the driver does not accept the URL.
     pub async fn open(url: DatabaseUrl) -> Result<Self, Failure> {
-        let connection = connect(&url, READ_CONNECTIONS, Purpose::Calls).await?;
+        let connection = connect(&url, READ_CONNECTIONS, Purpose::Reads).await?;
         let reads = Arc::new(RwLock::new(Reads {
             connection,
             generation: 0,
@@ -195,7 +195,7 @@ impl Database {
 
     /// Gives up the pool of this generation, unless that was done already.
     async fn replace_reads(&self, generation: u64) -> Result<(), Failure> {
-        let fresh = connect(&self.url, READ_CONNECTIONS, Purpose::Calls).await?;
+        let fresh = connect(&self.url, READ_CONNECTIONS, Purpose::Reads).await?;
         let stuck = {
             let mut reads = self.reads.write().unwrap_or_else(PoisonError::into_inner);
             if reads.generation != generation {
@@ -215,7 +215,7 @@ impl Database {
     /// # Errors
     /// When the driver does not accept the URL.
     pub async fn own_connection(&self) -> Result<DatabaseConnection, Failure> {
-        Ok(connect(&self.url, 1, Purpose::Calls).await?)
+        Ok(connect(&self.url, 1, Purpose::Writes).await?)
     }
 
     /// As [`own_connection`](Self::own_connection), for statements that may take long.
@@ -231,9 +231,14 @@ impl Database {
     }
 }
 
+/// What connections are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    Calls,
+    /// Short reads.
+    Reads,
+    /// Statements over sets of rows.
+    Writes,
+    /// What may take long.
     Schema,
 }
 
@@ -269,13 +274,19 @@ async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Resul
                     millis(IDLE_IN_TRANSACTION_TIMEOUT),
                 ),
             ]);
-            match purpose {
-                Purpose::Schema => options,
-                Purpose::Calls => options.options([
-                    ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-                    ("lock_timeout", millis(LOCK_TIMEOUT)),
-                ]),
+            if purpose == Purpose::Schema {
+                return options;
             }
+            let options = options.options([
+                ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+                ("lock_timeout", millis(LOCK_TIMEOUT)),
+            ]);
+            if purpose == Purpose::Reads {
+                return options;
+            }
+            // Every statement looks rows up by their keys, and is planned once. What the planner thinks of a table that
+            // was empty a minute ago must not make it read all of it for each row.
+            options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
         });
     sea_orm::Database::connect(options).await
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr};
+use sea_orm::DatabaseConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
     Database, Failure,
-    sql::{Column, Sql},
-    transaction::{Work, transact},
+    attempts::{Attempts, pause},
+    session::Session,
+    sql::{Column, Scalar, Sql, Statement},
 };
 use crate::domain::{
     device::{DeviceIdentifier, DeviceType},
@@ -17,16 +18,27 @@ use crate::domain::{
     plan::NewDevice,
 };
 
-const INSERT: Sql = Sql {
-    postgres: "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
-               SELECT $1, row.id, row.identifier, row.device_type, $2 \
-               FROM unnest($3::uuid[], $4::text[], $5::text[]) AS row (id, identifier, device_type) \
-               ON CONFLICT (organization_id, identifier) DO NOTHING",
-    // Without a WHERE, SQLite would read the ON of the upsert as that of a join.
-    sqlite: "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
-             SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, ?2 FROM json_each(?3) WHERE true \
-             ON CONFLICT (organization_id, identifier) DO NOTHING",
-};
+macro_rules! insert {
+    ($on_conflict:literal) => {
+        Sql {
+            postgres: concat!(
+                "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
+                 SELECT $1, row.id, row.identifier, row.device_type, $2 \
+                 FROM unnest($3::uuid[], $4::text[], $5::text[]) AS row (id, identifier, device_type)",
+                $on_conflict
+            ),
+            // Without a WHERE, SQLite would read the ON of an upsert as that of a join.
+            sqlite: concat!(
+                "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
+                 SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, ?2 FROM json_each(?3) WHERE true",
+                $on_conflict
+            ),
+        }
+    };
+}
+
+const INSERT: Sql = insert!("");
+const INSERT_UNKNOWN: Sql = insert!(" ON CONFLICT (organization_id, identifier) DO NOTHING");
 
 const UPDATE_TYPES: Sql = Sql {
     postgres: "UPDATE device SET device_type = row.device_type \
@@ -87,49 +99,55 @@ impl DeviceImport {
                 device_type,
             })
             .collect();
-        let organization = self.organization;
-        transact(&self.connection, &ImportBatch { organization, devices }).await
-    }
-}
-
-struct ImportBatch<'a> {
-    organization: OrganizationId,
-    devices: Vec<NewDevice<'a>>,
-}
-
-impl Work for ImportBatch<'_> {
-    type Output = Imported;
-
-    async fn run(&self, transaction: &DatabaseTransaction) -> Result<Imported, Failure> {
-        let created = insert(transaction, self.organization, &self.devices).await?;
-        let updated = update_types(transaction, self.organization, &self.devices).await?;
+        let now = OffsetDateTime::now_utc();
+        let statements = [
+            devices_of(INSERT_UNKNOWN, self.organization, &devices, now),
+            update_types(self.organization, &devices),
+        ];
+        let mut attempts = Attempts::default();
+        let written = loop {
+            let mut session = Session::take(&self.connection).await?;
+            match session.write(&statements).await {
+                Err(refused) if attempts.may_succeed_after(&refused.failure) => pause().await,
+                result => break result.map_err(|refused| refused.failure)?,
+            }
+        };
+        let [created, updated] = written.try_into().unwrap_or_default();
         Ok(Imported { created, updated })
     }
 }
 
-/// Inserts the devices that do not exist, and says how many those were.
-pub(super) async fn insert(
-    db: &impl ConnectionTrait,
+/// The statement that inserts `devices`, of which none must be there yet.
+pub(super) fn insert<'a>(
     organization: OrganizationId,
-    devices: &[NewDevice<'_>],
-) -> Result<u64, DbErr> {
-    let scalars = [organization.uuid().into(), OffsetDateTime::now_utc().into()];
-    let rows = [
-        Column::Ids(devices.iter().map(|device| device.id.uuid()).collect()),
-        Column::Texts(devices.iter().map(|device| device.identifier.as_str()).collect()),
-        Column::Texts(devices.iter().map(|device| device.device_type.as_str()).collect()),
-    ];
-    INSERT.execute(db, scalars, rows).await
+    devices: &[NewDevice<'a>],
+    now: OffsetDateTime,
+) -> Statement<'a> {
+    devices_of(INSERT, organization, devices, now)
 }
 
-async fn update_types(
-    db: &impl ConnectionTrait,
+fn devices_of<'a>(
+    sql: Sql,
     organization: OrganizationId,
-    devices: &[NewDevice<'_>],
-) -> Result<u64, DbErr> {
-    let rows = [
-        Column::Texts(devices.iter().map(|device| device.identifier.as_str()).collect()),
-        Column::Texts(devices.iter().map(|device| device.device_type.as_str()).collect()),
-    ];
-    UPDATE_TYPES.execute(db, [organization.uuid().into()], rows).await
+    devices: &[NewDevice<'a>],
+    now: OffsetDateTime,
+) -> Statement<'a> {
+    sql.bind(
+        [Scalar::Id(organization.uuid()), Scalar::Time(now)],
+        [
+            Column::Ids(devices.iter().map(|device| device.id.uuid()).collect()),
+            Column::Texts(devices.iter().map(|device| device.identifier.as_str()).collect()),
+            Column::Texts(devices.iter().map(|device| device.device_type.as_str()).collect()),
+        ],
+    )
+}
+
+fn update_types<'a>(organization: OrganizationId, devices: &[NewDevice<'a>]) -> Statement<'a> {
+    UPDATE_TYPES.bind(
+        [Scalar::Id(organization.uuid())],
+        [
+            Column::Texts(devices.iter().map(|device| device.identifier.as_str()).collect()),
+            Column::Texts(devices.iter().map(|device| device.device_type.as_str()).collect()),
+        ],
+    )
 }

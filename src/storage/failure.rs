@@ -7,12 +7,9 @@ use crate::domain::{Cause, Error};
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Another writer came first. Nothing happened; the same again may succeed.
+    /// Another writer came first: with the same rows, or with a lock. Nothing happened; the same again may succeed.
     #[error("another writer came first: {0}")]
     Conflict(#[source] DbErr),
-    /// Other rows were there than were planned with. Nothing happened; the same again sees them.
-    #[error("somebody else wrote the same rows meanwhile")]
-    Overtaken,
     /// A lock or a statement took too long.
     #[error("the database is busy: {0}")]
     Busy(#[source] DbErr),
@@ -28,6 +25,12 @@ pub enum Failure {
     /// The code that handles a batch panicked.
     #[error("a batch panicked")]
     Panicked,
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
+    }
 }
 
 impl From<DbErr> for Failure {
@@ -63,11 +66,9 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Fault(_) | Failure::Panicked => Self::Internal(Cause::new(failure)),
-            Failure::Conflict(_)
-            | Failure::Overtaken
-            | Failure::Busy(_)
-            | Failure::Unreachable(_)
-            | Failure::Silent(_) => Self::Unavailable(Cause::new(failure)),
+            Failure::Conflict(_) | Failure::Busy(_) | Failure::Unreachable(_) | Failure::Silent(_) => {
+                Self::Unavailable(Cause::new(failure))
+            }
         }
     }
 }
@@ -85,8 +86,9 @@ impl Class {
     /// decimal number of which the low byte is the primary code, sqlite.org/rescode.html).
     fn of(code: &str) -> Self {
         match code {
-            "40001" | "40P01" => return Self::Conflict, // serialization_failure, deadlock_detected
-            "55P03" | "57014" => return Self::Busy,     // lock_not_available, query_canceled
+            // serialization_failure, deadlock_detected, unique_violation; CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE
+            "40001" | "40P01" | "23505" | "1555" | "2067" => return Self::Conflict,
+            "55P03" | "57014" => return Self::Busy, // lock_not_available, query_canceled
             // read_only_sql_transaction (a standby, during a failover), idle_in_transaction_session_timeout,
             // statement_completion_unknown
             "25006" | "25P03" | "40003" => return Self::Unreachable,
@@ -128,10 +130,10 @@ mod tests {
             ("25P03", Class::Unreachable),
             ("40003", Class::Unreachable),
             ("13", Class::Unreachable),
-            ("23505", Class::Fault),
+            ("23505", Class::Conflict),
             ("23503", Class::Fault),
             ("22021", Class::Fault),
-            ("2067", Class::Fault),
+            ("2067", Class::Conflict),
             ("787", Class::Fault),
             ("1", Class::Fault),
             ("", Class::Fault),

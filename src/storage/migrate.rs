@@ -1,9 +1,12 @@
 //! Bringing the schema up to date, and telling whether it is.
 
 use migrations::{Migrator, MigratorTrait, SchemaManager, seaql_migrations};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
 
-use super::{Database, Failure, transaction};
+use super::{Database, Failure};
 
 /// The advisory lock under which instances that start together migrate one after the other. An arbitrary number that
 /// must never change.
@@ -65,7 +68,12 @@ pub async fn migrate(database: &Database) -> Result<(), Failure> {
 }
 
 async fn migrate_on(connection: &DatabaseConnection) -> Result<(), Failure> {
-    let transaction = transaction::begin(connection).await?;
+    let options = TransactionOptions {
+        // A SQLite transaction that reads first and then wants to write fails at once when another has written.
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let transaction = connection.begin_with_options(options).await?;
     if transaction.get_database_backend() == DbBackend::Postgres {
         let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         transaction.execute_unprepared(&lock).await?;

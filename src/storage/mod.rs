@@ -2,14 +2,15 @@
 
 mod api_key;
 mod assign_devices;
+mod attempts;
 mod connect;
 mod device;
 pub mod entity;
 mod failure;
 mod migrate;
 mod organization;
+mod session;
 mod sql;
-mod transaction;
 mod writer;
 
 pub use api_key::{ApiKeyRecord, KeyOwner};

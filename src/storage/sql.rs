@@ -1,79 +1,106 @@
 //! Statements over sets of rows: one constant text and a constant number of parameters for any number of rows.
 //!
-//! PostgreSQL takes each column as an array, SQLite all rows as one JSON array of arrays. A list of placeholders
+//! PostgreSQL takes each column as an array, SQLite all rows of a set as one JSON array of arrays. A list of placeholders
 //! instead would make a new text for each length, which churns the statement cache and meets the limit on parameters.
 
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Value,
-    sea_query::{ArrayType, ValueType},
-};
+use sea_orm::sqlx::{Arguments, Error, postgres::PgArguments, sqlite::SqliteArguments};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// One statement, as each database wants it. The organization's id is always the first parameter: no statement reaches
 /// across organizations, and a sharded PostgreSQL can send each to the one shard that holds the organization.
+#[derive(Clone, Copy)]
 pub(super) struct Sql {
     pub(super) postgres: &'static str,
     pub(super) sqlite: &'static str,
 }
 
-/// A column of the rows that a statement works on.
+/// A parameter that is one value.
+#[derive(Clone, Copy)]
+pub(super) enum Scalar {
+    Id(Uuid),
+    Time(OffsetDateTime),
+}
+
+/// A column of a set of rows.
 pub(super) enum Column<'a> {
     Ids(Vec<Uuid>),
     Texts(Vec<&'a str>),
+    Numbers(Vec<i32>),
+}
+
+/// A statement with its parameters: the scalars first, then each set of rows.
+pub(super) struct Statement<'a> {
+    sql: Sql,
+    scalars: Vec<Scalar>,
+    sets: Vec<Vec<Column<'a>>>,
 }
 
 impl Sql {
-    /// Reads the rows that match `rows`; without any, asks nobody.
-    pub(super) async fn load<T: FromQueryResult, const N: usize>(
-        &self,
-        db: &impl ConnectionTrait,
-        scalars: impl IntoIterator<Item = Value>,
-        rows: [Column<'_>; N],
-    ) -> Result<Vec<T>, DbErr> {
-        if are_none(&rows) {
-            return Ok(Vec::new());
-        }
-        let statement = self.bind(db.get_database_backend(), scalars, rows);
-        T::find_by_statement(statement).all(db).await
-    }
-
-    /// Writes `rows`, and says how many rows changed; without any, asks nobody.
-    pub(super) async fn execute<const N: usize>(
-        &self,
-        db: &impl ConnectionTrait,
-        scalars: impl IntoIterator<Item = Value>,
-        rows: [Column<'_>; N],
-    ) -> Result<u64, DbErr> {
-        if are_none(&rows) {
-            return Ok(0);
-        }
-        let statement = self.bind(db.get_database_backend(), scalars, rows);
-        Ok(db.execute_raw(statement).await?.rows_affected())
-    }
-
-    /// Binds `scalars` as the first parameters, and after them the rows, given by their columns.
-    fn bind<const N: usize>(
-        &self,
-        backend: DbBackend,
-        scalars: impl IntoIterator<Item = Value>,
-        rows: [Column<'_>; N],
-    ) -> Statement {
-        let scalars = scalars.into_iter();
-        match backend {
-            DbBackend::Sqlite => {
-                let values = scalars.chain([Value::from(json_rows(&rows))]);
-                Statement::from_sql_and_values(backend, self.sqlite, values)
-            }
-            _ => {
-                let values = scalars.chain(rows.into_iter().map(Column::into_array));
-                Statement::from_sql_and_values(backend, self.postgres, values)
-            }
+    /// Binds `scalars` as the first parameters, and after them one set of rows, given by its columns.
+    pub(super) fn bind<'a>(
+        self,
+        scalars: impl IntoIterator<Item = Scalar>,
+        rows: impl IntoIterator<Item = Column<'a>>,
+    ) -> Statement<'a> {
+        Statement {
+            sql: self,
+            scalars: scalars.into_iter().collect(),
+            sets: vec![rows.into_iter().collect()],
         }
     }
 }
 
-fn are_none(rows: &[Column<'_>]) -> bool {
-    rows.first().is_none_or(|column| column.len() == 0)
+impl<'a> Statement<'a> {
+    /// Binds another set of rows.
+    pub(super) fn and(mut self, rows: impl IntoIterator<Item = Column<'a>>) -> Self {
+        self.sets.push(rows.into_iter().collect());
+        self
+    }
+
+    /// Whether some set has no row: nothing could be found or written.
+    pub(super) fn is_void(&self) -> bool {
+        self.sets
+            .iter()
+            .any(|columns| columns.first().is_none_or(|column| column.len() == 0))
+    }
+
+    /// The text and the parameters for PostgreSQL.
+    pub(super) fn for_postgres(&self) -> Result<(&'static str, PgArguments), Error> {
+        let mut arguments = PgArguments::default();
+        for scalar in &self.scalars {
+            let added = match *scalar {
+                Scalar::Id(id) => arguments.add(id),
+                Scalar::Time(time) => arguments.add(time),
+            };
+            added.map_err(Error::Encode)?;
+        }
+        for column in self.sets.iter().flatten() {
+            let added = match column {
+                Column::Ids(ids) => arguments.add(ids),
+                Column::Texts(texts) => arguments.add(texts),
+                Column::Numbers(numbers) => arguments.add(numbers),
+            };
+            added.map_err(Error::Encode)?;
+        }
+        Ok((self.sql.postgres, arguments))
+    }
+
+    /// The text and the parameters for SQLite.
+    pub(super) fn for_sqlite(&self) -> Result<(&'static str, SqliteArguments), Error> {
+        let mut arguments = SqliteArguments::default();
+        for scalar in &self.scalars {
+            let added = match *scalar {
+                Scalar::Id(id) => arguments.add(id),
+                Scalar::Time(time) => arguments.add(time),
+            };
+            added.map_err(Error::Encode)?;
+        }
+        for columns in &self.sets {
+            arguments.add(json_rows(columns)).map_err(Error::Encode)?;
+        }
+        Ok((self.sql.sqlite, arguments))
+    }
 }
 
 impl Column<'_> {
@@ -81,17 +108,7 @@ impl Column<'_> {
         match self {
             Self::Ids(ids) => ids.len(),
             Self::Texts(texts) => texts.len(),
-        }
-    }
-
-    fn into_array(self) -> Value {
-        fn array<T: ValueType + Into<Value>>(values: impl Iterator<Item = T>) -> Value {
-            let array_type: ArrayType = T::array_type();
-            Value::Array(array_type, Some(Box::new(values.map(Into::into).collect())))
-        }
-        match self {
-            Self::Ids(ids) => array(ids.into_iter()),
-            Self::Texts(texts) => array(texts.into_iter().map(str::to_owned)),
+            Self::Numbers(numbers) => numbers.len(),
         }
     }
 
@@ -100,6 +117,7 @@ impl Column<'_> {
         match self {
             Self::Ids(ids) => ids.get(row).map(|id| id.simple().to_string()).into(),
             Self::Texts(texts) => texts.get(row).copied().into(),
+            Self::Numbers(numbers) => numbers.get(row).copied().into(),
         }
     }
 }

@@ -217,11 +217,7 @@ impl Line {
         if value["message"] != "call" {
             return None;
         }
-        let members = [&value, &value["span"]]
-            .into_iter()
-            .filter_map(Value::as_object)
-            .flatten();
-        let fields = members.map(|(name, value)| {
+        let fields = value.as_object()?.iter().map(|(name, value)| {
             (
                 name.clone(),
                 value.as_str().map_or_else(|| value.to_string(), str::to_owned),
@@ -230,15 +226,10 @@ impl Line {
         Some(Self(fields.collect()))
     }
 
-    /// `TIME LEVEL call{a="b" c=d}: target: call e="f"`
+    /// `TIME LEVEL target: call a="b" c=d`
     fn from_text(line: &str) -> Option<Self> {
-        let (_, rest) = line.split_once(" call{")?;
-        let (span, rest) = rest.split_once('}')?;
-        let (_, event) = rest.split_once(": call ")?;
-        let fields = span
-            .split(' ')
-            .chain(event.split(' '))
-            .filter_map(|field| field.split_once('='));
+        let (_, event) = line.split_once(": call ")?;
+        let fields = event.split(' ').filter_map(|field| field.split_once('='));
         Some(Self(
             fields
                 .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))

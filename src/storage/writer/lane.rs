@@ -1,6 +1,7 @@
 //! One lane: a task with a connection of its own, which carries out batch after batch.
 
 use std::{
+    collections::VecDeque,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,11 +12,15 @@ use sea_orm::DatabaseConnection;
 
 use super::{
     WriterSettings,
-    queue::{Call, Queue},
+    queue::{Call, Queue, Round},
 };
 use crate::{
-    domain::{Error, assign_devices::Outcome, id::OrganizationId},
-    storage::{Database, Failure, assign_devices::Batch, transaction::transact},
+    domain::{Error, assign_devices::Outcome},
+    storage::{
+        Database, Failure,
+        assign_devices::{Batch, Outcomes, assign_devices},
+        session::Refused,
+    },
 };
 
 pub(super) struct Lane {
@@ -53,66 +58,67 @@ impl Lane {
             batch_devices,
             ..
         } = self.settings;
-        while let Some((organization, calls)) = self.queue.take(batch_calls, batch_devices).await {
-            self.carry_out(organization, calls).await;
+        while let Some(mut round) = self.queue.take(batch_calls, batch_devices).await {
+            // Two writers that take the same rows in different orders can deadlock.
+            round.sort_by_key(|(organization, _)| *organization);
+            let organizations: Vec<_> = round.iter().map(|(organization, _)| *organization).collect();
+            self.carry_out(round).await;
+            self.queue.done(&organizations);
         }
         close(self.connection).await;
     }
 
-    async fn carry_out(&mut self, organization: OrganizationId, calls: Vec<Call>) {
-        let calls = still_wanted(calls);
-        if calls.is_empty() {
-            return;
-        }
-        match self.apply(organization, &calls).await {
-            Ok(outcomes) => {
-                for (call, outcome) in calls.into_iter().zip(outcomes) {
-                    answer(call, outcome);
-                }
+    /// Carries out a round. One that fails is split and carried out again, so that nobody suffers for another.
+    async fn carry_out(&mut self, round: Round) {
+        let mut rounds = VecDeque::from([round]);
+        while let Some(round) = rounds.pop_front() {
+            let round = still_wanted(round);
+            if round.is_empty() {
+                continue;
             }
-            Err(failure) if is_our_fault(&failure) && calls.len() > 1 => {
-                tracing::warn!(%failure, calls = calls.len(), "a batch failed; its calls are carried out one by one");
-                for call in calls {
-                    // Boxed, because it is this very function: once, with a batch that cannot be split further.
-                    Box::pin(self.carry_out(organization, vec![call])).await;
-                }
-            }
-            Err(failure) => {
-                let out_of_reach = matches!(failure, Failure::Unreachable(_));
-                let error = Error::from(failure);
-                for call in calls {
-                    answer(call, Err(error.clone()));
-                }
-                if out_of_reach {
-                    // Those who wait would each find out the same, one time-out after the other.
-                    for call in self.queue.take_all() {
-                        answer(call, Err(error.clone()));
+            let Refused { position, failure } = match self.apply(&round).await {
+                Ok(outcomes) => {
+                    let calls = calls_of(round).into_iter();
+                    for (call, outcome) in calls.zip(outcomes.into_iter().flatten()) {
+                        answer(call, outcome.map_err(Error::from));
                     }
+                    continue;
                 }
+                Err(refused) => refused,
+            };
+            if matches!(failure, Failure::Unreachable(_)) {
+                // Those who wait would each find out the same, one time-out after the other.
+                rounds.push_front(round);
+                let waiting = self.queue.take_all();
+                refuse(rounds.into_iter().flat_map(calls_of).chain(waiting), failure);
+                return;
             }
+            let (blamed, again) = split(round, position, &failure);
+            if !again.is_empty() {
+                tracing::warn!(%failure, "a transaction failed; the calls that may be innocent are carried out again");
+            }
+            refuse(blamed, failure);
+            rounds.extend(again);
         }
     }
 
-    /// Applies `calls` in one transaction. A panic is a failure like any other: it must not end the lane.
-    async fn apply(
-        &mut self,
-        organization: OrganizationId,
-        calls: &[Call],
-    ) -> Result<Vec<Result<Outcome, Error>>, Failure> {
-        let commands = calls.iter().map(|call| &call.command).collect();
-        let batch = Batch { organization, commands };
-        let work = transact(&self.connection, &batch);
+    /// Applies a round in one transaction. A panic is a failure like any other: it must not end the lane.
+    async fn apply(&mut self, round: &Round) -> Result<Vec<Outcomes>, Refused> {
+        let batches: Vec<_> = round
+            .iter()
+            .map(|(organization, calls)| Batch {
+                organization: *organization,
+                commands: calls.iter().map(|call| &call.command).collect(),
+            })
+            .collect();
+        let work = assign_devices(&self.connection, &batches);
         let limit = self.batch_timeout;
         match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
-            Ok(Ok(Ok(outcomes))) => {
-                let outcomes = outcomes.into_iter();
-                Ok(outcomes.map(|outcome| outcome.map_err(Error::from)).collect())
-            }
-            Ok(Ok(Err(failure))) => Err(failure),
-            Ok(Err(_panic)) => Err(Failure::Panicked),
+            Ok(Ok(result)) => result,
+            Ok(Err(_panic)) => Err(Failure::Panicked.into()),
             Err(_elapsed) => {
                 self.reconnect().await;
-                Err(Failure::Silent(limit))
+                Err(Failure::Silent(limit).into())
             }
         }
     }
@@ -136,19 +142,50 @@ async fn close(connection: DatabaseConnection) {
     }
 }
 
-/// Whether it may be one call that makes the whole batch fail.
-fn is_our_fault(failure: &Failure) -> bool {
-    matches!(failure, Failure::Fault(_) | Failure::Panicked)
+/// Who is to be told of the failure of a round, and what is to be carried out again without them.
+fn split(mut round: Round, position: Option<usize>, failure: &Failure) -> (Vec<Call>, Vec<Round>) {
+    if position.is_none() && round.len() > 1 {
+        return (Vec::new(), round.into_iter().map(|batch| vec![batch]).collect());
+    }
+    let (organization, calls) = round.remove(position.unwrap_or_default());
+    let mut again = Vec::new();
+    if !round.is_empty() {
+        again.push(round);
+    }
+    // It may be one call that makes the whole batch fail.
+    let is_our_fault = matches!(failure, Failure::Fault(_) | Failure::Panicked);
+    if is_our_fault && calls.len() > 1 {
+        again.extend(calls.into_iter().map(|call| vec![(organization, vec![call])]));
+        return (Vec::new(), again);
+    }
+    (calls, again)
+}
+
+fn calls_of(round: Round) -> Vec<Call> {
+    round.into_iter().flat_map(|(_, calls)| calls).collect()
 }
 
 /// Leaves out the calls that nobody waits for any more: callers that left, and calls whose time is over.
-fn still_wanted(calls: Vec<Call>) -> Vec<Call> {
+fn still_wanted(round: Round) -> Round {
     let now = Instant::now();
-    let (in_time, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| now < call.deadline);
-    for call in late {
-        answer(call, Err(Error::DeadlineExceeded));
+    let batches = round.into_iter().map(|(organization, calls)| {
+        let (in_time, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| now < call.deadline);
+        for call in late {
+            answer(call, Err(Error::DeadlineExceeded));
+        }
+        let calls = in_time.into_iter().filter(|call| !call.reply.is_closed()).collect();
+        (organization, calls)
+    });
+    batches
+        .filter(|(_, calls): &(_, Vec<Call>)| !calls.is_empty())
+        .collect()
+}
+
+fn refuse(calls: impl IntoIterator<Item = Call>, failure: Failure) {
+    let error = Error::from(failure);
+    for call in calls {
+        answer(call, Err(error.clone()));
     }
-    in_time.into_iter().filter(|call| !call.reply.is_closed()).collect()
 }
 
 fn answer(call: Call, outcome: Result<Outcome, Error>) {

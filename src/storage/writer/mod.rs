@@ -1,5 +1,4 @@
-//! Group commit: calls wait in a queue before a lane, and a lane takes what waits for one organization and carries it
-//! out in one transaction.
+//! Group commit: calls wait in a queue, and a lane that is free takes what waits and carries it out in one transaction.
 //!
 //! There is no timer: a lane that is free starts at once, so a lone call waits for nobody; while it works, the next batch
 //! gathers. The transaction belongs to the lane. A caller holds nothing but a slot for the answer, and may leave at any
@@ -9,7 +8,7 @@ mod lane;
 mod queue;
 
 use std::{
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,13 +31,18 @@ use crate::domain::{
 pub struct WriterSettings {
     /// Lanes, each with a connection of its own. SQLite has one writer, and gets one lane whatever stands here.
     pub lanes: usize,
+    /// Lanes for large calls alone, so that small ones do not wait behind them.
+    pub bulk_lanes: usize,
+    /// The most device identifiers of a call that is not a large one.
+    pub small_devices: usize,
     /// The most calls in one transaction.
     pub batch_calls: usize,
     /// The most device identifiers in one transaction; a call that has more goes alone.
     pub batch_devices: usize,
-    /// The most calls that wait before one lane; of one organization, half as many.
+    /// The most calls that wait, of small and of large ones each; of one organization, half as many.
     pub queue_calls: usize,
-    /// The most device identifiers that wait before one lane; of one organization, half as many. What bounds the memory.
+    /// The most device identifiers that wait, of small and of large calls each; of one organization, half as many. What
+    /// bounds the memory.
     pub queue_devices: usize,
     /// How long a batch may take before its connection is given up as dead.
     pub batch_timeout: Duration,
@@ -48,8 +52,10 @@ impl Default for WriterSettings {
     fn default() -> Self {
         Self {
             lanes: 4,
+            bulk_lanes: 1,
+            small_devices: 100,
             batch_calls: 64,
-            batch_devices: 10_000,
+            batch_devices: 2_000,
             queue_calls: 4_096,
             queue_devices: 1_500_000,
             batch_timeout: Duration::from_secs(8),
@@ -60,7 +66,10 @@ impl Default for WriterSettings {
 /// Carries out commands, several in one transaction.
 #[derive(Debug)]
 pub struct Writer {
-    queues: Vec<Arc<Queue>>,
+    small: Arc<Queue>,
+    bulk: Arc<Queue>,
+    /// The most device identifiers of a call that goes into the queue for small ones.
+    small_devices: usize,
     lanes: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -70,21 +79,29 @@ impl Writer {
     /// # Errors
     /// When the driver does not accept the database's URL.
     pub async fn start(database: &Database, settings: WriterSettings) -> Result<Self, Failure> {
-        let count = if database.url().is_sqlite() {
-            1
+        let (lanes, bulk_lanes, small_devices) = if database.url().is_sqlite() {
+            (1, 0, usize::MAX)
         } else {
-            settings.lanes.max(1)
+            (
+                settings.lanes.max(1),
+                settings.bulk_lanes.max(1),
+                settings.small_devices,
+            )
         };
-        let mut queues = Vec::with_capacity(count);
+        let queue = |lanes| Arc::new(Queue::new(settings.queue_calls, settings.queue_devices, lanes));
+        let (small, bulk) = (queue(lanes), queue(bulk_lanes));
+        let before = iter::repeat_n(&small, lanes).chain(iter::repeat_n(&bulk, bulk_lanes));
         let mut lanes = JoinSet::new();
-        for _ in 0..count {
-            let queue = Arc::new(Queue::new(settings.queue_calls, settings.queue_devices));
-            let lane = Lane::new(database.clone(), Arc::clone(&queue), settings).await?;
+        for queue in before {
+            let lane = Lane::new(database.clone(), Arc::clone(queue), settings).await?;
             lanes.spawn(lane.run());
-            queues.push(queue);
         }
-        let lanes = tokio::sync::Mutex::new(lanes);
-        Ok(Self { queues, lanes })
+        Ok(Self {
+            small,
+            bulk,
+            small_devices,
+            lanes: tokio::sync::Mutex::new(lanes),
+        })
     }
 
     /// Carries out `command` in `organization`, and returns when it is durable. A command whose `deadline` has passed
@@ -100,7 +117,8 @@ impl Writer {
         command: AssignDevices,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
-        let queue = self.queue_for(organization, &command)?;
+        let is_small = command.devices().len() <= self.small_devices;
+        let queue = if is_small { &self.small } else { &self.bulk };
         let (reply, answer) = oneshot::channel();
         queue.push(
             organization,
@@ -118,21 +136,9 @@ impl Writer {
 
     /// Takes no further calls, and returns when those that wait are answered.
     pub async fn close(&self) {
-        for queue in &self.queues {
-            queue.close();
-        }
+        self.small.close();
+        self.bulk.close();
         let mut lanes = self.lanes.lock().await;
         while lanes.join_next().await.is_some() {}
-    }
-
-    /// Calls for one customer meet in one lane, where they share a batch instead of waiting for each other's locks.
-    fn queue_for(&self, organization: OrganizationId, command: &AssignDevices) -> Result<&Arc<Queue>, Error> {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let hash = hasher.hash_one((organization.uuid(), command.customer()));
-        let lane = hash.checked_rem(self.queues.len() as u64).unwrap_or_default();
-        usize::try_from(lane)
-            .ok()
-            .and_then(|lane| self.queues.get(lane))
-            .ok_or_else(|| Error::Internal(Cause::new("there is no lane")))
     }
 }

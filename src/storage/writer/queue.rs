@@ -1,7 +1,7 @@
-//! What waits before a lane: bounded, and organizations take turns.
+//! What waits before the lanes: bounded, and organizations take turns.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -22,11 +22,15 @@ pub(super) struct Call {
     pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
 }
 
-/// The calls before one lane.
+/// Calls to be carried out together, those of each organization in order.
+pub(super) type Round = Vec<(OrganizationId, Vec<Call>)>;
+
+/// The calls before some lanes.
 #[derive(Debug)]
 pub(super) struct Queue {
     max_calls: usize,
     max_devices: usize,
+    lanes: usize,
     waiting: Mutex<Waiting>,
     changed: Notify,
 }
@@ -36,6 +40,8 @@ struct Waiting {
     /// The organizations of which calls wait, each once, in the order of their turns.
     turns: VecDeque<OrganizationId>,
     lines: HashMap<OrganizationId, Line>,
+    /// The organizations that have calls being carried out.
+    busy: HashSet<OrganizationId>,
     call_count: usize,
     device_count: usize,
     closed: bool,
@@ -49,10 +55,12 @@ struct Line {
 }
 
 impl Queue {
-    pub(super) fn new(max_calls: usize, max_devices: usize) -> Self {
+    /// A queue before so many lanes.
+    pub(super) fn new(max_calls: usize, max_devices: usize, lanes: usize) -> Self {
         Self {
             max_calls,
             max_devices,
+            lanes,
             waiting: Mutex::default(),
             changed: Notify::new(),
         }
@@ -95,30 +103,51 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for the next organization's turn, and takes calls of it: at least one, else at most `max_calls` with at most
-    /// `max_devices` devices. `None` when the queue is closed and empty.
-    pub(super) async fn take(&self, max_calls: usize, max_devices: usize) -> Option<(OrganizationId, Vec<Call>)> {
+    /// Waits for calls, and takes those whose turn it is: at least one, else at most `max_calls` with at most `max_devices`
+    /// devices in all, and of no more organizations than is one lane's share. Their organizations are left out until [`done`](Self::done) says that the calls are: those that
+    /// come meanwhile share the next statements, instead of waiting for the locks of these. `None` when the queue is closed
+    /// and empty.
+    pub(super) async fn take(&self, max_calls: usize, max_devices: usize) -> Option<Round> {
         loop {
+            // Before the look: what changes after it is not missed.
+            let changed = self.changed.notified();
             {
                 let mut waiting = self.waiting();
-                if let Some(batch) = waiting.take(max_calls, max_devices) {
-                    return Some(batch);
+                let round = waiting.take(max_calls, max_devices, self.lanes);
+                let is_over = waiting.closed && waiting.lines.is_empty();
+                drop(waiting);
+                if is_over || !round.is_empty() {
+                    // There may be more to take, or others to be told that it is over.
+                    self.changed.notify_one();
                 }
-                if waiting.closed {
+                if !round.is_empty() {
+                    return Some(round);
+                }
+                if is_over {
                     return None;
                 }
             }
-            // A notification from before this line is kept: none is missed.
-            self.changed.notified().await;
+            changed.await;
         }
+    }
+
+    /// Says that the calls of a round are carried out, of which these were the organizations.
+    pub(super) fn done(&self, organizations: &[OrganizationId]) {
+        let mut waiting = self.waiting();
+        for organization in organizations {
+            waiting.busy.remove(organization);
+        }
+        drop(waiting);
+        self.changed.notify_one();
     }
 
     /// Takes every call that waits, of all organizations.
     pub(super) fn take_all(&self) -> Vec<Call> {
         let mut waiting = self.waiting();
         let closed = waiting.closed;
+        let busy = std::mem::take(&mut waiting.busy);
         let all = std::mem::take(&mut *waiting);
-        waiting.closed = closed;
+        (waiting.closed, waiting.busy) = (closed, busy);
         all.lines.into_values().flat_map(|line| line.calls).collect()
     }
 
@@ -135,27 +164,49 @@ impl Queue {
 }
 
 impl Waiting {
-    fn take(&mut self, max_calls: usize, max_devices: usize) -> Option<(OrganizationId, Vec<Call>)> {
-        let organization = self.turns.pop_front()?;
-        let mut line = self.lines.remove(&organization)?;
-        let mut batch = Vec::new();
-        let mut devices = 0;
-        while let Some(next) = line.calls.front() {
-            let more = next.command.devices().len();
-            if !batch.is_empty() && (batch.len() >= max_calls || devices + more > max_devices) {
-                break;
+    fn take(&mut self, max_calls: usize, max_devices: usize, lanes: usize) -> Round {
+        let free = self.turns.iter().filter(|waits| !self.busy.contains(waits)).count();
+        let share = free.div_ceil(lanes);
+        let mut round = Round::new();
+        let (mut calls, mut devices) = (0, 0);
+        let mut is_full = false;
+        let mut served = Vec::new();
+        for organization in std::mem::take(&mut self.turns) {
+            let line = self.lines.get_mut(&organization);
+            let Some(line) = line.filter(|_| !is_full && round.len() < share && !self.busy.contains(&organization))
+            else {
+                self.turns.push_back(organization);
+                continue;
+            };
+            let mut batch = Vec::new();
+            while let Some(next) = line.calls.front() {
+                let more = next.command.devices().len();
+                is_full = calls > 0 && (calls >= max_calls || devices + more > max_devices);
+                if is_full {
+                    break;
+                }
+                calls += 1;
+                devices += more;
+                line.device_count -= more;
+                batch.extend(line.calls.pop_front());
             }
-            devices += more;
-            batch.extend(line.calls.pop_front());
+            if batch.is_empty() {
+                // Who got nothing keeps the turn.
+                self.turns.push_back(organization);
+                continue;
+            }
+            if line.calls.is_empty() {
+                self.lines.remove(&organization);
+            } else {
+                served.push(organization);
+            }
+            self.busy.insert(organization);
+            round.push((organization, batch));
         }
-        self.call_count -= batch.len();
+        self.turns.extend(served);
+        self.call_count -= calls;
         self.device_count -= devices;
-        line.device_count -= devices;
-        if !line.calls.is_empty() {
-            self.turns.push_back(organization);
-            self.lines.insert(organization, line);
-        }
-        Some((organization, batch))
+        round
     }
 }
 

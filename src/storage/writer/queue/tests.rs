@@ -29,68 +29,137 @@ fn numbers(calls: &[Call]) -> Vec<usize> {
     calls.iter().map(number).collect()
 }
 
+/// A round, by organizations and the numbers of their calls.
+type Numbers = Vec<(usize, Vec<usize>)>;
+
 /// Takes what is there, and does not wait: the outer `None` says that there is nothing yet.
-fn take(queue: &Queue, max_calls: usize, max_devices: usize) -> Option<Option<(OrganizationId, Vec<usize>)>> {
-    let taken = queue.take(max_calls, max_devices).now_or_never()?;
-    Some(taken.map(|(organization, calls)| (organization, numbers(&calls))))
+fn take(queue: &Queue, max_calls: usize, max_devices: usize) -> Option<Option<Numbers>> {
+    let round = queue.take(max_calls, max_devices).now_or_never()?;
+    Some(round.map(of_round))
+}
+
+/// As [`take`], and carries it out.
+fn carry_out(queue: &Queue, max_calls: usize, max_devices: usize) -> Option<Option<Numbers>> {
+    let round = take(queue, max_calls, max_devices);
+    if let Some(Some(round)) = &round {
+        done(queue, round);
+    }
+    round
+}
+
+fn of_round(round: Round) -> Numbers {
+    let number = |id: OrganizationId| usize::try_from(id.uuid().as_u128()).expect("a small number");
+    round
+        .into_iter()
+        .map(|(id, calls)| (number(id), numbers(&calls)))
+        .collect()
+}
+
+fn done(queue: &Queue, round: &Numbers) {
+    let organizations: Vec<_> = round.iter().map(|(number, _)| organization(*number)).collect();
+    queue.done(&organizations);
+}
+
+/// The only batch of a round, as a test expects it.
+fn one(organization: usize, calls: impl IntoIterator<Item = usize>) -> Option<Option<Numbers>> {
+    Some(Some(vec![(organization, calls.into_iter().collect())]))
 }
 
 #[test]
 fn organizations_take_turns() {
-    let queue = Queue::new(2_000, 2_000);
+    let queue = Queue::new(2_000, 2_000, 1);
     for number in 0..1_000 {
         queue.push(organization(1), call(number, 1)).expect("there is room");
     }
     queue.push(organization(2), call(7, 1)).expect("there is room");
 
-    assert_eq!(take(&queue, 10, 10), Some(Some((organization(1), (0..10).collect()))));
-    assert_eq!(take(&queue, 10, 10), Some(Some((organization(2), vec![7]))));
-    assert_eq!(take(&queue, 10, 10), Some(Some((organization(1), (10..20).collect()))));
+    assert_eq!(carry_out(&queue, 10, 10), one(1, 0..10));
+    let both = vec![(2, vec![7]), (1, (10..19).collect())];
+    assert_eq!(carry_out(&queue, 10, 10), Some(Some(both)));
+    assert_eq!(carry_out(&queue, 10, 10), one(1, 19..29));
 }
 
 #[test]
 fn an_organization_that_comes_back_goes_to_the_end() {
-    let queue = Queue::new(10, 10);
+    let queue = Queue::new(10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2), (3, 3)] {
         queue.push(organization(org), call(number, 1)).expect("there is room");
     }
-    assert_eq!(take(&queue, 1, 10), Some(Some((organization(1), vec![0]))));
+    assert_eq!(carry_out(&queue, 1, 10), one(1, [0]));
     queue.push(organization(1), call(4, 1)).expect("there is room");
-    assert_eq!(take(&queue, 9, 10), Some(Some((organization(2), vec![2]))));
+    assert_eq!(carry_out(&queue, 1, 10), one(2, [2]));
     queue.push(organization(2), call(5, 1)).expect("there is room");
-    assert_eq!(take(&queue, 9, 10), Some(Some((organization(3), vec![3]))));
-    assert_eq!(take(&queue, 9, 10), Some(Some((organization(1), vec![1, 4]))));
-    assert_eq!(take(&queue, 9, 10), Some(Some((organization(2), vec![5]))));
-    assert_eq!(take(&queue, 9, 10), None);
+    let rest = vec![(3, vec![3]), (1, vec![1, 4]), (2, vec![5])];
+    assert_eq!(carry_out(&queue, 9, 10), Some(Some(rest)));
+    assert_eq!(carry_out(&queue, 9, 10), None);
+}
+
+#[test]
+fn an_organization_is_in_one_round_at_a_time() {
+    let queue = Queue::new(10, 10, 1);
+    for (org, number) in [(1, 0), (1, 1), (2, 2)] {
+        queue.push(organization(org), call(number, 1)).expect("there is room");
+    }
+    let first = take(&queue, 1, 10).flatten().expect("a round");
+    assert_eq!(first, [(1, vec![0])]);
+    let second = take(&queue, 10, 10).flatten().expect("a round");
+    assert_eq!(second, [(2, vec![2])], "the first organization is busy");
+    assert_eq!(take(&queue, 10, 10), None);
+    queue.push(organization(2), call(3, 1)).expect("there is room");
+    assert_eq!(take(&queue, 10, 10), None, "both are busy");
+    done(&queue, &first);
+    assert_eq!(take(&queue, 10, 10), one(1, [1]));
+    done(&queue, &second);
+    assert_eq!(take(&queue, 10, 10), one(2, [3]));
+}
+
+#[test]
+fn each_lane_takes_its_share_of_the_organizations() {
+    let queue = Queue::new(100, 100, 3);
+    for org in 0..8 {
+        for number in [org, 10 + org] {
+            queue.push(organization(org), call(number, 1)).expect("there is room");
+        }
+    }
+    let organizations = |round: Option<Option<Numbers>>| {
+        let round = round.flatten().expect("a round");
+        round
+            .into_iter()
+            .map(|(organization, _)| organization)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(organizations(take(&queue, 99, 99)), [0, 1, 2]);
+    assert_eq!(organizations(take(&queue, 99, 99)), [3, 4]);
+    assert_eq!(organizations(take(&queue, 99, 99)), [5]);
 }
 
 #[test]
 fn as_many_calls_wait_as_may_wait() {
-    let queue = Queue::new(2, 100);
+    let queue = Queue::new(2, 100, 1);
     assert!(queue.push(organization(1), call(0, 1)).is_ok());
     assert!(queue.push(organization(2), call(1, 1)).is_ok());
     for org in [1, 2, 3] {
         let refused = queue.push(organization(org), call(2, 1));
         assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
     }
-    take(&queue, 1, 1);
+    carry_out(&queue, 1, 1);
     assert!(queue.push(organization(1), call(3, 1)).is_ok());
 }
 
 #[test]
 fn as_many_devices_wait_as_may_wait() {
-    let queue = Queue::new(100, 10);
+    let queue = Queue::new(100, 10, 1);
     assert!(queue.push(organization(1), call(0, 6)).is_ok());
     let refused = queue.push(organization(2), call(1, 5));
     assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
     assert!(queue.push(organization(2), call(2, 4)).is_ok());
-    take(&queue, 1, 1);
+    carry_out(&queue, 1, 1);
     assert!(queue.push(organization(1), call(3, 6)).is_ok());
 }
 
 #[test]
 fn a_flood_of_one_organization_leaves_room_for_the_others() {
-    let queue = Queue::new(12, 1_000);
+    let queue = Queue::new(12, 1_000, 1);
     let fill = |org| {
         (0..)
             .take_while(|number| queue.push(organization(org), call(*number, 1)).is_ok())
@@ -99,7 +168,7 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
     // Half of the room, then half of what is left as long as the others have as much: never all.
     assert_eq!([fill(1), fill(2), fill(3), fill(4)], [6, 3, 2, 1]);
 
-    let queue = Queue::new(1_000, 120);
+    let queue = Queue::new(1_000, 120, 1);
     let fill = |org| {
         (0..)
             .take_while(|number| queue.push(organization(org), call(*number, 10)).is_ok())
@@ -110,37 +179,43 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
 
 #[test]
 fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
-    let queue = Queue::new(100, 10);
+    let queue = Queue::new(100, 10, 1);
     assert!(queue.push(organization(1), call(0, 50)).is_ok());
     let refused = queue.push(organization(1), call(1, 1));
     assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
-    assert_eq!(take(&queue, 10, 5), Some(Some((organization(1), vec![0]))));
+    assert_eq!(carry_out(&queue, 10, 5), one(1, [0]));
 
-    let queue = Queue::new(100, 20);
+    let queue = Queue::new(100, 20, 1);
     assert!(queue.push(organization(1), call(2, 9)).is_ok());
     assert!(queue.push(organization(1), call(3, 1)).is_ok());
-    assert_eq!(take(&queue, 10, 5), Some(Some((organization(1), vec![2]))));
-    assert_eq!(take(&queue, 10, 5), Some(Some((organization(1), vec![3]))));
+    assert_eq!(carry_out(&queue, 10, 5), one(1, [2]));
+    assert_eq!(carry_out(&queue, 10, 5), one(1, [3]));
 }
 
 #[test]
 fn a_closed_queue_gives_what_waits_and_then_its_end() {
-    let queue = Queue::new(10, 10);
+    let queue = Queue::new(10, 10, 1);
     for (org, number) in [(1, 0), (2, 1), (1, 2)] {
         queue.push(organization(org), call(number, 1)).expect("there is room");
     }
     queue.close();
     let refused = queue.push(organization(1), call(3, 1));
     assert!(matches!(refused, Err(Error::ShuttingDown)), "{refused:?}");
-    assert_eq!(take(&queue, 10, 10), Some(Some((organization(1), vec![0, 2]))));
-    assert_eq!(take(&queue, 10, 10), Some(Some((organization(2), vec![1]))));
-    assert_eq!(take(&queue, 10, 10), Some(None));
+    assert_eq!(carry_out(&queue, 2, 10), one(1, [0, 2]));
+    let last = take(&queue, 10, 10).flatten().expect("a round");
+    assert_eq!(last, [(2, vec![1])]);
+    assert_eq!(
+        take(&queue, 10, 10),
+        Some(None),
+        "nothing will come, even before the last is done"
+    );
+    done(&queue, &last);
     assert_eq!(take(&queue, 10, 10), Some(None));
 }
 
 #[test]
 fn after_all_was_taken_there_is_as_much_room_as_ever() {
-    let queue = Queue::new(3, 6);
+    let queue = Queue::new(3, 6, 1);
     for _ in 0..2 {
         for (org, number) in [(1, 0), (2, 1), (3, 2)] {
             queue.push(organization(org), call(number, 2)).expect("there is room");
@@ -155,7 +230,7 @@ fn after_all_was_taken_there_is_as_much_room_as_ever() {
 
 #[test]
 fn taking_all_does_not_open_a_closed_queue() {
-    let queue = Queue::new(10, 10);
+    let queue = Queue::new(10, 10, 1);
     queue.push(organization(1), call(0, 1)).expect("there is room");
     queue.close();
     assert_eq!(numbers(&queue.take_all()), [0]);
@@ -167,37 +242,73 @@ fn taking_all_does_not_open_a_closed_queue() {
 }
 
 /// Waits for calls, lets `act` happen meanwhile, and gives what the wait was for.
-async fn wait_while(queue: &Queue, act: impl FnOnce()) -> Option<(OrganizationId, Vec<usize>)> {
+async fn wait_while(queue: &Queue, act: impl FnOnce()) -> Option<Numbers> {
     let taken = async { tokio::join!(biased; queue.take(10, 10), async { act() }).0 };
     let taken = tokio::time::timeout(Duration::from_secs(5), taken).await;
-    let (organization, calls) = taken.expect("who waits is woken")?;
-    Some((organization, numbers(&calls)))
+    taken.expect("who waits is woken").map(of_round)
 }
 
 #[tokio::test]
 async fn who_waits_for_a_call_learns_of_it() {
-    let queue = Queue::new(10, 10);
+    let queue = Queue::new(10, 10, 1);
     let push = || queue.push(organization(1), call(0, 1)).expect("there is room");
-    assert_eq!(wait_while(&queue, push).await, Some((organization(1), vec![0])));
+    assert_eq!(wait_while(&queue, push).await, Some(vec![(1, vec![0])]));
 }
 
 #[tokio::test]
 async fn who_waits_for_a_call_learns_that_none_will_come() {
-    let queue = Queue::new(10, 10);
+    let queue = Queue::new(10, 10, 1);
     assert_eq!(wait_while(&queue, || queue.close()).await, None);
+}
+
+#[tokio::test]
+async fn all_who_wait_learn_that_no_call_will_come() {
+    let queue = Queue::new(10, 10, 1);
+    let all = async {
+        tokio::join!(queue.take(9, 9), queue.take(9, 9), queue.take(9, 9), async {
+            queue.close()
+        })
+    };
+    let all = tokio::time::timeout(Duration::from_secs(5), all).await;
+    let (one, other, third, ()) = all.expect("who waits is woken");
+    assert!(one.is_none() && other.is_none() && third.is_none());
+}
+
+#[tokio::test]
+async fn who_waits_for_a_busy_organization_learns_that_it_is_free() {
+    let queue = Queue::new(10, 10, 1);
+    for number in [0, 1] {
+        queue.push(organization(1), call(number, 1)).expect("there is room");
+    }
+    let first = take(&queue, 1, 1).flatten().expect("a round");
+    assert_eq!(
+        wait_while(&queue, || done(&queue, &first)).await,
+        Some(vec![(1, vec![1])])
+    );
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Push { organization: usize, devices: usize },
-    Take { max_calls: usize, max_devices: usize },
+    Push {
+        organization: usize,
+        devices: usize,
+    },
+    Take {
+        max_calls: usize,
+        max_devices: usize,
+    },
+    /// The oldest round that is being carried out.
+    Done,
     TakeAll,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let push = (0..4usize, 1..5usize).prop_map(|(organization, devices)| Step::Push { organization, devices });
     let take = (1..4usize, 1..8usize).prop_map(|(max_calls, max_devices)| Step::Take { max_calls, max_devices });
-    prop::collection::vec(prop_oneof![20 => push, 8 => take, 1 => Just(Step::TakeAll)], 0..80)
+    prop::collection::vec(
+        prop_oneof![20 => push, 8 => take, 6 => Just(Step::Done), 1 => Just(Step::TakeAll)],
+        0..80,
+    )
 }
 
 /// What should be in the queue.
@@ -205,8 +316,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     /// The numbers of the calls and of their devices, by organization.
     lines: [VecDeque<(usize, usize)>; 4],
-    /// Since when each organization has waited for its turn.
-    waiting_since: [usize; 4],
+    /// The organizations that wait, in the order of their turns.
+    turns: Vec<usize>,
+    /// What is being carried out.
+    rounds: VecDeque<Numbers>,
 }
 
 impl Model {
@@ -218,56 +331,83 @@ impl Model {
         self.lines.iter().map(VecDeque::len).sum()
     }
 
-    fn longest_waiting(&self) -> Option<usize> {
-        (0..4)
-            .filter(|organization| !self.lines[*organization].is_empty())
-            .min_by_key(|organization| self.waiting_since[*organization])
+    fn is_busy(&self, organization: usize) -> bool {
+        self.rounds.iter().flatten().any(|(busy, _)| *busy == organization)
+    }
+
+    /// A round is as many calls as fit, in the order of the turns, of those that are not busy; but at least one.
+    fn take(&mut self, max_calls: usize, max_devices: usize) -> Numbers {
+        let free: Vec<usize> = self
+            .turns
+            .iter()
+            .copied()
+            .filter(|number| !self.is_busy(*number))
+            .collect();
+        let in_turn = free
+            .iter()
+            .flat_map(|number| self.lines[*number].iter().map(|call| (*number, *call)));
+        let (mut calls, mut devices) = (0, 0);
+        let fitting = in_turn.take_while(|(_, (_, more))| {
+            calls += 1;
+            devices += more;
+            calls == 1 || (calls <= max_calls && devices <= max_devices)
+        });
+        let mut round = Numbers::new();
+        for (organization, (number, _)) in fitting {
+            match round.last_mut() {
+                Some((last, calls)) if *last == organization => calls.push(number),
+                _ => round.push((organization, vec![number])),
+            }
+        }
+        for (organization, calls) in &round {
+            self.lines[*organization].drain(..calls.len());
+            self.turns.retain(|turn| turn != organization);
+        }
+        let unfinished = round.iter().map(|(organization, _)| *organization);
+        self.turns
+            .extend(unfinished.filter(|organization| !self.lines[*organization].is_empty()));
+        if !round.is_empty() {
+            self.rounds.push_back(round.clone());
+        }
+        round
     }
 }
 
 proptest! {
     #[test]
     fn no_call_is_lost_repeated_or_overtaken(steps in steps(), max_calls in 0..12usize, max_devices in 0..24usize) {
-        let queue = Queue::new(max_calls, max_devices);
+        let queue = Queue::new(max_calls, max_devices, 1);
         let mut model = Model::default();
-        for (now, step) in steps.into_iter().enumerate() {
+        for (number, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Push { organization: org, devices } => {
                     let own: usize = model.lines[org].iter().map(|(_, devices)| devices).sum();
                     let fits = model.calls() + model.lines[org].len() < max_calls
                         && model.devices() + own + devices <= max_devices;
-                    let is_accepted = queue.push(organization(org), call(now, devices)).is_ok();
+                    let is_accepted = queue.push(organization(org), call(number, devices)).is_ok();
                     prop_assert_eq!(is_accepted, fits || model.calls() == 0);
                     if is_accepted {
                         if model.lines[org].is_empty() {
-                            model.waiting_since[org] = now;
+                            model.turns.push(org);
                         }
-                        model.lines[org].push_back((now, devices));
+                        model.lines[org].push_back((number, devices));
                     }
                 }
                 Step::Take { max_calls, max_devices } => {
-                    let Some(turn) = model.longest_waiting() else {
-                        prop_assert_eq!(take(&queue, max_calls, max_devices), None);
-                        continue;
-                    };
-                    let (taken_of, taken) = take(&queue, max_calls, max_devices).flatten().expect("a batch");
-                    prop_assert_eq!(taken_of, organization(turn));
-                    model.waiting_since[turn] = now;
-                    let line = &mut model.lines[turn];
-                    prop_assert!((1..=line.len()).contains(&taken.len()));
-                    let batch: Vec<_> = line.drain(..taken.len()).collect();
-                    prop_assert_eq!(taken, batch.iter().map(|(number, _)| *number).collect::<Vec<_>>());
-                    let devices: usize = batch.iter().map(|(_, devices)| devices).sum();
-                    prop_assert!(batch.len() == 1 || (batch.len() <= max_calls && devices <= max_devices));
-                    if let Some((_, next)) = line.front() {
-                        let next_fits = batch.len() < max_calls && devices + next <= max_devices;
-                        prop_assert!(!next_fits, "a batch takes what it can");
+                    let expected = model.take(max_calls, max_devices);
+                    let taken = take(&queue, max_calls, max_devices).flatten();
+                    prop_assert_eq!(taken.unwrap_or_default(), expected);
+                }
+                Step::Done => {
+                    if let Some(round) = model.rounds.pop_front() {
+                        done(&queue, &round);
                     }
                 }
                 Step::TakeAll => {
                     // Each organization's calls together and in their order.
                     let all = numbers(&queue.take_all());
                     prop_assert_eq!(all.len(), model.calls());
+                    model.turns.clear();
                     for line in std::mem::take(&mut model.lines) {
                         let line: Vec<_> = line.into_iter().map(|(number, _)| number).collect();
                         let of_line: Vec<_> = all.iter().copied().filter(|number| line.contains(number)).collect();
