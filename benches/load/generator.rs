@@ -29,6 +29,9 @@ const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
 /// Callers that share one HTTP/2 connection.
 const CALLERS_PER_CONNECTION: usize = 16;
 
+/// How long a call may take: long enough for those that wait behind many large ones.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
 /// What every call asks for; no two calls the same, but for chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
@@ -218,6 +221,7 @@ impl Caller {
 
     async fn call_grpc(&mut self, organization: usize, message: AssignDevicesToOwnerRequest) -> bool {
         let mut request = Request::new(message);
+        request.set_timeout(TIMEOUT);
         request
             .metadata_mut()
             .insert("x-api-key", self.keys[organization].clone());

@@ -11,8 +11,9 @@ use std::{
 use device_assignment::storage::Database;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::{
-    ConnectionTrait, DbBackend, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
-    prelude::Uuid, sea_query::ArrayType,
+    DbBackend,
+    prelude::Uuid,
+    sqlx::{self, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, pool::PoolConnection},
 };
 
 use crate::world::{self, Organization, Sizes};
@@ -75,7 +76,11 @@ pub async fn raw(
     duration: Duration,
     seed: u64,
 ) -> f64 {
-    let connection = database.own_connection().await.expect("a connection");
+    let pool = database.own_connection().await.expect("a connection");
+    let mut connection = match pool.get_database_backend() {
+        DbBackend::Postgres => Raw::Postgres(pool.get_postgres_connection_pool().acquire().await.expect("one")),
+        _ => Raw::Sqlite(pool.get_sqlite_connection_pool().acquire().await.expect("one")),
+    };
     let mut random = StdRng::seed_from_u64(seed);
     let start = Instant::now();
     let mut calls = 0_u32;
@@ -88,76 +93,74 @@ pub async fn raw(
         let identifiers: Vec<String> = (0..count)
             .map(|_| world::identifier(random.random_range(0..sizes.devices_each())))
             .collect();
-        match connection.get_database_backend() {
-            DbBackend::Postgres => postgres_call(&connection, organization, email, identifiers).await,
-            _ => sqlite_call(&connection, organization, email, &identifiers).await,
+        match &mut connection {
+            Raw::Postgres(connection) => postgres_call(connection, organization, email, identifiers).await,
+            Raw::Sqlite(connection) => sqlite_call(connection, organization, email, &identifiers).await,
         }
+        .expect("carried out");
         calls += 1;
     }
     let rate = f64::from(calls) / start.elapsed().as_secs_f64();
-    connection.close().await.expect("closed");
+    drop(connection);
+    pool.close().await.expect("closed");
     rate
+}
+
+/// A connection of the driver's, with nothing of ours around it.
+enum Raw {
+    Postgres(PoolConnection<Postgres>),
+    Sqlite(PoolConnection<Sqlite>),
 }
 
 /// One statement, and so one transaction. The found rows and the new ones come one after the other: a join of the two would
 /// be planned as a nested loop.
-async fn postgres_call(db: &impl ConnectionTrait, organization: Uuid, email: String, identifiers: Vec<String>) {
+async fn postgres_call(
+    connection: &mut PgConnection,
+    organization: Uuid,
+    email: String,
+    identifiers: Vec<String>,
+) -> Result<(), sqlx::Error> {
     let sql = "WITH c AS (SELECT id FROM customer WHERE organization_id = $1 AND email = $2), \
                d AS (SELECT id, identifier FROM device WHERE organization_id = $1 AND identifier = ANY($3)), \
                a AS (INSERT INTO device_assignment SELECT $1, c.id, d.id, now() FROM c, d \
                ON CONFLICT DO NOTHING RETURNING device_id) \
                SELECT id, identifier FROM d UNION ALL SELECT device_id, NULL FROM a";
-    let identifiers = identifiers.into_iter().map(Value::from).collect();
-    let identifiers = Value::Array(ArrayType::String, Some(Box::new(identifiers)));
-    let values = [organization.into(), email.into(), identifiers];
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-    let rows = db.query_all_raw(statement).await.expect("carried out");
-    for row in &rows {
-        let _: Uuid = row.try_get_by_index(0).expect("an id");
-        let _: Option<String> = row.try_get_by_index(1).expect("text");
-    }
+    let query = sqlx::query_as(sql).bind(organization).bind(email).bind(identifiers);
+    let _: Vec<(Uuid, Option<String>)> = query.fetch_all(connection).await?;
+    Ok(())
 }
 
-async fn sqlite_call<C>(db: &C, organization: Uuid, email: String, identifiers: &[String])
-where
-    C: TransactionTrait<Transaction = sea_orm::DatabaseTransaction>,
-{
-    let transaction = db
-        .begin_with_options(TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        })
-        .await
-        .expect("begun");
+/// The same in one transaction of three statements: SQLite inserts nothing in the middle of a query.
+async fn sqlite_call(
+    connection: &mut SqliteConnection,
+    organization: Uuid,
+    email: String,
+    identifiers: &[String],
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let customer = "SELECT id FROM customer WHERE organization_id = ?1 AND email = ?2";
-    let customer = Statement::from_sql_and_values(DbBackend::Sqlite, customer, [organization.into(), email.into()]);
-    let customer = transaction
-        .query_one_raw(customer)
-        .await
-        .expect("read")
-        .expect("a customer");
-    let customer: Uuid = customer.try_get_by_index(0).expect("an id");
+    let customer: (Uuid,) = sqlx::query_as(customer)
+        .bind(organization)
+        .bind(email)
+        .fetch_one(&mut *transaction)
+        .await?;
     let identifiers = serde_json::to_string(identifiers).expect("JSON");
     let devices = "SELECT device.id, device.identifier FROM json_each(?2) AS row CROSS JOIN device \
                    ON device.organization_id = ?1 AND device.identifier = row.value";
-    let devices = Statement::from_sql_and_values(
-        DbBackend::Sqlite,
-        devices,
-        [organization.into(), identifiers.clone().into()],
-    );
-    for row in transaction.query_all_raw(devices).await.expect("read") {
-        let _: Uuid = row.try_get_by_index(0).expect("an id");
-        let _: String = row.try_get_by_index(1).expect("text");
-    }
+    let _: Vec<(Uuid, String)> = sqlx::query_as(devices)
+        .bind(organization)
+        .bind(&identifiers)
+        .fetch_all(&mut *transaction)
+        .await?;
     let insert = "INSERT INTO device_assignment SELECT ?1, ?2, device.id, '2026-01-01T00:00:00Z' \
                   FROM json_each(?3) AS row CROSS JOIN device \
                   ON device.organization_id = ?1 AND device.identifier = row.value WHERE true \
                   ON CONFLICT DO NOTHING";
-    let insert = Statement::from_sql_and_values(
-        DbBackend::Sqlite,
-        insert,
-        [organization.into(), customer.into(), identifiers.into()],
-    );
-    transaction.execute_raw(insert).await.expect("written");
-    transaction.commit().await.expect("committed");
+    sqlx::query(insert)
+        .bind(organization)
+        .bind(customer.0)
+        .bind(&identifiers)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
 }

@@ -1,6 +1,7 @@
 //! The service beside the limit: what it does of what the database could do, both measured in turns in one run.
 //!
-//! `cargo bench --bench load` measures everything (about 20 minutes); `-- --smoke` only shows that it runs.
+//! `cargo bench --bench load` measures everything (about 20 minutes); `cargo test --bench load -- --smoke` only shows that
+//! it runs, in seconds and without another build.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -35,7 +36,7 @@ struct Arguments {
     #[arg(long)]
     smoke: bool,
 
-    /// Only scenarios whose name contains this
+    /// Only scenarios whose name contains this: small, noisy-neighbour, bulk, memory, growth, sqlite
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 

@@ -16,6 +16,9 @@ pub struct Server {
     pub rest: SocketAddr,
 }
 
+/// The program as it was built along with this one: not what is shipped, but there already.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_device-assignment");
+
 /// Builds the program as it is shipped, and returns its path.
 pub fn build() -> String {
     let status = Command::new(env!("CARGO"))

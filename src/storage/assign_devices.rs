@@ -153,31 +153,27 @@ impl Batch<'_> {
     async fn load(&self, session: &mut Session) -> Result<Existing, Failure> {
         let mut owners = HashMap::new();
         let mut emails = Vec::new();
-        let mut seen = HashSet::new();
-        let (mut pair_owners, mut pair_devices) = (Vec::new(), Vec::new());
+        let mut pairs = HashSet::new();
         for command in &self.commands {
             let email = command.customer().as_str();
             let owner = *owners.entry(email).or_insert_with(|| {
                 emails.push(email);
                 emails.len() - 1
             });
-            for device in command.devices() {
-                if seen.insert((owner, device.as_str())) {
-                    pair_owners.push(owner);
-                    pair_devices.push(device.as_str());
-                }
-            }
+            pairs.extend(command.devices().iter().map(|device| (owner, device.as_str())));
         }
-        let numbers = pair_owners
-            .iter()
-            .map(|owner| i32::try_from(*owner).unwrap_or(i32::MAX));
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        // In the order of the index, each row is found next to the last one.
+        pairs.sort_unstable_by_key(|(_, device)| *device);
+        let numbers = pairs.iter().map(|(owner, _)| i32::try_from(*owner).unwrap_or(i32::MAX));
+        let identifiers = pairs.iter().map(|(_, device)| *device);
         let statement = LOAD
             .bind([Scalar::Id(self.organization.uuid())], [Column::Texts(emails.clone())])
-            .and([Column::Numbers(numbers.collect()), Column::Texts(pair_devices.clone())]);
+            .and([Column::Numbers(numbers.collect()), Column::Texts(identifiers.collect())]);
         let rows: Vec<(Option<Uuid>, Option<Uuid>, Option<bool>)> = session.rows(&statement).await?;
 
         let mut existing = Existing::default();
-        for (row, (owner, device)) in rows.into_iter().zip(pair_owners.into_iter().zip(pair_devices)) {
+        for (row, (owner, device)) in rows.into_iter().zip(pairs) {
             let (customer_id, device_id, is_assigned) = row;
             if let (Some(id), Some(email)) = (customer_id, emails.get(owner)) {
                 existing.customers.insert((*email).to_owned(), id.into());

@@ -1,6 +1,7 @@
 //! What calls that share a transaction do to each other: nothing.
 
 use std::{
+    collections::HashMap,
     pin::pin,
     time::{Duration, Instant},
 };
@@ -28,6 +29,15 @@ pub fn register(suite: &mut Suite) {
         "batch::calls_that_wait_share_a_transaction",
         shared_transaction,
     );
+    suite.on_each(
+        "batch::an_organization_does_not_suffer_for_a_poisonous_one",
+        poisonous_neighbour,
+    );
+    suite.on(
+        Kind::Postgres,
+        "batch::an_organization_does_not_suffer_for_a_locked_one",
+        locked_neighbour,
+    );
 }
 
 /// Makes the database refuse one device, as no rule of ours does.
@@ -52,18 +62,26 @@ fn block(kind: Kind) -> &'static str {
     }
 }
 
+/// A command for the organization of this name.
+type For = (&'static str, AssignDevices);
+
 /// Has a writer carry out `commands`, all of which wait while somebody else holds a lock.
-async fn carry_out_together(database: &TestDatabase, commands: Vec<AssignDevices>) -> Vec<Result<Outcome, Error>> {
-    organization(database, "acme").await;
+async fn carry_out_together(database: &TestDatabase, commands: Vec<For>) -> Vec<Result<Outcome, Error>> {
     let service = database.open().await;
-    let acme = service
-        .organization("acme")
-        .await
-        .expect("readable")
-        .expect("an organization");
-    let writer = Writer::start(&service, WriterSettings::default())
-        .await
-        .expect("a writer");
+    let mut ids = HashMap::new();
+    for (name, _) in &commands {
+        if service.organization(name).await.expect("readable").is_none() {
+            organization(database, name).await;
+        }
+        let organization = service.organization(name).await.expect("readable");
+        ids.insert(*name, organization.expect("an organization").id);
+    }
+    // One lane: what waits is in one transaction.
+    let settings = WriterSettings {
+        lanes: 1,
+        ..WriterSettings::default()
+    };
+    let writer = Writer::start(&service, settings).await.expect("a writer");
     let outside = database.connect().await;
     let blocker = outside.begin().await.expect("begun");
     blocker.execute_unprepared(block(database.kind)).await.expect("blocked");
@@ -71,7 +89,7 @@ async fn carry_out_together(database: &TestDatabase, commands: Vec<AssignDevices
     let deadline = Instant::now() + Duration::from_secs(60);
     let calls = commands
         .into_iter()
-        .map(|command| writer.assign_devices(acme.id, command, deadline));
+        .map(|(name, command)| writer.assign_devices(ids[name], command, deadline));
     let mut calls = pin!(join_all(calls));
     // Each call is in the queue as soon as it has been asked for once.
     assert!(calls.as_mut().now_or_never().is_none(), "the calls wait");
@@ -83,9 +101,10 @@ async fn carry_out_together(database: &TestDatabase, commands: Vec<AssignDevices
     outcomes
 }
 
-fn command(identifier: &str) -> AssignDevices {
+fn command(organization: &'static str, identifier: &str) -> For {
     let identifiers = ["SN-COMMON".to_owned(), identifier.to_owned()];
-    AssignDevices::parse("john@example.com", &identifiers, true, Some("sensor"), 10).expect("a command")
+    let command = AssignDevices::parse("john@example.com", &identifiers, true, Some("sensor"), 10);
+    (organization, command.expect("a command"))
 }
 
 async fn poison(database: &'static TestDatabase) {
@@ -97,7 +116,8 @@ async fn poison(database: &'static TestDatabase) {
             format!("SN-{number}")
         }
     });
-    let outcomes = carry_out_together(database, identifiers.map(|identifier| command(&identifier)).collect()).await;
+    let commands = identifiers.map(|identifier| command("acme", &identifier)).collect();
+    let outcomes = carry_out_together(database, commands).await;
     for (number, outcome) in outcomes.iter().enumerate() {
         match outcome {
             Err(Error::Internal(_)) => assert_eq!(number, 7),
@@ -110,7 +130,7 @@ async fn poison(database: &'static TestDatabase) {
 
 /// Twenty calls take two transactions at most: the first may have begun before the others came.
 async fn shared_transaction(database: &'static TestDatabase) {
-    let commands = (0..20).map(|number| command(&format!("SN-{number}"))).collect();
+    let commands = (0..20).map(|number| command("acme", &format!("SN-{number}"))).collect();
     for outcome in carry_out_together(database, commands).await {
         outcome.expect("an outcome");
     }
@@ -120,6 +140,47 @@ async fn shared_transaction(database: &'static TestDatabase) {
         (1..=2).contains(&transactions),
         "20 calls took {transactions} transactions"
     );
+}
+
+/// One organization's poisonous call, in a transaction that several share, harms no call but itself.
+async fn poisonous_neighbour(database: &'static TestDatabase) {
+    refuse_poison(database).await;
+    let commands = vec![
+        command("acme", "SN-1"),
+        command("globex", "SN-1"),
+        command("globex", "POISON"),
+        command("globex", "SN-2"),
+        command("initech", "SN-1"),
+    ];
+    let outcomes = carry_out_together(database, commands).await;
+    let are_ok: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(are_ok, [true, true, false, true, true], "{outcomes:?}");
+    assert!(matches!(outcomes[2], Err(Error::Internal(_))), "{outcomes:?}");
+    assert_eq!(database.count("customer").await, 3);
+    assert_eq!(database.count("device_assignment").await, 2 + 3 + 2);
+}
+
+/// Somebody holds a lock on what one organization writes: it alone learns that the database is busy.
+async fn locked_neighbour(database: &'static TestDatabase) {
+    let names = ["acme", "globex", "initech"];
+    carry_out_together(database, names.map(|name| command(name, "SN-1")).into()).await;
+    let outside = database.connect().await;
+    let lock = outside.begin().await.expect("begun");
+    let sql = "SELECT device.id FROM device JOIN organization ON organization.id = device.organization_id \
+               WHERE organization.name = 'globex' FOR UPDATE OF device";
+    lock.execute_unprepared(sql).await.expect("locked");
+
+    // Another owner for the same devices, in a batch with two others.
+    let other = |name| {
+        let command = AssignDevices::parse("jane@example.com", &["SN-1".to_owned()], false, None, 10);
+        (name, command.expect("a command"))
+    };
+    let outcomes = carry_out_together(database, names.map(other).into()).await;
+    assert!(matches!(outcomes[1], Err(Error::Unavailable(_))), "{outcomes:?}");
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+    lock.rollback().await.expect("a rollback");
+    outside.close().await.expect("closed");
+    assert_eq!(database.count("customer").await, 3 + 2, "nothing of the locked one");
 }
 
 /// What the database says of a refusal is for the log.

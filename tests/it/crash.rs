@@ -64,7 +64,7 @@ async fn of_the_database() {
     const RECOVERY: Duration = Duration::from_secs(5);
     let mut random = StdRng::seed_from_u64(crate::support::seed());
     // Blocks this thread, on purpose: the server ends with the thread that starts it, and this one runs the whole test.
-    let server = PostgresServer::start_durable().expect("a server");
+    let server = PostgresServer::start_durable(&[]).expect("a server");
     let database = TestDatabase::on(&server).await;
     let key = organization(&database, "acme").await;
     let program = Program::serve(database.url()).await;

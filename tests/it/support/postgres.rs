@@ -43,9 +43,9 @@ impl PostgresServer {
         }
     }
 
-    /// A server of one's own, as durable as it comes, to be killed and started again.
-    pub fn start_durable() -> Result<Self, String> {
-        Self::start_private(vec!["max_connections=100"])
+    /// A server of one's own, as durable as it comes, with further settings.
+    pub fn start_durable(settings: &[&'static str]) -> Result<Self, String> {
+        Self::start_private([&["max_connections=100"], settings].concat())
     }
 
     fn start_private(settings: Vec<&'static str>) -> Result<Self, String> {
