@@ -29,9 +29,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one statement may wait for a lock. On SQLite, how long to wait for the one writer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of an SQLite database a connection keeps in memory, in the form of the pragma: a negative number of KiB. With the
-/// default of 2 MiB, even the inner pages of the index of a million devices are read again and again.
-const SQLITE_CACHE: &str = "-8192";
+/// How much of an SQLite database a connection that writes keeps in memory, in the form of the pragma: a negative number of
+/// KiB. With the default of 2 MiB, the indexes of a million devices are read again and again.
+const SQLITE_CACHE: &str = "-65536";
 /// How long a call's read may take before its connection is given up as dead: longer than it takes to find that out.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the server keeps a transaction whose client went silent.
@@ -260,13 +260,16 @@ async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Resul
         .record_stmt_in_spans(false)
         .sqlx_logging_level(LevelFilter::Debug)
         .sqlx_slow_statements_logging_settings(LevelFilter::Warn, SLOW_STATEMENT)
-        .map_sqlx_sqlite_opts(|options| {
-            options
+        .map_sqlx_sqlite_opts(move |options| {
+            let options = options
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
-                .busy_timeout(SQLITE_BUSY_TIMEOUT)
-                .pragma("cache_size", SQLITE_CACHE)
+                .busy_timeout(SQLITE_BUSY_TIMEOUT);
+            match purpose {
+                Purpose::Writes => options.pragma("cache_size", SQLITE_CACHE),
+                Purpose::Reads | Purpose::Schema => options,
+            }
         })
         .map_sqlx_postgres_opts(move |options| {
             let millis = |timeout: Duration| timeout.as_millis().to_string();

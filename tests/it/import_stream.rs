@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     import::{import, report},
-    support::{Suite, TestDatabase, organization, program::command},
+    support::{Kind, Suite, TestDatabase, organization, program::command},
 };
 
 /// Rows that are written in one transaction.
@@ -125,7 +125,9 @@ async fn memory(database: &'static TestDatabase) {
         let count = i64::try_from(count).expect("a number");
         assert_eq!(report(&running.finish().await, 1), [created, 0, count - created, 1]);
     }
-    assert!(peaks[1] < peaks[0] + 16 * 1024, "peaks in KiB: {peaks:?}");
+    // SQLite keeps pages in this process, up to a bound.
+    let cache = if database.kind == Kind::Sqlite { 64 * 1024 } else { 0 };
+    assert!(peaks[1] < peaks[0] + cache + 16 * 1024, "peaks in KiB: {peaks:?}");
 }
 
 async fn killed(database: &'static TestDatabase) {
