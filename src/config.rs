@@ -70,6 +70,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub connections: ConnectionsConfig,
 }
 
 /// What both `serve` and `gateway` allow a request.
@@ -96,6 +100,55 @@ pub struct LimitsConfig {
     pub request_timeout: Duration,
 }
 
+/// What peers may take of `serve` and `gateway`, on each listener.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connections")]
+pub struct ConnectionsConfig {
+    /// The most connections of a listener; further ones wait
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = at_least_one)]
+    pub max_connections: usize,
+
+    /// How long a peer may take for the head of a request
+    #[arg(long, env = "HEAD_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = at_most_a_day)]
+    pub head_timeout: Duration,
+
+    /// How long the body of a REST request may take
+    #[arg(long, env = "BODY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = at_most_a_day)]
+    pub body_timeout: Duration,
+
+    /// The most requests under way on one HTTP/2 connection
+    #[arg(long, env = "MAX_STREAMS", value_name = "COUNT", default_value = "128")]
+    pub max_streams: u32,
+
+    /// How many resets an HTTP/2 peer may provoke before its connection is closed
+    #[arg(long, env = "MAX_LOCAL_RESETS", value_name = "COUNT", default_value = "1024")]
+    pub max_local_resets: usize,
+
+    /// How many streams an HTTP/2 peer may reset before they were looked at
+    #[arg(long, env = "MAX_PENDING_RESETS", value_name = "COUNT", default_value = "20")]
+    pub max_pending_resets: usize,
+
+    /// The largest head of an HTTP/2 request, in bytes
+    #[arg(long, env = "MAX_HEAD_BYTES", value_name = "BYTES", default_value = "16384")]
+    pub max_head_bytes: u32,
+
+    /// How often an HTTP/2 peer is asked whether it is still there
+    #[arg(long, env = "KEEPALIVE_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = at_most_a_day)]
+    pub keepalive_interval: Duration,
+
+    /// How long it may take to answer that
+    #[arg(long, env = "KEEPALIVE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = at_most_a_day)]
+    pub keepalive_timeout: Duration,
+
+    /// How long a connection lives, a tenth more or less
+    #[arg(long, env = "MAX_CONNECTION_AGE", value_name = "DURATION", default_value = "15m", value_parser = at_most_a_day)]
+    pub max_connection_age: Duration,
+
+    /// How long what is under way may take after that
+    #[arg(long, env = "MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = at_most_a_day)]
+    pub max_connection_age_grace: Duration,
+}
+
 /// What `gateway` is told.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayConfig {
@@ -110,6 +163,10 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub connections: ConnectionsConfig,
 }
 
 /// What `device import` is told.

@@ -1,15 +1,16 @@
 //! Composition: settings, bound listeners and a shutdown signal become a running service. The only file that names every
 //! room.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+mod connections;
 
-use axum::{Router, middleware::from_fn, serve::ListenerExt};
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::middleware::from_fn;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tonic::{
-    service::Routes,
-    transport::{Endpoint, Server, server::TcpIncoming},
-};
-use tower::util::MapRequestLayer;
+use tonic::transport::Endpoint;
+
+pub use self::connections::ConnectionSettings;
+use self::connections::Protocol;
 
 use crate::{
     domain::Error,
@@ -34,8 +35,12 @@ const UPSTREAM_GRACE: Duration = Duration::from_secs(1);
 pub struct ServerSettings {
     /// The use cases.
     pub service: ServiceSettings,
+    /// What peers may take, on each face.
+    pub connections: ConnectionSettings,
     /// The largest request on either face, in bytes.
     pub max_request_bytes: usize,
+    /// How long the body of a REST request may take to arrive. (That of a gRPC call counts among the call's time.)
+    pub body_timeout: Duration,
     /// How long a call may take when its caller does not say.
     pub request_timeout: Duration,
 }
@@ -44,7 +49,9 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             service: ServiceSettings::default(),
+            connections: ConnectionSettings::default(),
             max_request_bytes: 8 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
         }
     }
@@ -68,12 +75,6 @@ pub enum ServeError {
     /// The descriptors that reflection serves are broken.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The gRPC listener failed.
-    #[error("gRPC: {0}")]
-    Grpc(#[from] tonic::transport::Error),
-    /// The REST listener failed.
-    #[error("REST: {0}")]
-    Rest(#[from] io::Error),
 }
 
 /// Serves both faces until `shutdown`; then takes no new connections, finishes and answers what is under way, and
@@ -102,15 +103,27 @@ pub async fn serve(
         routes.clone(),
         GatewaySettings {
             max_body_bytes: settings.max_request_bytes,
+            body_timeout: settings.body_timeout,
             upstream_timeout: settings.request_timeout + UPSTREAM_GRACE,
         },
     );
 
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
-    faces.spawn(serve_grpc(listeners.grpc, routes, stopped(stopping.clone())));
-    faces.spawn(serve_rest(listeners.rest, rest, stopped(stopping)));
-    let result = run_until(shutdown, &mut faces).await;
+    for (listener, router, protocol) in [
+        (listeners.grpc, routes.into_axum_router(), Protocol::Grpc),
+        (listeners.rest, rest, Protocol::Rest),
+    ] {
+        let stopping = stopping.clone();
+        faces.spawn(connections::serve(
+            listener,
+            router,
+            protocol,
+            settings.connections,
+            stopping,
+        ));
+    }
+    shutdown.await;
 
     for name in ["", grpc::SERVICE] {
         health
@@ -118,14 +131,14 @@ pub async fn serve(
             .await;
     }
     let _ = stop.send(true);
-    let result = result.and(drain(&mut faces).await);
+    drain(&mut faces).await;
     if tokio::time::timeout(DRAIN_WRITER, service.close()).await.is_err() {
         tracing::warn!("the writer did not finish in time; its last batches may not be answered");
     }
     if tokio::time::timeout(CLOSE, database.close()).await.is_err() {
         tracing::warn!("the database did not let go of its connections; they are cut");
     }
-    result
+    Ok(())
 }
 
 /// Serves the REST face alone, for a service at the other end of `upstream`, until `shutdown`.
@@ -146,74 +159,31 @@ pub async fn serve_gateway(
         channel,
         GatewaySettings {
             max_body_bytes: settings.max_request_bytes,
+            body_timeout: settings.body_timeout,
             upstream_timeout: settings.request_timeout + UPSTREAM_GRACE,
         },
     );
     let rest = rest.layer(from_fn(gateway::access_log::layer));
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
-    faces.spawn(serve_rest(listener, rest, stopped(stopping)));
-    let result = run_until(shutdown, &mut faces).await;
+    faces.spawn(connections::serve(
+        listener,
+        rest,
+        Protocol::Rest,
+        settings.connections,
+        stopping,
+    ));
+    shutdown.await;
     let _ = stop.send(true);
-    result.and(drain(&mut faces).await)
-}
-
-type Faces = JoinSet<Result<(), ServeError>>;
-
-async fn serve_grpc(
-    listener: TcpListener,
-    routes: Routes,
-    stopped: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
-        .layer(MapRequestLayer::new(grpc::note_arrival))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stopped)
-        .await?;
+    drain(&mut faces).await;
     Ok(())
-}
-
-async fn serve_rest(
-    listener: TcpListener,
-    router: Router,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(stopped).await?;
-    Ok(())
-}
-
-/// Returns when `shutdown` does, or when a face fails before.
-async fn run_until(shutdown: impl Future<Output = ()>, faces: &mut Faces) -> Result<(), ServeError> {
-    let mut shutdown = pin!(shutdown);
-    tokio::select! {
-        () = &mut shutdown => Ok(()),
-        Some(face) = faces.join_next() => face.unwrap_or_else(|error| Err(io::Error::other(error).into())),
-    }
 }
 
 /// Waits until every connection is done, but not for ever: a peer may hold one open and be silent.
-async fn drain(faces: &mut Faces) -> Result<(), ServeError> {
-    let all_done = async {
-        while let Some(face) = faces.join_next().await {
-            face.unwrap_or_else(|error| Err(io::Error::other(error).into()))?;
-        }
-        Ok(())
-    };
-    if let Ok(result) = tokio::time::timeout(DRAIN, all_done).await {
-        return result;
+async fn drain(faces: &mut JoinSet<()>) {
+    let all_done = async { while faces.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, all_done).await.is_err() {
+        tracing::warn!("some connections did not finish in time; they are cut");
+        faces.shutdown().await;
     }
-    tracing::warn!("some connections did not finish in time; they are cut");
-    faces.shutdown().await;
-    Ok(())
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop too.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }

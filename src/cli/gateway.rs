@@ -3,11 +3,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
 
-use super::{Failure, asked_to_stop, output::print, serve::bind};
-use crate::{
-    config::{GatewayConfig, LimitsConfig},
-    server::{self, ServerSettings},
+use super::{
+    Failure, asked_to_stop,
+    output::print,
+    serve::{bind, settings},
 };
+use crate::{config::GatewayConfig, server, service::ServiceSettings};
 
 /// How often a silent connection to the service is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -18,15 +19,7 @@ pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
     let address = super::serve::local_addr(&listener)?;
     let asked_to_stop = asked_to_stop();
     print(&format!("REST listening on http://{address}"))?;
-    let LimitsConfig {
-        max_request_bytes,
-        request_timeout,
-    } = config.limits;
-    let settings = ServerSettings {
-        max_request_bytes,
-        request_timeout,
-        ..ServerSettings::default()
-    };
+    let settings = settings(ServiceSettings::default(), &config.limits, &config.connections);
     server::serve_gateway(upstream, settings, listener, asked_to_stop).await?;
     Ok(())
 }

@@ -8,12 +8,12 @@ use super::{
     output::{print, say},
 };
 use crate::{
-    config::{DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
+    config::{ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
     domain::{
         Error,
         organization::{ApiKeyLabel, OrganizationName},
     },
-    server::{self, Listeners, ServerSettings},
+    server::{self, ConnectionSettings, Listeners, ServerSettings},
     service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
     storage::Database,
 };
@@ -60,20 +60,39 @@ impl Serve {
                  and a key for it with `device-assignment api-key create --organization NAME`",
             );
         }
-        let LimitsConfig {
-            max_request_bytes,
-            request_timeout,
-        } = config.limits;
-        let settings = ServerSettings {
-            service: ServiceSettings {
-                max_devices_per_request: config.max_devices_per_request,
-                ..ServiceSettings::default()
-            },
-            max_request_bytes,
-            request_timeout,
+        let service = ServiceSettings {
+            max_devices_per_request: config.max_devices_per_request,
+            ..ServiceSettings::default()
         };
+        let settings = settings(service, &config.limits, &config.connections);
         server::serve(database, settings, listeners, asked_to_stop).await?;
         Ok(())
+    }
+}
+
+/// What a server allows, as `serve` and `gateway` are told alike.
+pub(super) fn settings(
+    service: ServiceSettings,
+    limits: &LimitsConfig,
+    connections: &ConnectionsConfig,
+) -> ServerSettings {
+    ServerSettings {
+        service,
+        connections: ConnectionSettings {
+            max_connections: connections.max_connections,
+            head_timeout: connections.head_timeout,
+            max_streams: connections.max_streams,
+            max_local_resets: connections.max_local_resets,
+            max_pending_resets: connections.max_pending_resets,
+            max_head_bytes: connections.max_head_bytes,
+            keepalive_interval: connections.keepalive_interval,
+            keepalive_timeout: connections.keepalive_timeout,
+            max_age: connections.max_connection_age,
+            max_age_grace: connections.max_connection_age_grace,
+        },
+        max_request_bytes: limits.max_request_bytes,
+        body_timeout: connections.body_timeout,
+        request_timeout: limits.request_timeout,
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::{FromRequest, Request, State},
     http::HeaderMap,
     response::IntoResponse,
 };
@@ -12,12 +12,9 @@ use tonic::Code;
 use super::{Answer, Gateway, json, on_behalf, problem::Problem};
 use crate::grpc::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
 
-pub(super) async fn handle(
-    State(gateway): State<Gateway>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer {
-    match json::read(&headers, body, gateway.settings.max_body_bytes) {
+pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> Answer {
+    let headers = request.headers().clone();
+    match read(&gateway, &headers, request).await {
         Ok(message) => {
             let answer = gateway.assign_devices(&headers, message).await?;
             Ok(Json(answer).into_response())
@@ -27,6 +24,17 @@ pub(super) async fn handle(
             Err(problem)
         }
     }
+}
+
+async fn read(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    request: Request,
+) -> Result<AssignDevicesToOwnerRequest, Problem> {
+    let body = Bytes::from_request(request, &());
+    let body = tokio::time::timeout(gateway.settings.body_timeout, body).await;
+    let body = body.map_err(|_elapsed| Problem::too_slow())?;
+    json::read(headers, body, gateway.settings.max_body_bytes)
 }
 
 impl Gateway {

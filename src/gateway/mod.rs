@@ -31,6 +31,8 @@ use crate::{
 pub struct GatewaySettings {
     /// The largest body that is accepted, in bytes.
     pub max_body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
     /// How long the service may take to answer before the gateway gives up.
     pub upstream_timeout: Duration,
 }

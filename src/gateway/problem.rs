@@ -82,6 +82,12 @@ impl Problem {
         )
     }
 
+    /// A body that does not come to its end.
+    pub(super) fn too_slow() -> Self {
+        let sentence = "The request body did not arrive in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, sentence)
+    }
+
     pub(super) fn too_large(max_body_bytes: usize) -> Self {
         let sentence = format!("Request too large. Maximum {max_body_bytes} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument, sentence)

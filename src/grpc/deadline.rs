@@ -14,30 +14,13 @@ use crate::domain::Error;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(pub(super) Instant);
 
-/// When a call came in, by the clock of [`note_arrival`].
-#[derive(Debug, Clone, Copy)]
-struct Arrival(Instant);
-
-/// Notes when a call came in. To be called where the transport hands the call over, before the transport's own timer for
-/// `grpc-timeout` starts: that one answers CANCELLED, and must not be the first of the two.
-pub fn note_arrival<B>(mut request: Request<B>) -> Request<B> {
-    request.extensions_mut().insert(Arrival(Instant::now()));
-    request
-}
-
-/// By how much the timer here comes before the transport's. Both fire in the same task, this one is polled first; but
-/// when a tick of the clock falls between the two polls, the transport's still wins. With a few milliseconds between them
-/// that does not happen; a caller who gives less than that may, rarely, read CANCELLED.
-const AHEAD_OF_TRANSPORT: Duration = Duration::from_millis(5);
-
 /// Who asks for more time than this gets this.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// When the time of `request` is over, which gets `default` when its caller does not say.
 pub(super) fn of<B>(request: &Request<B>, default: Duration) -> Deadline {
-    let timeout = grpc_timeout(request.headers()).map_or(default, |asked| asked - AHEAD_OF_TRANSPORT.min(asked / 8));
-    let arrival = request.extensions().get().map_or_else(Instant::now, |&Arrival(at)| at);
-    Deadline(arrival + timeout.min(LONGEST))
+    let timeout = grpc_timeout(request.headers()).unwrap_or(default);
+    Deadline(Instant::now() + timeout.min(LONGEST))
 }
 
 /// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.
@@ -48,8 +31,7 @@ pub(super) async fn hold(deadline: Deadline, call: impl Future<Output = Response
     }
 }
 
-/// Reads `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). What cannot be read is ignored,
-/// as the transport does.
+/// Reads `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). What cannot be read is ignored.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -25,7 +25,6 @@ use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 use tracing::Instrument;
 
-pub use deadline::note_arrival;
 pub use status::code_name;
 
 use self::{

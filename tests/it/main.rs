@@ -29,6 +29,7 @@ mod start;
 mod storage;
 mod support;
 mod usage;
+mod wire;
 
 use libtest_mimic::Arguments;
 use support::{Suite, database};
@@ -56,6 +57,7 @@ fn main() {
     start::register(&mut suite);
     storage::register(&mut suite);
     usage::register(&mut suite);
+    wire::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

@@ -1,0 +1,253 @@
+//! Connections: accepted one by one, held to their bounds, and let go of one by one when the service stops.
+//!
+//! The loops of the frameworks accept without end, wait without end for a peer that says nothing, and lift the guards that
+//! the HTTP library has against streams that are opened and reset in masses.
+
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, Version, header},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use futures_util::FutureExt;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+
+/// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
+/// there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionSettings {
+    /// The most connections of a face. Further ones wait to be accepted.
+    pub max_connections: usize,
+    /// How long a peer may take for the head of a request, the first one after it has connected included.
+    pub head_timeout: Duration,
+    /// The most requests that one HTTP/2 connection may have under way.
+    pub max_streams: u32,
+    /// How many streams an HTTP/2 peer may make the service reset before its connection is closed.
+    pub max_local_resets: usize,
+    /// How many streams an HTTP/2 peer may reset before they were looked at (CVE-2023-44487).
+    pub max_pending_resets: usize,
+    /// The largest head of an HTTP/2 request, in bytes.
+    pub max_head_bytes: u32,
+    /// How often an HTTP/2 peer is asked whether it is still there.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer that.
+    pub keepalive_timeout: Duration,
+    /// How long a connection lives, so that load spreads over instances that were added since. A tenth more or less.
+    pub max_age: Duration,
+    /// How long what is under way may take after that.
+    pub max_age_grace: Duration,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            max_connections: 4_096,
+            head_timeout: Duration::from_secs(10),
+            max_streams: 128,
+            max_local_resets: 1_024,
+            max_pending_resets: 20,
+            max_head_bytes: 16 * 1024,
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            max_age: Duration::from_secs(15 * 60),
+            max_age_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What is spoken on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/2 alone.
+    Grpc,
+    /// HTTP/1.1 or HTTP/2, as the peer likes.
+    Rest,
+}
+
+/// How long to wait after a connection could not be accepted: most often, because the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// How long an HTTP/1.1 connection stays open once the service stops, for a request that is on its way. The answer to it says
+/// that it was the last.
+const LAST_REQUESTS: Duration = Duration::from_millis(250);
+
+/// Serves `router` to whoever connects, until `stopping`; then accepts nobody, and returns when every connection is done.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    protocol: Protocol,
+    settings: ConnectionSettings,
+    stopping: watch::Receiver<bool>,
+) {
+    let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
+    let permits = Arc::new(Semaphore::new(settings.max_connections));
+    // Dropped with this future, and all connections with it.
+    let mut connections = JoinSet::new();
+    let connection = |(stream, permit)| {
+        let connection = Connection {
+            protocol,
+            settings,
+            stopping: stopping.clone(),
+            _permit: permit,
+        };
+        connection.serve(stream, router.clone())
+    };
+    loop {
+        tokio::select! {
+            () = stopped(stopping.clone()) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = accept(&listener, &permits) => match accepted {
+                Ok(accepted) => {
+                    connections.spawn(connection(accepted));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    // Who has connected already is not turned away.
+    while let Some(Ok(accepted)) = accept(&listener, &permits).now_or_never() {
+        connections.spawn(connection(accepted));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection, once there is room for it.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => return Ok((stream, permit)),
+            // The peer was gone before it was its turn.
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Tells HTTP/1.1 peers with the answer that the connection is about to end: to close it without a word loses the request
+/// that is just on its way. (HTTP/2 has a frame for it.)
+async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request: Request, next: Next) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    if version <= Version::HTTP_11 && *stopping.borrow() {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+struct Connection {
+    protocol: Protocol,
+    settings: ConnectionSettings,
+    stopping: watch::Receiver<bool>,
+    /// Its place among the connections.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, router: Router) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let was_asked = Arc::new(AtomicBool::new(false));
+        let service = {
+            let was_asked = Arc::clone(&was_asked);
+            tower::util::MapRequest::new(router, move |request| {
+                was_asked.store(true, Ordering::Relaxed);
+                request
+            })
+        };
+        let builder = self.builder();
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            // Dropped, and so closed: there is nobody to say goodbye to.
+            () = self.silent(&was_asked) => return,
+            () = tokio::time::sleep(self.age()) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(self.settings.max_age_grace, connection).await;
+                return;
+            }
+            () = stopped(self.stopping.clone()) => {}
+        }
+        if self.protocol == Protocol::Rest
+            && let Ok(_ended) = tokio::time::timeout(LAST_REQUESTS, connection.as_mut()).await
+        {
+            return;
+        }
+        connection.as_mut().graceful_shutdown();
+        // Who stops the service bounds this.
+        let _ = connection.await;
+    }
+
+    fn builder(&self) -> Builder<TokioExecutor> {
+        let settings = &self.settings;
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.head_timeout);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.max_streams)
+            .max_local_error_reset_streams(settings.max_local_resets)
+            .max_pending_accept_reset_streams(settings.max_pending_resets)
+            .max_header_list_size(settings.max_head_bytes)
+            .keep_alive_interval(settings.keepalive_interval)
+            .keep_alive_timeout(settings.keepalive_timeout);
+        match self.protocol {
+            Protocol::Grpc => builder.http2_only(),
+            Protocol::Rest => builder,
+        }
+    }
+
+    /// Returns when the peer has had its time for a first request and made none; else never.
+    async fn silent(&self, was_asked: &AtomicBool) {
+        tokio::time::sleep(self.settings.head_timeout).await;
+        if was_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A little different for each connection, so that those of one moment do not all come back at one moment.
+    fn age(&self) -> Duration {
+        self.settings.max_age.mul_f64(rand::random_range(0.9..1.1))
+    }
+}
