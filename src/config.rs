@@ -108,7 +108,7 @@ pub struct ConnectionsConfig {
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = at_least_one)]
     pub max_connections: usize,
 
-    /// How long a peer may take for the head of a request
+    /// How long a peer may take for the head of a request, and leave an HTTP/1.1 connection idle: a proxy's own must be shorter
     #[arg(long, env = "HEAD_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = at_most_a_day)]
     pub head_timeout: Duration,
 

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -20,7 +20,6 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -38,7 +37,8 @@ use tokio::{
 pub struct ConnectionSettings {
     /// The most connections of a face. Further ones wait to be accepted.
     pub max_connections: usize,
-    /// How long a peer may take for the head of a request, the first one after it has connected included.
+    /// How long a peer may take for the head of a request, the first one after it has connected included. So it is also how
+    /// long an HTTP/1.1 connection may be idle: a proxy in front has to give up its own sooner.
     pub head_timeout: Duration,
     /// The most requests that one HTTP/2 connection may have under way.
     pub max_streams: u32,
@@ -86,6 +86,8 @@ pub(super) enum Protocol {
 
 /// How long to wait after a connection could not be accepted: most often, because the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// How long to look for one more connection once the service stops.
+const LAST_CONNECTION: Duration = Duration::from_millis(10);
 /// How long an HTTP/1.1 connection stays open once the service stops, for a request that is on its way. The answer to it says
 /// that it was the last.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
@@ -127,7 +129,10 @@ pub(super) async fn serve(
         }
     }
     // Who has connected already is not turned away.
-    while let Some(Ok(accepted)) = accept(&listener, &permits).now_or_never() {
+    let last = Instant::now() + LAST_REQUESTS;
+    while Instant::now() < last
+        && let Ok(Ok(accepted)) = tokio::time::timeout(LAST_CONNECTION, accept(&listener, &permits)).await
+    {
         connections.spawn(connection(accepted));
     }
     drop(listener);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
+    ConnAcquireErr, ConnectOptions, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
     sqlx::{
         ConnectOptions as _, Connection as _,
         postgres::PgConnectOptions,
@@ -181,11 +181,14 @@ impl Database {
         let database = self.clone();
         let reading = tokio::spawn(async move {
             let (connection, generation) = database.current_reads();
-            if let Ok(result) = tokio::time::timeout(READ_TIMEOUT, query(connection)).await {
-                return Ok(result?);
-            }
+            let failure = match tokio::time::timeout(READ_TIMEOUT, query(connection)).await {
+                // Every connection may be one that the pool waits for, to say that it lives, without bound.
+                Ok(Err(error @ DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))) => error.into(),
+                Ok(result) => return Ok(result?),
+                Err(_elapsed) => Failure::Silent(READ_TIMEOUT),
+            };
             database.replace_reads(generation).await?;
-            Err(Failure::Silent(READ_TIMEOUT))
+            Err(failure)
         });
         reading.await.unwrap_or(Err(Failure::Panicked))
     }

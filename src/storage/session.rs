@@ -61,10 +61,20 @@ impl Session {
     /// When nothing happened, with one exception: when the database became unreachable during the commit, the outcome
     /// is unknown.
     pub(super) async fn write(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Refused> {
-        match self {
+        let written = match self {
             Self::Postgres(connection) => write(&mut **connection, statements).await,
             Self::Sqlite(connection) => write(&mut **connection, statements).await,
+        };
+        if let Err(refused) = &written
+            && !matches!(refused.failure, Failure::Conflict(_))
+        {
+            // After a commit that failed, driver and database may not agree on whether there is a transaction.
+            match self {
+                Self::Postgres(connection) => connection.close_on_drop(),
+                Self::Sqlite(connection) => connection.close_on_drop(),
+            }
         }
+        written
     }
 }
 
@@ -96,7 +106,7 @@ async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> 
 
 async fn roll_back<D: Database>(transaction: Transaction<'_, D>) {
     if let Err(error) = transaction.rollback().await {
-        tracing::debug!(%error, "a rollback failed; the connection is dropped");
+        tracing::debug!(%error, "a rollback failed");
     }
 }
 

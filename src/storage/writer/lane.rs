@@ -15,7 +15,10 @@ use super::{
     queue::{Call, Queue, Round},
 };
 use crate::{
-    domain::{Error, assign_devices::Outcome},
+    domain::{
+        Error,
+        assign_devices::{Outcome, UnknownDevices},
+    },
     storage::{
         Database, Failure,
         assign_devices::{Batch, Outcomes, assign_devices},
@@ -93,6 +96,11 @@ impl Lane {
                 refuse(rounds.into_iter().flat_map(calls_of).chain(waiting), failure);
                 return;
             }
+            if matches!(failure, Failure::Silent(_)) {
+                // It may have been the commit: its outcome is unknown, and carried out again, nothing would be new.
+                refuse(calls_of(round), failure);
+                continue;
+            }
             let (blamed, again) = split(round, position, &failure);
             if !again.is_empty() {
                 tracing::warn!(%failure, "a transaction failed; the calls that may be innocent are carried out again");
@@ -114,7 +122,17 @@ impl Lane {
         let work = assign_devices(&self.connection, &batches);
         let limit = self.batch_timeout;
         match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => {
+                if let Err(Refused {
+                    failure: Failure::Unreachable(_),
+                    ..
+                }) = &result
+                {
+                    // The pool may be waiting for a dead connection to say that it lives, and has no bound for that.
+                    self.reconnect().await;
+                }
+                result
+            }
             Ok(Err(_panic)) => Err(Failure::Panicked.into()),
             Err(_elapsed) => {
                 self.reconnect().await;
@@ -166,6 +184,10 @@ fn calls_of(round: Round) -> Vec<Call> {
 }
 
 /// Leaves out the calls that nobody waits for any more: callers that left, and calls whose time is over.
+///
+/// Of an organization, those that create no devices go first. Such a call is answered by what was there when the batch was
+/// loaded, one that creates devices by what is there when it is committed; in the other order, what others create in
+/// between would be unknown to a later call and known to an earlier one.
 fn still_wanted(round: Round) -> Round {
     let now = Instant::now();
     let batches = round.into_iter().map(|(organization, calls)| {
@@ -173,7 +195,8 @@ fn still_wanted(round: Round) -> Round {
         for call in late {
             answer(call, Err(Error::DeadlineExceeded));
         }
-        let calls = in_time.into_iter().filter(|call| !call.reply.is_closed()).collect();
+        let mut calls: Vec<_> = in_time.into_iter().filter(|call| !call.reply.is_closed()).collect();
+        calls.sort_by_key(|call| *call.command.unknown_devices() != UnknownDevices::Skip);
         (organization, calls)
     });
     batches
@@ -191,4 +214,56 @@ fn refuse(calls: impl IntoIterator<Item = Call>, failure: Failure) {
 fn answer(call: Call, outcome: Result<Outcome, Error>) {
     // Without a receiver the caller has left: nobody is owed an answer.
     let _ = call.reply.send(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{assign_devices::AssignDevices, id::OrganizationId};
+
+    /// A call, and where its answer goes.
+    fn call(email: &str, create: bool) -> (Call, tokio::sync::oneshot::Receiver<Result<Outcome, Error>>) {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let command = AssignDevices::parse(email, &["SN-1".into()], create, Some("sensor"), 1);
+        let call = Call {
+            command: command.expect("a command"),
+            deadline: Instant::now() + Duration::from_secs(60),
+            reply,
+        };
+        (call, answer)
+    }
+
+    fn customers(round: &Round) -> Vec<&str> {
+        let calls = round.iter().flat_map(|(_, calls)| calls);
+        calls.map(|call| call.command.customer().local_part()).collect()
+    }
+
+    #[test]
+    fn calls_that_create_nothing_go_first_and_else_in_order() {
+        let organization = OrganizationId::from_uuid(Uuid::nil());
+        let given = [("a", true), ("b", false), ("c", true), ("d", false)];
+        let (calls, _answers): (Vec<_>, Vec<_>) = given
+            .map(|(name, create)| call(&format!("{name}@example.com"), create))
+            .into_iter()
+            .unzip();
+        let round = still_wanted(vec![(organization, calls)]);
+        assert_eq!(customers(&round), ["b", "d", "a", "c"]);
+    }
+
+    #[test]
+    fn nobody_is_carried_out_for_who_left_or_whose_time_is_over() {
+        let organization = OrganizationId::from_uuid(Uuid::nil());
+        let (left, answer) = call("left@example.com", true);
+        drop(answer);
+        let (mut late, mut answer) = call("late@example.com", true);
+        late.deadline = Instant::now();
+        let (here, _answer) = call("here@example.com", true);
+        let round = still_wanted(vec![(organization, vec![left, late, here])]);
+        assert_eq!(customers(&round), ["here"]);
+        assert!(matches!(answer.try_recv(), Ok(Err(Error::DeadlineExceeded))));
+        let (left, _) = call("left@example.com", true);
+        assert!(still_wanted(vec![(organization, vec![left])]).is_empty());
+    }
 }
