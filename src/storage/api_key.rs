@@ -68,7 +68,12 @@ impl Database {
         let query = api_key::Entity::find()
             .filter(api_key::Column::Digest.eq(digest.to_vec()))
             .filter(api_key::Column::RevokedAt.is_null());
-        let row = self.read(async move |db| query.one(&db).await).await?;
+        let row = self
+            .read(move |db| {
+                let query = query.clone();
+                async move { query.one(&db).await }
+            })
+            .await?;
         Ok(row.map(|row| KeyOwner {
             key: row.id.into(),
             organization: row.organization_id.into(),

@@ -172,7 +172,7 @@ impl Database {
     /// As `query`, and [`Failure::Silent`] when the database does not answer in time.
     pub(super) async fn read<T, F>(
         &self,
-        query: impl FnOnce(DatabaseConnection) -> F + Send + 'static,
+        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
     ) -> Result<T, Failure>
     where
         T: Send + 'static,
@@ -181,14 +181,18 @@ impl Database {
         let database = self.clone();
         let reading = tokio::spawn(async move {
             let (connection, generation) = database.current_reads();
-            let failure = match tokio::time::timeout(READ_TIMEOUT, query(connection)).await {
-                // Every connection may be one that the pool waits for, to say that it lives, without bound.
-                Ok(Err(error @ DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))) => error.into(),
-                Ok(result) => return Ok(result?),
-                Err(_elapsed) => Failure::Silent(READ_TIMEOUT),
+            let failure = match bounded(query(connection)).await {
+                Err(failure @ (Failure::Unreachable(_) | Failure::Silent(_))) => failure,
+                result => return result,
             };
+            // Every other connection may be like this one: closed while nobody used it, or one that the pool asks, without
+            // bound, whether it lives.
             database.replace_reads(generation).await?;
-            Err(failure)
+            match failure {
+                Failure::Silent(_) | Failure::Unreachable(DbErr::ConnectionAcquire(_)) => Err(failure),
+                // It took no time, and to read again does no harm.
+                _ => bounded(query(database.reads())).await,
+            }
         });
         reading.await.unwrap_or(Err(Failure::Panicked))
     }
@@ -210,7 +214,7 @@ impl Database {
             reads.generation += 1;
             std::mem::replace(&mut reads.connection, fresh)
         };
-        tracing::warn!("the database did not answer; the connections for reads are replaced");
+        tracing::warn!("the connections for reads have died or hang; they are replaced");
         // Closing waits for the peer, which is just what does not answer.
         tokio::spawn(async move { stuck.close().await });
         Ok(())
@@ -235,6 +239,12 @@ impl Database {
             tracing::debug!(%error, "closing a connection failed");
         }
     }
+}
+
+/// Waits for a call's read, but not for ever.
+async fn bounded<T>(read: impl Future<Output = Result<T, DbErr>>) -> Result<T, Failure> {
+    let result = tokio::time::timeout(READ_TIMEOUT, read).await;
+    result.map_or(Err(Failure::Silent(READ_TIMEOUT)), |result| Ok(result?))
 }
 
 /// What connections are for.

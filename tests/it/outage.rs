@@ -35,6 +35,7 @@ pub fn register(suite: &mut Suite) {
     });
     postgres("cut_after_commit", |db| Box::pin(cut_at_commit(db, AtCommit::CutAfter)));
     postgres("every_connection_cut", |db| Box::pin(every_connection_cut(db)));
+    postgres("idle_connections_cut", |db| Box::pin(idle_connections_cut(db)));
     postgres("locked_table", |db| Box::pin(locked_table(db)));
     postgres("full_queue", |db| Box::pin(full_queue(db)));
     postgres("deadlines", |db| Box::pin(deadlines(db)));
@@ -195,6 +196,34 @@ async fn every_connection_cut(database: &TestDatabase) {
     assert!(calls.iter().any(|call| !call.is_ok()), "some calls met a cut");
     let askers = clients(8, |face| server.client(face, &key));
     assert_eq!(forgotten(&calls, &askers).await, [""; 0]);
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
+
+/// Connections that were closed while nobody used them, as by a restarted server or a proxy: no caller learns of it.
+async fn idle_connections_cut(database: &TestDatabase) {
+    let settings = ServerSettings {
+        service: ServiceSettings {
+            // Every call reads its key.
+            key_cache_ttl: Duration::from_millis(1),
+            ..ServiceSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let key = organization(database, "acme").await;
+    let proxy = Proxy::before(database).await;
+    let server = start_behind(&proxy, settings).await;
+    // Enough at once to open every connection there can be.
+    let load = Load::start("load", clients(32, |face| server.client(face, &key)));
+    load.succeeds(320).await;
+    let mut calls = load.finish().await;
+    for round in 0..3 {
+        proxy.cut();
+        let clients = clients(8, |face| server.client(face, &key));
+        let emails = (0..).map(|number| format!("round{round}-{number}@example.com"));
+        calls.extend(join_all(clients.iter().zip(emails).map(|(client, email)| load::create(client, email))).await);
+    }
+    assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
     server.stop().await;
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
