@@ -1,6 +1,6 @@
 //! What the program is told: flags, and the environment where a flag is absent, as one typed value a subcommand.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -29,6 +29,37 @@ pub struct DatabaseConfig {
         value_parser = humantime::parse_duration
     )]
     pub connect_timeout: Duration,
+}
+
+/// What both `serve` and `gateway` tell operators.
+#[derive(Debug, Clone, Args)]
+pub struct AdminConfig {
+    /// Where operators' tools are answered (health, metrics), or off; never for the public
+    #[arg(long, env = "ADMIN_ADDR", value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub admin_addr: AdminAddr,
+}
+
+/// Where the admin listener is, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminAddr {
+    /// There is none.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl FromStr for AdminAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| "must be an address with a port, or off".to_owned()),
+        }
+    }
 }
 
 /// How the log is written.
@@ -66,6 +97,10 @@ pub struct ServeConfig {
     /// Bring the schema of a PostgreSQL database up to date before starting (SQLite always is)
     #[arg(long, env = "MIGRATE")]
     pub migrate: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub admin: AdminConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
@@ -159,6 +194,10 @@ pub struct GatewayConfig {
     /// Where REST listens
     #[arg(long, env = "REST_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub rest_addr: SocketAddr,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub admin: AdminConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]

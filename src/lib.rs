@@ -13,11 +13,13 @@
 //! - [`service`]: the use cases: who is calling, what is asked, handed to the writer.
 //! - [`grpc`]: the RPC and the policies that every call passes.
 //! - [`gateway`]: the REST face, a client of the RPC and nothing else.
+//! - [`admin`]: what operators ask a running process.
 //! - [`server`]: puts them together.
 //! - [`config`]: what the program is told; [`cli`]: its subcommands.
 //!
 //! `ARCHITECTURE.md` walks one request through all of it.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -13,6 +13,7 @@ pub use self::connections::ConnectionSettings;
 use self::connections::Protocol;
 
 use crate::{
+    admin,
     domain::Error,
     gateway::{self, GatewaySettings},
     grpc::{self, GrpcSettings},
@@ -64,6 +65,17 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// For REST.
     pub rest: TcpListener,
+    /// For operators.
+    pub admin: Option<TcpListener>,
+}
+
+/// The sockets that a gateway is reached at.
+#[derive(Debug)]
+pub struct GatewayListeners {
+    /// For REST.
+    pub rest: TcpListener,
+    /// For operators.
+    pub admin: Option<TcpListener>,
 }
 
 /// Why a service could not start, or had to stop.
@@ -108,6 +120,7 @@ pub async fn serve(
         },
     );
 
+    let _admin = Admin::start(listeners.admin, settings.connections);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     for (listener, router, protocol) in [
@@ -148,7 +161,7 @@ pub async fn serve(
 pub async fn serve_gateway(
     upstream: Endpoint,
     settings: ServerSettings,
-    listener: TcpListener,
+    listeners: GatewayListeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let channel = upstream
@@ -164,10 +177,11 @@ pub async fn serve_gateway(
         },
     );
     let rest = rest.layer(from_fn(gateway::access_log::layer));
+    let _admin = Admin::start(listeners.admin, settings.connections);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     faces.spawn(connections::serve(
-        listener,
+        listeners.rest,
         rest,
         Protocol::Rest,
         settings.connections,
@@ -177,6 +191,33 @@ pub async fn serve_gateway(
     let _ = stop.send(true);
     drain(&mut faces).await;
     Ok(())
+}
+
+/// The listener for operators: it answers until the very end, also while the others are drained, and ends when it is
+/// dropped.
+struct Admin {
+    _stop: watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Admin {
+    fn start(listener: Option<TcpListener>, settings: ConnectionSettings) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = listener {
+            tasks.spawn(connections::serve(
+                listener,
+                admin::router(),
+                Protocol::Rest,
+                settings,
+                stopping,
+            ));
+        }
+        Self {
+            _stop: stop,
+            _tasks: tasks,
+        }
+    }
 }
 
 /// Waits until every connection is done, but not for ever: a peer may hold one open and be silent.

@@ -40,6 +40,8 @@ impl Server {
                 "127.0.0.1:0",
                 "--rest-addr",
                 "127.0.0.1:0",
+                "--admin-addr",
+                "off",
                 "--log-format",
                 "json",
             ])

@@ -1,26 +1,33 @@
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
 
 use super::{
     Failure, asked_to_stop,
     output::print,
-    serve::{bind, settings},
+    serve::{bind, bind_admin, local_addr, print_admin, settings},
 };
-use crate::{config::GatewayConfig, server, service::ServiceSettings};
+use crate::{
+    config::GatewayConfig,
+    server::{self, GatewayListeners},
+    service::ServiceSettings,
+};
 
 /// How often a silent connection to the service is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
     let upstream = endpoint(&config.upstream)?;
-    let listener: TcpListener = bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?;
-    let address = super::serve::local_addr(&listener)?;
+    let listeners = GatewayListeners {
+        rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
+        admin: bind_admin(&config.admin).await?,
+    };
+    let address = local_addr(&listeners.rest)?;
     let asked_to_stop = asked_to_stop();
     print(&format!("REST listening on http://{address}"))?;
+    print_admin(listeners.admin.as_ref())?;
     let settings = settings(ServiceSettings::default(), &config.limits, &config.connections);
-    server::serve_gateway(upstream, settings, listener, asked_to_stop).await?;
+    server::serve_gateway(upstream, settings, listeners, asked_to_stop).await?;
     Ok(())
 }
 

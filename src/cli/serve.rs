@@ -8,7 +8,7 @@ use super::{
     output::{print, say},
 };
 use crate::{
-    config::{ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
+    config::{AdminAddr, AdminConfig, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
     domain::{
         Error,
         organization::{ApiKeyLabel, OrganizationName},
@@ -43,6 +43,7 @@ impl Serve {
         let listeners = Listeners {
             grpc: bind(config.grpc_addr, "--grpc-addr (GRPC_ADDR)").await?,
             rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
+            admin: bind_admin(&config.admin).await?,
         };
         let grpc = local_addr(&listeners.grpc)?;
         let rest = local_addr(&listeners.rest)?;
@@ -50,6 +51,7 @@ impl Serve {
         let asked_to_stop = asked_to_stop();
         print(&format!("gRPC listening on {grpc}"))?;
         print(&format!("REST listening on http://{rest}"))?;
+        print_admin(listeners.admin.as_ref())?;
         if at.database_url == EMBEDDED_DATABASE {
             if is_fresh(&database).await? {
                 welcome(&database, grpc, rest).await?;
@@ -156,6 +158,20 @@ pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListen
             "cannot listen on {address} ({error}); set {setting} to another address"
         ))
     })
+}
+
+pub(super) async fn bind_admin(config: &AdminConfig) -> Result<Option<TcpListener>, Failure> {
+    match config.admin_addr {
+        AdminAddr::Off => Ok(None),
+        AdminAddr::At(address) => Ok(Some(bind(address, "--admin-addr (ADMIN_ADDR)").await?)),
+    }
+}
+
+pub(super) fn print_admin(listener: Option<&TcpListener>) -> Result<(), Failure> {
+    match listener {
+        Some(listener) => print(&format!("admin listening on http://{}", local_addr(listener)?)),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Failure> {

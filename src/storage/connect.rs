@@ -7,7 +7,7 @@ use std::{
 };
 
 use sea_orm::{
-    ConnAcquireErr, ConnectOptions, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
+    ConnectOptions, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
     sqlx::{
         ConnectOptions as _, Connection as _,
         postgres::PgConnectOptions,

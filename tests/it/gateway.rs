@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use device_assignment::server::{ServerSettings, serve_gateway};
+use device_assignment::server::{GatewayListeners, ServerSettings, serve_gateway};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
@@ -33,10 +33,14 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let upstream = Endpoint::from_shared(format!("http://{upstream}")).expect("an endpoint");
+        let listeners = GatewayListeners {
+            rest: listener,
+            admin: None,
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let served = serve_gateway(upstream, ServerSettings::default(), listener, stopped).await;
+            let served = serve_gateway(upstream, ServerSettings::default(), listeners, stopped).await;
             served.expect("a clean stop");
         });
         let client = Client::new(Face::Rest, address, key);

@@ -8,6 +8,7 @@
 )]
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
+mod admin;
 mod batch;
 mod contract;
 mod crash;
@@ -37,6 +38,7 @@ use support::{Suite, database};
 fn main() {
     let arguments = Arguments::from_args();
     let mut suite = Suite::default();
+    admin::register(&mut suite);
     batch::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);

@@ -221,7 +221,15 @@ async fn idle_connections_cut(database: &TestDatabase) {
         proxy.cut();
         let clients = clients(8, |face| server.client(face, &key));
         let emails = (0..).map(|number| format!("round{round}-{number}@example.com"));
-        calls.extend(join_all(clients.iter().zip(emails).map(|(client, email)| load::create(client, email))).await);
+        calls.extend(
+            join_all(
+                clients
+                    .iter()
+                    .zip(emails)
+                    .map(|(client, email)| load::create(client, email)),
+            )
+            .await,
+        );
     }
     assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
     server.stop().await;

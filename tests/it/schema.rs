@@ -21,7 +21,13 @@ async fn behind() {
     let database = TestDatabase::empty(Kind::Postgres).await;
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     for arguments in [
-        ["serve", "--grpc-addr=127.0.0.1:0", "--rest-addr=127.0.0.1:0"].as_slice(),
+        [
+            "serve",
+            "--grpc-addr=127.0.0.1:0",
+            "--rest-addr=127.0.0.1:0",
+            "--admin-addr=off",
+        ]
+        .as_slice(),
         &["organization", "list"],
         &["api-key", "create", "--organization=acme"],
     ] {
@@ -48,7 +54,12 @@ async fn ahead(database: &'static TestDatabase) {
         .await
         .expect("a row");
     connection.close().await.expect("closed");
-    let serve = ["serve", "--grpc-addr=127.0.0.1:0", "--rest-addr=127.0.0.1:0"];
+    let serve = [
+        "serve",
+        "--grpc-addr=127.0.0.1:0",
+        "--rest-addr=127.0.0.1:0",
+        "--admin-addr=off",
+    ];
     for arguments in [
         serve.as_slice(),
         &[serve.as_slice(), &["--migrate"]].concat(),

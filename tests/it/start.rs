@@ -32,7 +32,7 @@ pub fn register(suite: &mut Suite) {
     suite.test("start::the_key_is_printed_once", key_once);
     suite.test("start::a_welcome_that_was_cut_short_is_given_again", cut_short);
     suite.test("start::other_databases_get_no_key", no_key_elsewhere);
-    for (name, variable) in [("grpc", "GRPC_ADDR"), ("rest", "REST_ADDR")] {
+    for (name, variable) in [("grpc", "GRPC_ADDR"), ("rest", "REST_ADDR"), ("admin", "ADMIN_ADDR")] {
         suite.test(&format!("start::a_taken_{name}_port_burns_no_key"), move || {
             taken_port(variable)
         });
@@ -204,6 +204,7 @@ async fn taken_port(variable: &str) {
         .current_dir(folder.path())
         .env("GRPC_ADDR", "127.0.0.1:0")
         .env("REST_ADDR", "127.0.0.1:0")
+        .env("ADMIN_ADDR", "127.0.0.1:0")
         .env(variable, &address)
         .output()
         .await

@@ -79,6 +79,7 @@ pub struct Program {
     child: Child,
     pub grpc: SocketAddr,
     pub rest: SocketAddr,
+    pub admin: SocketAddr,
     pub stdout: BufReader<ChildStdout>,
     log: JoinHandle<String>,
 }
@@ -100,6 +101,7 @@ impl Program {
     pub async fn spawn(mut command: Command) -> Self {
         let mut child = command
             .args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"])
+            .args(["--admin-addr", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -113,10 +115,12 @@ impl Program {
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let grpc = listening(&mut stdout, "gRPC listening on ").await;
         let rest = listening(&mut stdout, "REST listening on http://").await;
+        let admin = listening(&mut stdout, "admin listening on http://").await;
         Self {
             child,
             grpc,
             rest,
+            admin,
             stdout,
             log,
         }

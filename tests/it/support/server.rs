@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use device_assignment::{
     domain::organization::{ApiKeyLabel, OrganizationName},
-    server::{Listeners, ServeError, ServerSettings, serve, serve_gateway},
+    server::{GatewayListeners, Listeners, ServeError, ServerSettings, serve, serve_gateway},
     service::{create_api_key, create_organization, import_devices},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -20,6 +20,7 @@ pub struct TestServer {
     pub grpc: SocketAddr,
     pub rest: SocketAddr,
     pub remote_rest: SocketAddr,
+    pub admin: SocketAddr,
     stop: Vec<oneshot::Sender<()>>,
     tasks: Vec<JoinHandle<Result<(), ServeError>>>,
 }
@@ -58,10 +59,16 @@ impl TestServer {
         let listeners = Listeners {
             grpc: listener().await,
             rest: listener().await,
+            admin: Some(listener().await),
         };
         let remote = listener().await;
         let address = |listener: &TcpListener| listener.local_addr().expect("an address");
         let (grpc, rest, remote_rest) = (address(&listeners.grpc), address(&listeners.rest), address(&remote));
+        let admin = listeners.admin.as_ref().map(address).expect("an address");
+        let remote = GatewayListeners {
+            rest: remote,
+            admin: None,
+        };
         let upstream = Endpoint::from_shared(format!("http://{grpc}")).expect("an endpoint");
         let (stop_service, service_stopped) = oneshot::channel();
         let (stop_gateway, gateway_stopped) = oneshot::channel();
@@ -72,6 +79,7 @@ impl TestServer {
             grpc,
             rest,
             remote_rest,
+            admin,
             // The gateway first: its channel is a connection that the service would wait for.
             stop: vec![stop_gateway, stop_service],
             tasks: vec![gateway, service],
