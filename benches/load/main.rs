@@ -44,6 +44,10 @@ struct Arguments {
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 
+    /// The program to measure, instead of building it as it is shipped
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+
     /// Where the JSON and the plots go
     #[arg(long, value_name = "FOLDER", default_value = "target/load")]
     out: PathBuf,

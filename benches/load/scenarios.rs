@@ -1,6 +1,6 @@
 //! What is measured, in which order, beside what.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use device_assignment::storage::{Database, DatabaseUrl, migrate};
 use sea_orm::ConnectionTrait;
@@ -30,10 +30,10 @@ const SETTINGS: [&str; 3] = ["shared_buffers=4GB", "max_wal_size=16GB", "checkpo
 
 /// Runs every scenario that was asked for, and writes the report.
 pub async fn run(arguments: &Arguments) {
-    let program = if arguments.smoke {
-        server::PROGRAM.to_owned()
-    } else {
-        server::build()
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None if arguments.smoke => server::PROGRAM.into(),
+        None => server::build(),
     };
     let mut bench = Bench::new(arguments, program);
     bench.report.machine = machine();
@@ -56,7 +56,7 @@ pub async fn run(arguments: &Arguments) {
 
 struct Bench {
     only: String,
-    program: String,
+    program: PathBuf,
     sizes: Sizes,
     duration: Duration,
     rounds: usize,
@@ -77,7 +77,7 @@ struct Target {
 }
 
 impl Bench {
-    fn new(arguments: &Arguments, program: String) -> Self {
+    fn new(arguments: &Arguments, program: PathBuf) -> Self {
         let full = Self {
             only: arguments.only.clone(),
             program,

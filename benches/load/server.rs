@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -20,31 +21,26 @@ pub struct Server {
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_device-assignment");
 
 /// Builds the program as it is shipped, and returns its path.
-pub fn build() -> String {
+pub fn build() -> PathBuf {
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", "dist", "--bin", "device-assignment"])
         .status()
         .expect("cargo runs");
     assert!(status.success(), "the program does not build");
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".into());
-    format!("{target}/dist/device-assignment")
+    PathBuf::from(target).join("dist/device-assignment")
 }
 
 impl Server {
     /// Starts the program, and returns when it listens. It logs as it does in production, into the void.
-    pub fn start(program: &str, database_url: &str) -> Self {
+    pub fn start(program: &Path, database_url: &str) -> Self {
         let mut child = Command::new(program)
-            .args([
-                "serve",
-                "--grpc-addr",
-                "127.0.0.1:0",
-                "--rest-addr",
-                "127.0.0.1:0",
-                "--admin-addr",
-                "off",
-                "--log-format",
-                "json",
-            ])
+            .arg("serve")
+            // By the environment, of which a version that knows less takes what it knows.
+            .env("GRPC_ADDR", "127.0.0.1:0")
+            .env("REST_ADDR", "127.0.0.1:0")
+            .env("ADMIN_ADDR", "127.0.0.1:0")
+            .env("LOG_FORMAT", "json")
             .env("DATABASE_URL", database_url)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
