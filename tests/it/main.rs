@@ -10,6 +10,7 @@
 
 mod admin;
 mod batch;
+mod config;
 mod contract;
 mod crash;
 mod gateway;
@@ -40,6 +41,7 @@ fn main() {
     let mut suite = Suite::default();
     admin::register(&mut suite);
     batch::register(&mut suite);
+    config::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
     gateway::register(&mut suite);
