@@ -203,6 +203,10 @@ pub struct ConnectionsConfig {
     #[arg(long, env = "MAX_PENDING_RESETS", value_name = "COUNT", default_value = "20")]
     pub max_pending_resets: usize,
 
+    /// How many frames that ask for nothing (pings, settings) an HTTP/2 peer may send; each request makes room for 100 more
+    #[arg(long, env = "MAX_CONTROL_FRAMES", value_name = "COUNT", default_value = "1000", value_parser = at_least_one)]
+    pub max_control_frames: usize,
+
     /// The largest head of an HTTP/2 request, in bytes
     #[arg(long, env = "MAX_HEAD_BYTES", value_name = "BYTES", default_value = "16384")]
     pub max_head_bytes: u32,

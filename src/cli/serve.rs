@@ -124,6 +124,7 @@ pub(super) fn settings(
             max_streams: connections.max_streams,
             max_local_resets: connections.max_local_resets,
             max_pending_resets: connections.max_pending_resets,
+            max_control_frames: connections.max_control_frames,
             max_head_bytes: connections.max_head_bytes,
             keepalive_interval: connections.keepalive_interval,
             keepalive_timeout: connections.keepalive_timeout,

@@ -490,7 +490,10 @@ async fn bad_files() {
             write("latin", b"max-streams = 1\n# caf\xe9"),
             "is no UTF-8 text from line 2 on",
         ),
-        (write("equals", b"\nmax-streams == 1"), "line 2, column 14: this is no TOML ("),
+        (
+            write("equals", b"\nmax-streams == 1"),
+            "line 2, column 14: this is no TOML (",
+        ),
         (
             write("quote", b"rest-addr = \"x"),
             "line 1, column 15: this is no TOML (",

@@ -13,6 +13,7 @@ mod batch;
 mod config;
 mod contract;
 mod crash;
+mod flood;
 mod gateway;
 mod grpc;
 mod import;
@@ -44,6 +45,7 @@ fn main() {
     config::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
+    flood::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);
     import::register(&mut suite);
