@@ -1,14 +1,51 @@
-//! What the program is told: flags, and the environment where a flag is absent, as one typed value a subcommand.
+//! What the program is told: flags, where one is absent the environment, and where that is silent a file, as one typed value a
+//! subcommand.
+//!
+//! A setting is an option here that has an environment variable. Help, the file and its template, what is read from where
+//! and what is said of mistakes all follow from that one definition. A parser judges a value by itself; what concerns
+//! several settings is a [`Conflict`], and not one of clap's own relations, which know of flags alone.
+
+mod definition;
+mod file;
+mod mistake;
+mod sources;
+mod template;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
+pub use self::{
+    definition::{map_args, with_switches},
+    mistake::{Conflict, Discreet, Mistake},
+    sources::{Refusal, Sources, read},
+    template::template,
+};
+
 /// The embedded database in the working directory, which needs no set-up.
 pub const EMBEDDED_DATABASE: &str = "sqlite://device-assignment.db?mode=rwc";
 
+/// What every subcommand is told.
+#[derive(Debug, Clone, Args)]
+pub struct ProcessConfig {
+    /// A file of settings, as `device-assignment config default` prints one
+    #[arg(long, env = "CONFIG_FILE", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// How the log on stderr is written; RUST_LOG sets its level
+    #[arg(
+        long,
+        env = "LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto",
+        global = true
+    )]
+    pub log_format: LogFormat,
+}
+
 /// Where the database is, and how long to wait for it.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
     /// sqlite://FILE?mode=rwc or postgres://USER:PASSWORD@HOST:PORT/DATABASE
     #[arg(
@@ -33,6 +70,7 @@ pub struct DatabaseConfig {
 
 /// What both `serve` and `gateway` tell operators.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Operators")]
 pub struct AdminConfig {
     /// Where operators' tools are answered (health, metrics), or off; never for the public
     #[arg(long, env = "ADMIN_ADDR", value_name = "ADDR", default_value = "127.0.0.1:9090")]
@@ -75,6 +113,7 @@ pub enum LogFormat {
 
 /// What `serve` is told.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Service")]
 pub struct ServeConfig {
     /// Where gRPC listens
     #[arg(long, env = "GRPC_ADDR", value_name = "ADDR", default_value = "127.0.0.1:50051")]
@@ -113,6 +152,7 @@ pub struct ServeConfig {
 
 /// What both `serve` and `gateway` allow a request.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Requests")]
 pub struct LimitsConfig {
     /// The largest request, in bytes
     #[arg(
@@ -163,6 +203,10 @@ pub struct ConnectionsConfig {
     #[arg(long, env = "MAX_PENDING_RESETS", value_name = "COUNT", default_value = "20")]
     pub max_pending_resets: usize,
 
+    /// How many frames that ask for nothing (pings, settings) an HTTP/2 peer may send; each request makes room for 100 more
+    #[arg(long, env = "MAX_CONTROL_FRAMES", value_name = "COUNT", default_value = "1000", value_parser = at_least_one)]
+    pub max_control_frames: usize,
+
     /// The largest head of an HTTP/2 request, in bytes
     #[arg(long, env = "MAX_HEAD_BYTES", value_name = "BYTES", default_value = "16384")]
     pub max_head_bytes: u32,
@@ -186,6 +230,7 @@ pub struct ConnectionsConfig {
 
 /// What `gateway` is told.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Gateway")]
 pub struct GatewayConfig {
     /// The gRPC address of the service, as in http://host:50051
     #[arg(long, env = "UPSTREAM", value_name = "URL")]

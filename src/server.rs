@@ -2,6 +2,7 @@
 //! room.
 
 mod connections;
+mod flood;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

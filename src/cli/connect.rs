@@ -4,17 +4,24 @@ use std::time::{Duration, Instant};
 
 use super::{Failure, output::say};
 use crate::{
-    config::DatabaseConfig,
+    config::{DatabaseConfig, Discreet},
     storage::{self, Database, DatabaseUrl, SchemaStatus, schema_status},
 };
 
 /// How often a database that is out of reach is tried.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Judges a database URL before anything is done with it.
+pub(super) fn check_url(url: &str) -> Result<String, Discreet> {
+    match DatabaseUrl::parse(url) {
+        Ok(_) => Ok(url.to_owned()),
+        Err(error) => Err(Discreet(error.to_string())),
+    }
+}
+
 /// Connects, and waits for a database that is out of reach.
 pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure> {
-    let url = DatabaseUrl::parse(&config.database_url)
-        .map_err(|error| Failure::Usage(format!("--database-url (DATABASE_URL): {error}")))?;
+    let url = DatabaseUrl::parse(&config.database_url).map_err(|error| Failure::Usage(error.to_string()))?;
     let database = Database::open(url.clone())
         .await
         .map_err(|failure| Failure::Failed(format!("{url}: {failure}")))?;

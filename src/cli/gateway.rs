@@ -5,10 +5,10 @@ use tonic::transport::Endpoint;
 use super::{
     Failure, asked_to_stop,
     output::print,
-    serve::{bind, bind_admin, local_addr, print_admin, settings},
+    serve::{admin_listener, bind, bind_admin, local_addr, print_admin, settings, shared_addresses},
 };
 use crate::{
-    config::GatewayConfig,
+    config::{Conflict, GatewayConfig},
     server::{self, GatewayListeners},
     service::ServiceSettings,
 };
@@ -17,7 +17,7 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
-    let upstream = endpoint(&config.upstream)?;
+    let upstream = endpoint(&config.upstream).map_err(Failure::Usage)?;
     let listeners = GatewayListeners {
         rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
         admin: bind_admin(&config.admin).await?,
@@ -31,11 +31,22 @@ pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-fn endpoint(url: &str) -> Result<Endpoint, Failure> {
-    let usage = |problem: &str| Failure::Usage(format!("--upstream (UPSTREAM): {problem}; write http://host:50051"));
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| usage(&error.to_string()))?;
+/// Judges the address of a service before anything is done with it.
+pub(super) fn check_upstream(url: &str) -> Result<String, String> {
+    endpoint(url).map(|_| url.to_owned())
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, String> {
+    let problem = |problem: &str| format!("{problem}; write http://host:50051");
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| problem(&error.to_string()))?;
     match endpoint.uri().scheme_str() {
         Some("http") => Ok(endpoint.http2_keep_alive_interval(KEEP_ALIVE)),
-        _ => Err(usage("the URL must start with http://")),
+        _ => Err(problem("the URL must start with http://")),
     }
+}
+
+pub(super) fn conflicts(config: &GatewayConfig) -> Vec<Conflict> {
+    let mut listeners = vec![("rest-addr", config.rest_addr)];
+    listeners.extend(admin_listener(&config.admin));
+    shared_addresses(&listeners)
 }

@@ -14,9 +14,12 @@ pub(super) fn init(format: LogFormat) {
     let mut filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .parse_lossy(env::var("RUST_LOG").unwrap_or_else(|_| QUIET_LIBRARIES.into()));
-    // The driver repeats options of the database URL that it does not know, and one of those may be a secret.
-    if let Ok(silence) = "sqlx_postgres::options=off".parse() {
-        filter = filter.add_directive(silence);
+    // The driver repeats options of the database URL that it does not know, and one of those may be a secret. The HTTP
+    // library warns of each pong that it did not ask for, and a peer may send a flood of them.
+    for silence in ["sqlx_postgres::options=off", "h2::proto::ping_pong=error"] {
+        if let Ok(silence) = silence.parse() {
+            filter = filter.add_directive(silence);
+        }
     }
     let is_terminal = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()

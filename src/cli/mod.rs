@@ -1,6 +1,7 @@
 //! The command line: each subcommand a thin call into the rooms below. Data goes to stdout, talk to stderr.
 
 mod api_key;
+mod config;
 mod connect;
 mod device;
 mod gateway;
@@ -10,13 +11,13 @@ mod organization;
 mod output;
 mod serve;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{env, io, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    config::{GatewayConfig, LogFormat},
+    config::{Conflict, GatewayConfig, ProcessConfig, Refusal, Sources, map_args, read, with_switches},
     domain::Error,
     server::ServeError,
 };
@@ -30,21 +31,16 @@ Examples:
   device-assignment organization create acme
   device-assignment api-key create --organization acme --expires-in 90d
   device-assignment device import --organization acme devices.csv
+  device-assignment config default > settings.toml
+      write a file that names every setting, for --config
 ";
 
 /// Tells the platform which customer owns which device: AssignDevicesToOwner over gRPC and REST
 #[derive(Debug, Parser)]
 #[command(name = "device-assignment", version, before_help = EXAMPLES)]
 struct Cli {
-    /// How the log on stderr is written; RUST_LOG sets its level
-    #[arg(
-        long,
-        env = "LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "auto",
-        global = true
-    )]
-    log_format: LogFormat,
+    #[command(flatten)]
+    process: ProcessConfig,
 
     #[command(subcommand)]
     command: Command,
@@ -67,6 +63,9 @@ enum Command {
     /// Bring in devices
     #[command(subcommand)]
     Device(device::Device),
+    /// Write a file of settings, and check one
+    #[command(subcommand)]
+    Config(config::Config),
 }
 
 /// Why the program ends without success, in one sentence that says what to do.
@@ -117,16 +116,50 @@ impl From<ServeError> for Failure {
     }
 }
 
+/// The command line: every subcommand, flag and setting.
+pub fn command() -> clap::Command {
+    with_switches(map_args(Cli::command(), &judged_by_its_room))
+}
+
+/// Values that only the room can judge which they are for.
+fn judged_by_its_room(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "database_url" => arg.value_parser(connect::check_url),
+        "upstream" => arg.value_parser(gateway::check_upstream),
+        _ => arg,
+    }
+}
+
 /// Runs the program: reads the arguments, does what they say, and tells how it went.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    logging::init(cli.log_format);
+    let sources = Sources {
+        arguments: env::args_os().collect(),
+        environment: &|name| env::var_os(name),
+    };
+    let cli: Cli = match read(&command(), &sources, conflicts) {
+        Ok(cli) => cli,
+        Err(Refusal::Usage(error)) => {
+            // There is nobody to tell when it cannot be printed.
+            let _ = error.print();
+            return error
+                .exit_code()
+                .try_into()
+                .map_or(ExitCode::FAILURE, |code: u8| code.into());
+        }
+        Err(Refusal::Mistakes(mistakes)) => {
+            for mistake in mistakes {
+                output::say(&format!("device-assignment: {mistake}"));
+            }
+            return ExitCode::from(2);
+        }
+    };
+    logging::init(cli.process.log_format);
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("the runtime cannot start: {error}")))
         .and_then(|runtime| {
-            let result = runtime.block_on(dispatch(cli.command));
+            let result = runtime.block_on(dispatch(cli));
             // What still runs is a close that waits for a silent peer.
             runtime.shutdown_timeout(Duration::from_millis(100));
             result
@@ -140,14 +173,25 @@ pub fn run() -> ExitCode {
     }
 }
 
-async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
-    match command {
+/// What is right by itself and does not go together.
+fn conflicts(cli: &Cli) -> Vec<Conflict> {
+    match &cli.command {
+        Command::Serve(command) => command.conflicts(),
+        Command::Gateway(config) => gateway::conflicts(config),
+        Command::Config(command) => command.conflicts(),
+        Command::Migrate(_) | Command::Organization(_) | Command::ApiKey(_) | Command::Device(_) => Vec::new(),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
         Command::Serve(command) => command.run().await?,
         Command::Gateway(config) => gateway::run(config).await?,
         Command::Migrate(command) => command.run().await?,
         Command::Organization(command) => command.run().await?,
         Command::ApiKey(command) => command.run().await?,
         Command::Device(command) => return command.run().await,
+        Command::Config(command) => command.run(cli.process.config.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,10 @@ use super::{
     output::{print, say},
 };
 use crate::{
-    config::{AdminAddr, AdminConfig, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
+    config::{
+        AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig,
+        ServeConfig,
+    },
     domain::{
         Error,
         organization::{ApiKeyLabel, OrganizationName},
@@ -70,6 +73,41 @@ impl Serve {
         server::serve(database, settings, listeners, asked_to_stop).await?;
         Ok(())
     }
+
+    /// What is right by itself and does not go together.
+    pub(super) fn conflicts(&self) -> Vec<Conflict> {
+        let mut listeners = vec![
+            ("grpc-addr", self.config.grpc_addr),
+            ("rest-addr", self.config.rest_addr),
+        ];
+        listeners.extend(admin_listener(&self.config.admin));
+        shared_addresses(&listeners)
+    }
+}
+
+/// The admin listener's setting and address, if there is one.
+pub(super) fn admin_listener(config: &AdminConfig) -> Option<(&'static str, SocketAddr)> {
+    match config.admin_addr {
+        AdminAddr::Off => None,
+        AdminAddr::At(address) => Some(("admin-addr", address)),
+    }
+}
+
+/// Listeners that would take each other's address.
+pub(super) fn shared_addresses(listeners: &[(&'static str, SocketAddr)]) -> Vec<Conflict> {
+    let mut conflicts = Vec::new();
+    for (index, (name, address)) in listeners.iter().enumerate() {
+        for (other, _) in listeners.iter().skip(index + 1).filter(|(_, other)| other == address) {
+            // Port 0 is a free one for each.
+            if address.port() != 0 {
+                conflicts.push(Conflict {
+                    settings: vec![*name, *other],
+                    problem: format!("both are {address}; each listener needs an address of its own"),
+                });
+            }
+        }
+    }
+    conflicts
 }
 
 /// What a server allows, as `serve` and `gateway` are told alike.
@@ -86,6 +124,7 @@ pub(super) fn settings(
             max_streams: connections.max_streams,
             max_local_resets: connections.max_local_resets,
             max_pending_resets: connections.max_pending_resets,
+            max_control_frames: connections.max_control_frames,
             max_head_bytes: connections.max_head_bytes,
             keepalive_interval: connections.keepalive_interval,
             keepalive_timeout: connections.keepalive_timeout,

@@ -31,6 +31,8 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::flood::Bounded;
+
 /// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
 /// there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,9 @@ pub struct ConnectionSettings {
     pub max_local_resets: usize,
     /// How many streams an HTTP/2 peer may reset before they were looked at (CVE-2023-44487).
     pub max_pending_resets: usize,
+    /// How many frames that ask for nothing (pings, settings) an HTTP/2 peer may send. Each request makes room for 100 more,
+    /// and each KiB that it is sent for one.
+    pub max_control_frames: usize,
     /// The largest head of an HTTP/2 request, in bytes.
     pub max_head_bytes: u32,
     /// How often an HTTP/2 peer is asked whether it is still there.
@@ -66,6 +71,7 @@ impl Default for ConnectionSettings {
             max_streams: 128,
             max_local_resets: 1_024,
             max_pending_resets: 20,
+            max_control_frames: 1_000,
             max_head_bytes: 16 * 1024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
@@ -198,8 +204,9 @@ impl Connection {
                 request
             })
         };
+        let stream = TokioIo::new(Bounded::new(stream, self.settings.max_control_frames));
         let builder = self.builder();
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+        let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
         tokio::select! {
             _ = connection.as_mut() => return,
             // Dropped, and so closed: there is nobody to say goodbye to.

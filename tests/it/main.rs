@@ -10,8 +10,10 @@
 
 mod admin;
 mod batch;
+mod config;
 mod contract;
 mod crash;
+mod flood;
 mod gateway;
 mod grpc;
 mod import;
@@ -40,8 +42,10 @@ fn main() {
     let mut suite = Suite::default();
     admin::register(&mut suite);
     batch::register(&mut suite);
+    config::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
+    flood::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);
     import::register(&mut suite);

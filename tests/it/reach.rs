@@ -48,7 +48,10 @@ async fn unusable_urls() {
         for subcommand in subcommands {
             let output = run(&[subcommand, &["--database-url", url]].concat()).await;
             let said = sentence(&output, 2);
-            assert!(said.contains("--database-url (DATABASE_URL): "), "{url:?}: {said}");
+            assert!(
+                said.contains("--database-url (from the command line): "),
+                "{url:?}: {said}"
+            );
             assert!(said.contains("sqlite://"), "{url:?}: {said}");
             assert!(!said.contains(PASSWORD), "{url:?}: {said}");
         }

@@ -1,0 +1,596 @@
+//! What the program is told: by flags, the environment and a file, and what it says of mistakes in them.
+
+use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, process::Output};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use device_assignment::{
+    cli,
+    config::{
+        Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, Refusal, ServeConfig, Sources, read,
+        template, with_switches,
+    },
+};
+use tempfile::TempDir;
+
+use crate::support::{
+    Face, Kind, Program, Suite, TestDatabase, organization,
+    program::{command, finish, refused, run, sentence, stderr, stdout},
+};
+
+const SECRET: &str = "canary-password";
+
+pub fn register(suite: &mut Suite) {
+    suite.test(
+        "config::a_flag_wins_over_environment_over_file_over_default",
+        precedence,
+    );
+    suite.test("config::switches_and_lists_can_be_given_everywhere", switches_and_lists);
+    suite.on(Kind::Sqlite, "config::the_program_does_what_its_file_says", program);
+    suite.test("config::the_default_file_sets_what_is_set_without_it", default_file);
+    suite.test("config::file_help_and_code_name_the_same_settings", agreement);
+    suite.test("config::every_setting_has_a_variable_a_meaning_and_a_unit", definitions);
+    suite.test("config::every_mistake_of_a_file_is_named_at_once", mistakes_of_file);
+    suite.test("config::every_mistake_is_named_with_its_source", mistakes_of_all);
+    suite.test("config::addresses_that_are_taken_twice_are_a_mistake", same_address);
+    suite.test("config::a_name_that_is_no_setting_is_told_the_nearest", unknown_names);
+    suite.test("config::a_check_can_be_that_of_one_subcommand", check_one);
+    suite.test("config::a_file_that_cannot_be_used_is_a_mistake", bad_files);
+    suite.test("config::no_secret_is_printed", secrets);
+}
+
+/// The real settings, without what the program then does.
+#[derive(Debug, Parser)]
+struct Told {
+    #[command(flatten)]
+    process: ProcessConfig,
+    #[command(subcommand)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Settings {
+    Serve(Box<Serve>),
+    Gateway(Box<GatewayConfig>),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    database: DatabaseConfig,
+    #[command(flatten)]
+    serve: ServeConfig,
+    /// Others may come to be
+    #[arg(long, env = "FRIENDS", value_name = "NAME", value_delimiter = ',')]
+    friends: Vec<String>,
+}
+
+fn tell(arguments: &str, environment: &[(&str, &str)]) -> Result<Told, Refusal> {
+    let arguments = ["device-assignment"].into_iter().chain(arguments.split_whitespace());
+    let sources = Sources {
+        arguments: arguments.map(OsString::from).collect(),
+        environment: &|name| {
+            let variable = environment.iter().find(|(variable, _)| *variable == name);
+            variable.map(|(_, value)| value.into())
+        },
+    };
+    read(&with_switches(Told::command()), &sources, |_| Vec::<Conflict>::new())
+}
+
+fn serve(arguments: &str, environment: &[(&str, &str)]) -> Serve {
+    match tell(arguments, environment).expect("no mistake").settings {
+        Settings::Serve(serve) => *serve,
+        Settings::Gateway(_) => panic!("{arguments} is no serve"),
+    }
+}
+
+/// A file, and the folder that it is in.
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("settings.toml");
+    fs::write(&path, text).expect("written");
+    (folder, path)
+}
+
+async fn precedence() {
+    let (_folder, path) = file("max-devices-per-request = 2\nmax-streams = 0x20\nlog-format = \"text\"");
+    let serve_with = |flags: &str, environment: &[(&str, &str)]| {
+        let serve = serve(&format!("serve --config {} {flags}", path.display()), environment).serve;
+        (serve.max_devices_per_request, serve.connections.max_streams)
+    };
+    let variable = [("MAX_DEVICES_PER_REQUEST", "3")];
+    let flag = "--max-devices-per-request 4";
+    assert_eq!(serve("serve", &[]).serve.max_devices_per_request, 10_000);
+    assert_eq!(serve_with("", &[]), (2, 32));
+    assert_eq!(serve_with("", &variable), (3, 32));
+    assert_eq!(serve_with(flag, &variable), (4, 32));
+    assert_eq!(serve_with(flag, &[]), (4, 32));
+
+    // The same file for another subcommand, named by the environment, and what holds for all of them.
+    let variables = [
+        ("CONFIG_FILE", path.to_str().expect("text")),
+        ("UPSTREAM", "http://127.0.0.1:1"),
+    ];
+    let told = tell("gateway", &variables).expect("no mistake");
+    assert_eq!(told.process.log_format, LogFormat::Text);
+    assert_eq!(told.process.config, Some(path.clone()));
+    let Settings::Gateway(gateway) = told.settings else {
+        panic!("{told:?}")
+    };
+    assert_eq!(gateway.connections.max_streams, 32);
+    assert_eq!(gateway.upstream, "http://127.0.0.1:1");
+    let told = tell("gateway --log-format json", &variables).expect("no mistake");
+    assert_eq!(told.process.log_format, LogFormat::Json);
+}
+
+async fn switches_and_lists() {
+    let (_folder, path) = file("migrate = true\nfriends = [\"a\", \"b\"]");
+    let flag = format!("serve --config {}", path.display());
+    let on = [("MIGRATE", "true"), ("FRIENDS", "c,d,e")];
+    let off = [("MIGRATE", "false")];
+    for (arguments, environment, migrate, friends) in [
+        ("serve".to_owned(), [].as_slice(), false, 0),
+        (flag.clone(), &[], true, 2),
+        (flag.clone(), &off, false, 2),
+        (format!("{flag} --migrate"), &off, true, 2),
+        (format!("{flag} --migrate=false"), &on, false, 3),
+        ("serve --friends=f --friends=g,h".into(), &on, true, 3),
+        ("serve --migrate".into(), &[], true, 0),
+    ] {
+        let serve = serve(&arguments, environment);
+        let told = (serve.serve.migrate, serve.friends.len());
+        assert_eq!(told, (migrate, friends), "{arguments} {environment:?}");
+    }
+}
+
+async fn program(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let text = format!(
+        "database-url = {:?}\nmax-devices-per-request = 2\nupstream = \"http://127.0.0.1:1\"",
+        database.url()
+    );
+    let (_folder, path) = file(&text);
+    let mut serve = command(&["--config"]);
+    serve.arg(&path).arg("serve");
+    let program = Program::spawn(serve).await;
+    let client = program.client(Face::Rest, &key);
+    client.create("john@example.com", &["SN-1", "SN-2"]).await.ok();
+    let answer = client.create("john@example.com", &["SN-1", "SN-2", "SN-3"]).await;
+    assert_eq!(answer.code, "INVALID_ARGUMENT", "{answer:?}");
+    program.terminate().await;
+}
+
+/// What `config default` prints.
+async fn printed() -> String {
+    let output = run(&["config", "default"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    stdout(&output)
+}
+
+/// With every default set.
+fn uncommented(template: &str) -> String {
+    let lines = template.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+async fn default_file() {
+    let template = printed().await;
+    let full = uncommented(&template);
+    assert!(
+        full.lines().filter(|line| !line.starts_with('#')).count() > 20,
+        "{full}"
+    );
+    for text in [&template, &full] {
+        let (folder, path) = file(text);
+        let mut check = command(&["config", "check"]);
+        check.env("CONFIG_FILE", &path).current_dir(folder.path());
+        let output = finish(check).await;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(
+            stdout(&output),
+            format!("{} and the environment are fine\n", path.display())
+        );
+        assert_eq!(
+            folder.path().read_dir().expect("a folder").count(),
+            1,
+            "nothing is made"
+        );
+
+        for subcommand in ["serve", "gateway --upstream http://127.0.0.1:1"] {
+            let told = |arguments: &str| format!("{:?}", tell(arguments, &[]).expect("no mistake").settings);
+            let with_file = told(&format!("{subcommand} --config {}", path.display()));
+            assert_eq!(with_file, told(subcommand));
+        }
+    }
+    let (folder, path) = file(&full);
+    let mut serve = command(&["serve", "--config"]);
+    serve.arg(&path).current_dir(folder.path());
+    let ended = Program::spawn(serve).await.end_by("-TERM").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+}
+
+/// The settings that a help text names, with their environment variables.
+fn settings_of_help(help: &str) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    let mut flag = String::new();
+    for line in help.lines().map(str::trim) {
+        if let Some((_, name)) = line.split_once("--").filter(|(before, _)| before.len() <= 4) {
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+            name[..end.unwrap_or(name.len())].clone_into(&mut flag);
+        }
+        if let Some(variable) = line.strip_prefix("[env: ") {
+            let end = variable.find(['=', ']']).expect("an end");
+            settings.insert(flag.clone(), variable[..end].to_owned());
+        }
+    }
+    settings
+        .remove("config")
+        .expect("the file is a setting of every subcommand");
+    settings
+}
+
+async fn agreement() {
+    let template = printed().await;
+    assert_eq!(template.trim_end(), self::template(&cli::command()).trim_end());
+    let mut file: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut about = String::new();
+    for line in template.lines() {
+        let setting = match (line.strip_prefix("# No default. Write "), line.strip_prefix('#')) {
+            (Some(setting), _) => Some(setting),
+            (None, Some(setting)) if !setting.starts_with(' ') => Some(setting),
+            _ => None,
+        };
+        let Some(setting) = setting else {
+            line.clone_into(&mut about);
+            continue;
+        };
+        let (name, _) = setting.split_once(" = ").expect("a setting");
+        let about: Vec<&str> = about.split("; ").collect();
+        let variable = about[1].strip_suffix(" in the environment").expect("a variable");
+        let users = about[2].strip_prefix("for ").expect("users");
+        let twice = file.insert(name.to_owned(), (variable.to_owned(), users.to_owned()));
+        assert_eq!(twice, None, "{name}");
+    }
+    for subcommand in ["serve", "gateway", "migrate"] {
+        let help = stdout(&run(&[subcommand, "--help"]).await);
+        let in_file = file
+            .iter()
+            .filter(|(_, (_, users))| users == "everything" || users.split(", ").any(|user| user == subcommand));
+        let in_file: BTreeMap<String, String> = in_file
+            .map(|(name, (variable, _))| (name.clone(), variable.clone()))
+            .collect();
+        assert_eq!(settings_of_help(&help), in_file, "{subcommand}");
+        for variable in in_file.values() {
+            assert!(!variable.is_empty(), "{help}");
+        }
+    }
+}
+
+async fn definitions() {
+    let command = cli::command();
+    let mut count = 0;
+    for name in ["serve", "gateway"] {
+        let subcommand = command.find_subcommand(name).expect(name);
+        for arg in subcommand.get_arguments().chain(command.get_arguments()) {
+            let id = arg.get_id();
+            let long = arg.get_long().unwrap_or_else(|| panic!("{name}: {id} has no flag"));
+            let variable = arg
+                .get_env()
+                .unwrap_or_else(|| panic!("{name}: --{long} has no variable"));
+            if long != "config" {
+                assert_eq!(variable.to_str(), Some(long.to_uppercase().replace('-', "_").as_str()));
+            }
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.is_empty(), "{name}: --{long} has no help");
+            let units = arg.get_value_names().unwrap_or_default();
+            // Without one, clap makes it of the name.
+            let is_named = units.iter().any(|unit| unit != variable.to_str().expect("text"));
+            assert!(is_named, "{name}: --{long} has no unit: {units:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+async fn check(path: &PathBuf, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let folder = TempDir::new().expect("a folder");
+    let mut check = command(arguments);
+    check.env("CONFIG_FILE", path).current_dir(folder.path());
+    check.envs(environment.iter().copied());
+    let output = finish(check).await;
+    assert_eq!(
+        folder.path().read_dir().expect("a folder").count(),
+        0,
+        "nothing is made"
+    );
+    output
+}
+
+/// What the program refused with: a sentence of its own for each mistake, without its name.
+#[track_caller]
+fn mistakes(output: &Output) -> Vec<String> {
+    let said = refused(output, 2);
+    let prefix = "device-assignment: ";
+    let mistakes = said
+        .lines()
+        .map(|line| line.strip_prefix(prefix).unwrap_or_else(|| panic!("{said}")));
+    mistakes.map(str::to_owned).collect()
+}
+
+/// Each mistake begins as one of these, and all of these are there.
+#[track_caller]
+fn assert_begin(mistakes: &[String], beginnings: &[&str]) {
+    let unexpected = mistakes
+        .iter()
+        .filter(|mistake| !beginnings.iter().any(|start| mistake.starts_with(start)));
+    assert_eq!(unexpected.collect::<Vec<_>>(), [""; 0], "{mistakes:#?}");
+    let missing = beginnings
+        .iter()
+        .filter(|start| !mistakes.iter().any(|mistake| mistake.starts_with(*start)));
+    assert_eq!(missing.collect::<Vec<_>>(), [&""; 0], "{mistakes:#?}");
+    assert_eq!(mistakes.len(), beginnings.len(), "{mistakes:#?}");
+}
+
+async fn mistakes_of_file() {
+    let (_folder, path) = file(
+        "grpc-addr = \"nowhere\"\n\
+         # A comment, and a setting of another subcommand that is right.\n\
+         upstream = \"http://127.0.0.1:1\"\n\
+         max-devices-per-request = 0\n\
+         database-url = \"mysql://db/devices\"\n\
+         head-timeout = 10\n\
+         migrate = \"perhaps\"\n",
+    );
+    let at = |line: usize| format!("(from {}, line {line}): ", path.display());
+    let expected = [
+        format!("--grpc-addr {}", at(1)),
+        format!("--max-devices-per-request {}must be at least 1", at(4)),
+        format!(
+            "--database-url {}the database URL must start with sqlite:// or postgres://",
+            at(5)
+        ),
+        format!("--head-timeout {}", at(6)),
+        format!("--migrate {}", at(7)),
+    ];
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    for arguments in [
+        ["config", "check"].as_slice(),
+        &["config", "check", "serve"],
+        &["serve"],
+    ] {
+        assert_begin(&mistakes(&check(&path, &[], arguments).await), &expected);
+    }
+    // What concerns other subcommands alone keeps none from its work.
+    let gateway = check(&path, &[], &["config", "check", "gateway"]).await;
+    assert_begin(&mistakes(&gateway), &expected[3..4]);
+}
+
+async fn mistakes_of_all() {
+    let (_folder, path) =
+        file("max-streams = -1\nrest-adr = \"127.0.0.1:8080\"\nrest-addr = localhost\nrequest-timeout = \"x\"");
+    let environment = [
+        ("ADMIN_ADDR", "on"),
+        ("UPSTREAM", "ftp://host"),
+        ("DATABASE_URL", "sqlite::memory:"),
+        ("LOG_FORMAT", "xml"),
+        // The file's own is not looked at.
+        ("REQUEST_TIMEOUT", "25h"),
+    ];
+    let file = path.display();
+    let streams = format!("--max-streams (from {file}, line 1): ");
+    let unknown = format!("{file}, line 2: there is no setting rest-adr; rest-addr may be meant");
+    let broken = format!("{file}, line 3, column 13: this is no TOML (");
+    let common = [
+        streams.as_str(),
+        &unknown,
+        &broken,
+        "--admin-addr (from ADMIN_ADDR): must be an address with a port, or off",
+        "--log-format (from LOG_FORMAT): must be one of auto, text, json",
+        "--request-timeout (from REQUEST_TIMEOUT): must be more than nothing and at most a day",
+        "--body-timeout (from the command line): ",
+    ];
+    let database = "--database-url (from DATABASE_URL): an in-memory SQLite database cannot keep anything";
+    let upstream = "--upstream (from UPSTREAM): the URL must start with http://";
+    for (arguments, own) in [
+        (["serve", "--body-timeout", "soon"].as_slice(), database),
+        (&["gateway", "--body-timeout=0s"], upstream),
+    ] {
+        let expected = [common.as_slice(), &[own]].concat();
+        assert_begin(&mistakes(&check(&path, &environment, arguments).await), &expected);
+        let arguments = [&["config", "check"], arguments].concat();
+        assert_begin(&mistakes(&check(&path, &environment, &arguments).await), &expected);
+    }
+    let expected = [&common[..6], &[database, upstream]].concat();
+    let checked = check(&path, &environment, &["config", "check"]).await;
+    assert_begin(&mistakes(&checked), &expected);
+}
+
+async fn same_address() {
+    let (_folder, path) = file("grpc-addr = \"127.0.0.1:8080\"\nmax-streams = \"few\"\n");
+    let conflict = format!(
+        "--grpc-addr (from {}, line 1) and --rest-addr (by default): both are 127.0.0.1:8080; ",
+        path.display()
+    );
+    let streams = format!("--max-streams (from {}, line 2): ", path.display());
+    for arguments in [
+        ["serve"].as_slice(),
+        &["config", "check"],
+        &["config", "check", "serve"],
+    ] {
+        let found = mistakes(&check(&path, &[], arguments).await);
+        assert_begin(&found, &[&conflict, &streams]);
+        // A setting that is wrong by itself is not told twice.
+        let found = mistakes(&check(&path, &[("REST_ADDR", "8080")], arguments).await);
+        assert_begin(&found, &["--rest-addr (from REST_ADDR): ", &streams]);
+    }
+}
+
+async fn unknown_names() {
+    for (line, said) in [
+        (
+            "grcp-addr = 1",
+            "line 1: there is no setting grcp-addr; grpc-addr may be meant",
+        ),
+        (
+            "max_streams = 1",
+            "line 1: there is no setting max_streams; max-streams may be meant",
+        ),
+        (
+            "GRPC_ADDR = 1",
+            "line 1: there is no setting GRPC_ADDR; `device-assignment config default` names all",
+        ),
+        (
+            "zzz = 1",
+            "line 1: there is no setting zzz; `device-assignment config default` names all",
+        ),
+        ("config = 1", "line 1: config cannot stand in the file itself"),
+        (
+            "[serve]\ngrpc-addr = 1",
+            "line 1: serve is a table, and settings stand in none",
+        ),
+        ("organization = 1", "line 1: there is no setting organization; "),
+    ] {
+        let (_folder, path) = file(line);
+        let said = format!("{}, {said}", path.display());
+        assert_begin(&mistakes(&check(&path, &[], &["config", "check"]).await), &[&said]);
+        assert_begin(&mistakes(&check(&path, &[], &["migrate"]).await), &[&said]);
+    }
+}
+
+async fn check_one() {
+    let gateway = run(&["config", "check", "gateway"]).await;
+    let silence = "--upstream (or UPSTREAM) must be given: The gRPC address of the service";
+    assert_begin(&mistakes(&gateway), &[silence]);
+    for arguments in [
+        ["config", "check"].as_slice(),
+        &["config", "check", "serve", "--migrate"],
+        &["config", "check", "gateway", "--upstream", "http://127.0.0.1:1"],
+    ] {
+        let output = run(arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).starts_with("the environment is fine; no file is named"));
+    }
+}
+
+async fn bad_files() {
+    let (folder, path) = file("");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        path
+    };
+    let missing = folder.path().join("missing.toml");
+    for (file, problem) in [
+        (missing, "cannot be read: "),
+        (folder.path().to_owned(), "cannot be read: "),
+        (
+            write("latin", b"max-streams = 1\n# caf\xe9"),
+            "is no UTF-8 text from line 2 on",
+        ),
+        (
+            write("equals", b"\nmax-streams == 1"),
+            "line 2, column 14: this is no TOML (",
+        ),
+        (
+            write("quote", b"rest-addr = \"x"),
+            "line 1, column 15: this is no TOML (",
+        ),
+        (write("key", b"max-streams"), "line 1, column 12: this is no TOML ("),
+        (
+            write("twice", b"max-streams = 1\nmax-streams = 2"),
+            "line 2, column 1: this is no TOML (duplicate key)",
+        ),
+        (
+            write("table", b"max-streams = { a = 1 }"),
+            "line 1): must be text, a whole number, true or false, not a table",
+        ),
+        (
+            write("list", b"max-streams = [1]"),
+            "line 1): must be one value, not a list",
+        ),
+        (
+            write("lists", b"max-streams = [[1]]"),
+            "line 1): must be text, a whole number, true or false, not a list",
+        ),
+        (
+            write("float", b"max-streams = 1.5"),
+            "line 1): must be text, a whole number, true or false, not a number",
+        ),
+        (
+            write("date", b"max-streams = 2026-01-01"),
+            "line 1): must be text, a whole number, true or false, not a date",
+        ),
+        (
+            write("huge", b"max-streams = 99999999999999999999"),
+            "line 1): number too large",
+        ),
+    ] {
+        let said = sentence(&check(&file, &[], &["config", "check"]).await, 2);
+        assert!(said.contains(&file.display().to_string()), "{said}");
+        assert!(said.contains(problem), "{problem}: {said}");
+        let start = sentence(&check(&file, &[], &["serve"]).await, 2);
+        assert_eq!(start, said);
+    }
+    let said = sentence(&check(&path, &[], &["serve", "--config", "/dev/null/x"]).await, 2);
+    assert!(
+        said.contains("--config (from the command line): /dev/null/x cannot be read: "),
+        "{said}"
+    );
+    assert_eq!(check(&path, &[], &["config", "check"]).await.status.code(), Some(0));
+}
+
+async fn secrets() {
+    let urls = [
+        format!("mysql://app:{SECRET}@db/devices"),
+        format!("postgres://app:{SECRET}@[/devices"),
+        format!("postgres://app:{SECRET}@db:port/devices"),
+        format!("sqlite://devices.db?mode={SECRET}"),
+    ];
+    let subcommands = [
+        ["serve"].as_slice(),
+        &["migrate"],
+        &["config", "check"],
+        &["config", "check", "serve"],
+    ];
+    let refuse = async |file: &str, environment: &[(&str, &str)], arguments: &[&str]| {
+        let (_folder, path) = self::file(file);
+        let environment = [environment, &[("RUST_LOG", "trace")]].concat();
+        let said = refused(&check(&path, &environment, arguments).await, 2);
+        assert!(!said.contains(SECRET), "{said}");
+        said
+    };
+    for url in &urls {
+        for arguments in subcommands {
+            refuse(&format!("database-url = {url:?}"), &[], arguments).await;
+            refuse("", &[("DATABASE_URL", url)], arguments).await;
+            // Where TOML, the name or the place of the value is wrong as well.
+            refuse(&format!("database-url = {url}"), &[], arguments).await;
+            refuse(&format!("database-url = \"{url}\n"), &[], arguments).await;
+            refuse(&format!("database-url = [{url:?}]"), &[], arguments).await;
+            refuse(&format!("database-url {url:?}"), &[], arguments).await;
+            refuse(&format!("database-uri = {url:?}"), &[], arguments).await;
+            refuse(&format!("{url:?} = 1"), &[], arguments).await;
+            refuse("", &[], &[arguments, &[url]].concat()).await;
+            refuse("", &[], &[arguments, &["--database-uri", url]].concat()).await;
+            refuse("", &[], &[arguments, &[&format!("--database-uri={url}")]].concat()).await;
+        }
+        let said = refuse("", &[], &["serve", "--database-url", url]).await;
+        assert!(said.contains("--database-url (from the command line): "), "{said}");
+        refuse("", &[], &[url]).await;
+        let mut help = command(&["serve", "--help"]);
+        let output = finish({
+            help.env("DATABASE_URL", url);
+            help
+        });
+        assert!(!stdout(&output.await).contains(SECRET));
+    }
+    let template = finish({
+        let mut default = command(&["config", "default"]);
+        default.env("DATABASE_URL", &urls[0]);
+        default
+    });
+    assert!(!stdout(&template.await).contains(SECRET));
+}

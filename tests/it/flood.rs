@@ -1,0 +1,216 @@
+//! Peers that send HTTP/2 frames in masses: their connections are closed, the process stays small, and nobody else notices.
+
+use std::{net::SocketAddr, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::support::{
+    Face, Kind, Load, Program, Suite, TestDatabase,
+    load::{clients, faults, tally},
+    organization,
+};
+
+/// How many peers send the same flood to a listener at once.
+const PEERS: usize = 8;
+/// By how much the process may grow.
+const GROWTH: u64 = 64 * 1024 * 1024;
+/// How long a flood may last, and how much of it may be sent by one peer.
+const TIME: Duration = Duration::from_secs(30);
+const BYTES: usize = 64 * 1024 * 1024;
+/// How many frames are sent at once.
+const BATCH: u32 = 1_000;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// `POST / HTTP/2` over http, in HPACK: entries of its static table.
+const REQUEST: &[u8] = &[0x83, 0x84, 0x86];
+/// The reason of a reset: CANCEL.
+const CANCEL: &[u8] = &[0, 0, 0, 8];
+
+/// What is said first, and what is then said with each of the numbers from 0 on.
+struct Flood {
+    name: &'static str,
+    first: fn() -> Vec<u8>,
+    then: fn(u32) -> Vec<u8>,
+}
+
+const FLOODS: [Flood; 9] = [
+    // CVE-2023-44487: streams that are reset as soon as they are opened.
+    Flood {
+        name: "resets",
+        first: Vec::new,
+        then: |number| {
+            let stream = number * 2 + 1;
+            let open = frame(HEADERS, END_HEADERS, stream, REQUEST);
+            [open, frame(RST_STREAM, 0, stream, CANCEL)].concat()
+        },
+    },
+    // CVE-2024-27316 and its kin: a head that never ends.
+    Flood {
+        name: "continuations",
+        first: || frame(HEADERS, 0, 1, REQUEST),
+        // Fields of one letter, without an entry in the table.
+        then: |_| frame(CONTINUATION, 0, 1, &[0, 1, b'a', 1, b'b'].repeat(100)),
+    },
+    Flood {
+        name: "empty_continuations",
+        first: || frame(HEADERS, 0, 1, REQUEST),
+        then: |_| frame(CONTINUATION, 0, 1, &[]),
+    },
+    // CVE-2019-9512.
+    Flood {
+        name: "pings",
+        first: request,
+        then: |number| frame(PING, 0, 0, &u64::from(number).to_be_bytes()),
+    },
+    Flood {
+        name: "pongs",
+        first: request,
+        then: |number| frame(PING, ACK, 0, &u64::from(number).to_be_bytes()),
+    },
+    // CVE-2019-9515.
+    Flood {
+        name: "settings",
+        first: request,
+        then: |_| frame(SETTINGS, 0, 0, &[]),
+    },
+    // CVE-2019-9513.
+    Flood {
+        name: "priorities",
+        first: request,
+        then: |number| frame(PRIORITY, 0, number * 2 + 3, &[0, 0, 0, 0, 1]),
+    },
+    // CVE-2019-9518.
+    Flood {
+        name: "empty_data",
+        first: || frame(HEADERS, END_HEADERS, 1, REQUEST),
+        then: |_| frame(DATA, 0, 1, &[]),
+    },
+    Flood {
+        name: "window_updates",
+        first: request,
+        then: |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+    },
+];
+
+pub fn register(suite: &mut Suite) {
+    for flood in &FLOODS {
+        let name = format!("flood::of_{}_ends_its_connection", flood.name);
+        suite.on(Kind::Sqlite, &name, move |database| ends(flood, database));
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A whole request, after which a connection is not closed for its silence.
+fn request() -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST)
+}
+
+/// Sends a flood until the other side has closed, and returns how much was sent.
+async fn send(flood: &Flood, address: SocketAddr, reads: bool) -> usize {
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let (mut reader, mut writer) = stream.into_split();
+    let reading = tokio::spawn(async move {
+        if reads {
+            let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+        } else {
+            // Kept, or the connection would be closed from this side.
+            std::future::pending::<()>().await;
+        }
+        drop(reader);
+    });
+    let first = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &(flood.first)()].concat();
+    writer.write_all(&first).await.expect("written");
+    let mut sent = 0;
+    for batch in 0.. {
+        let numbers = batch * BATCH..(batch + 1) * BATCH;
+        let frames: Vec<u8> = numbers.flat_map(flood.then).collect();
+        if writer.write_all(&frames).await.is_err() {
+            break;
+        }
+        sent += frames.len();
+        assert!(sent < BYTES, "still open after {sent} bytes");
+    }
+    reading.abort();
+    sent
+}
+
+/// How much memory a process has now.
+fn memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a size");
+    kib.parse::<u64>().expect("a number") * 1024
+}
+
+async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let program = Program::serve(database.url()).await;
+    let load = Load::start("load", clients(4, |face| program.client(face, &key)));
+    load.succeeds(32).await;
+
+    let process = program.id();
+    let before = memory(process);
+    let watching = tokio::spawn(async move {
+        let mut most = 0;
+        loop {
+            most = memory(process).max(most);
+            if most > before + GROWTH {
+                return most;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    for address in [program.grpc, program.rest] {
+        // Half of them read what they are answered.
+        let peers = (0..PEERS).map(|peer| tokio::time::timeout(TIME, send(flood, address, peer % 2 == 0)));
+        let sent = join_all(peers).await;
+        let sent = sent.into_iter().map(|sent| sent.expect("closed in time"));
+        println!("closed after {} bytes at the latest", sent.max().expect("peers"));
+    }
+    let after = memory(process);
+    println!(
+        "{} KiB, and {} KiB more",
+        before / 1024,
+        after.saturating_sub(before) / 1024
+    );
+    assert!(!watching.is_finished(), "the process grew past {GROWTH} bytes");
+    watching.abort();
+    load.succeeds(16).await;
+    let calls = load.finish().await;
+    assert!(calls.iter().all(|call| call.is(&["OK"])), "{}", tally(&calls));
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+    // And somebody new is served.
+    program
+        .client(Face::Rest, &key)
+        .create("new@example.com", &["SN-1"])
+        .await
+        .ok();
+    let (code, log) = program.terminate().await;
+    assert_eq!(code, Some(0), "{log}");
+    // Nor can a peer fill the log.
+    let noise: Vec<&str> = log
+        .lines()
+        .filter(|line| !line.contains(r#""message":"call""#))
+        .collect();
+    assert!(noise.len() < 100, "{} lines, as {:?}", noise.len(), noise.last());
+}
