@@ -19,6 +19,7 @@ use crate::{
     grpc::{self, GrpcSettings},
     service::{Service, ServiceSettings},
     storage::Database,
+    telemetry::{Exposition, metrics},
 };
 
 /// How long connections may take to finish what they are doing once the service stops; the writer has the rest of the ten
@@ -90,7 +91,7 @@ pub enum ServeError {
 }
 
 /// Serves both faces until `shutdown`; then takes no new connections, finishes and answers what is under way, and
-/// returns.
+/// returns. `figures` are what operators see, where they are collected.
 ///
 /// # Errors
 /// As [`ServeError`] says.
@@ -98,6 +99,7 @@ pub async fn serve(
     database: Database,
     settings: ServerSettings,
     listeners: Listeners,
+    figures: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let service = Arc::new(Service::start(database.clone(), settings.service).await?);
@@ -120,7 +122,13 @@ pub async fn serve(
         },
     );
 
-    let _admin = Admin::start(listeners.admin, settings.connections);
+    let figures = figures.map(|figures| {
+        let database = database.clone();
+        // Whoever starts the service has reached it.
+        metrics::database_up(true);
+        figures.looking(move || database.count_connections())
+    });
+    let _admin = Admin::start(listeners.admin, figures, settings.connections);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     for (listener, router, protocol) in [
@@ -162,6 +170,7 @@ pub async fn serve_gateway(
     upstream: Endpoint,
     settings: ServerSettings,
     listeners: GatewayListeners,
+    figures: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let channel = upstream
@@ -177,7 +186,7 @@ pub async fn serve_gateway(
         },
     );
     let rest = rest.layer(from_fn(gateway::access_log::layer));
-    let _admin = Admin::start(listeners.admin, settings.connections);
+    let _admin = Admin::start(listeners.admin, figures, settings.connections);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     faces.spawn(connections::serve(
@@ -201,14 +210,17 @@ struct Admin {
 }
 
 impl Admin {
-    fn start(listener: Option<TcpListener>, settings: ConnectionSettings) -> Self {
+    fn start(listener: Option<TcpListener>, figures: Option<Exposition>, settings: ConnectionSettings) -> Self {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        if let Some(figures) = figures.clone() {
+            tasks.spawn(figures.keep_up());
+        }
         if let Some(listener) = listener {
             tasks.spawn(connections::serve(
                 listener,
-                admin::router(),
-                Protocol::Rest,
+                admin::router(figures),
+                Protocol::Admin,
                 settings,
                 stopping,
             ));

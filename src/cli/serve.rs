@@ -16,6 +16,7 @@ use crate::{
     server::{self, ConnectionSettings, Listeners, ServerSettings},
     service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
     storage::Database,
+    telemetry::Exposition,
 };
 
 /// The organization that a fresh embedded database has from the start.
@@ -33,6 +34,8 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Self { database: at, config } = self;
+        // Before anything counts.
+        let figures = collect_figures(&config.admin)?;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
             connect::migrate(&database).await?;
@@ -67,7 +70,7 @@ impl Serve {
             ..ServiceSettings::default()
         };
         let settings = settings(service, &config.limits, &config.connections);
-        server::serve(database, settings, listeners, asked_to_stop).await?;
+        server::serve(database, settings, listeners, figures, asked_to_stop).await?;
         Ok(())
     }
 }
@@ -165,6 +168,16 @@ pub(super) async fn bind_admin(config: &AdminConfig) -> Result<Option<TcpListene
         AdminAddr::Off => Ok(None),
         AdminAddr::At(address) => Ok(Some(bind(address, "--admin-addr (ADMIN_ADDR)").await?)),
     }
+}
+
+/// Collects figures, where there is a listener that shows them.
+pub(super) fn collect_figures(config: &AdminConfig) -> Result<Option<Exposition>, Failure> {
+    if config.admin_addr == AdminAddr::Off {
+        return Ok(None);
+    }
+    let figures = Exposition::install();
+    let figures = figures.map_err(|error| Failure::Failed(format!("figures cannot be collected: {error}")))?;
+    Ok(Some(figures))
 }
 
 pub(super) fn print_admin(listener: Option<&TcpListener>) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 pub mod access_log;
 mod assign_devices;
 mod json;
+mod observe;
 mod problem;
 
 use std::{error::Error, future::Future, time::Duration};
@@ -82,7 +83,7 @@ where
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
         .layer(from_fn(problem::render))
-        .layer(from_fn(request_id::layer))
+        .layer(from_fn(observe::layer))
 }
 
 impl Gateway {

@@ -1,4 +1,4 @@
-//! One line a call. Never a key, an email address or an identifier.
+//! One line a call, and its place among the figures. Never a key, an email address or an identifier.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,10 +9,13 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue},
 };
-use tonic::{Code, Status};
+use tonic::Code;
 use tracing::Span;
 
-use super::status::code_name;
+use super::{
+    method::Method,
+    status::{code_name, code_of},
+};
 use crate::{
     domain::{
         assign_devices::{Fate, Outcome},
@@ -88,8 +91,7 @@ impl Line {
 
     /// Ends the line of a call that was answered.
     pub(super) fn finish(mut self, answer: &HeaderMap) {
-        // A refusal stands in the headers; a success has its code in the trailers, which are still to come.
-        self.code = Status::from_header_map(answer).map_or(Code::Ok, |status| status.code());
+        self.code = code_of(answer);
     }
 
     fn method(&self) -> &str {
@@ -103,6 +105,10 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        let duration = self.start.elapsed();
+        if let Some(method) = Method::at(&self.path) {
+            method.record(self.code, duration);
+        }
         let tally = self.note.tally.get();
         tracing::info!(
             method = self.method(),
@@ -112,7 +118,7 @@ impl Drop for Line {
             already_assigned = tally.map(|tally| tally.already_assigned),
             skipped = tally.map(|tally| tally.skipped),
             code = code_name(self.code),
-            duration_ms = milliseconds(self.start.elapsed()),
+            duration_ms = milliseconds(duration),
             "call"
         );
     }

@@ -5,6 +5,7 @@ mod assign_devices;
 mod authenticate;
 mod call_log;
 mod deadline;
+mod method;
 mod panic;
 pub mod pb;
 mod refusal;
@@ -30,8 +31,9 @@ pub use status::code_name;
 use self::{
     call_log::Note,
     deadline::Deadline,
+    method::Method,
     pb::device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
-    status::to_status,
+    status::{code_of, to_status},
 };
 use crate::{
     domain::{Cause, Error},
@@ -130,8 +132,14 @@ async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, nex
     let mut response = if authenticate::is_public(request.uri().path()) {
         // Probes call every few seconds, and among these methods are streams that are meant to stay open: no line in the
         // log, no deadline.
+        let method = Method::at(request.uri().path());
+        let start = Instant::now();
         let response = panic::catch(next.run(request)).await;
-        refusal::rephrase(response, of.settings.max_message_bytes)
+        let response = refusal::rephrase(response, of.settings.max_message_bytes);
+        if let Some(method) = method {
+            method.record(code_of(response.headers()), start.elapsed());
+        }
+        response
     } else {
         let line = call_log::Line::begin(&mut request, id.clone());
         let deadline = deadline::of(&request, of.settings.default_timeout);

@@ -31,6 +31,8 @@ use tokio::{
     task::JoinSet,
 };
 
+use crate::telemetry::metrics::{FaceFigures, OpenConnection};
+
 /// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
 /// there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,19 @@ pub(super) enum Protocol {
     Grpc,
     /// HTTP/1.1 or HTTP/2, as the peer likes.
     Rest,
+    /// As REST, for operators.
+    Admin,
+}
+
+impl Protocol {
+    /// The name of the face, as figures have it.
+    fn face(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Rest => "rest",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// How long to wait after a connection could not be accepted: most often, because the process has no file descriptor left.
@@ -101,6 +116,7 @@ pub(super) async fn serve(
     stopping: watch::Receiver<bool>,
 ) {
     let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
+    let figures = FaceFigures::of(protocol.face());
     let permits = Arc::new(Semaphore::new(settings.max_connections));
     // Dropped with this future, and all connections with it.
     let mut connections = JoinSet::new();
@@ -110,6 +126,7 @@ pub(super) async fn serve(
             settings,
             stopping: stopping.clone(),
             _permit: permit,
+            _open: figures.accepted(),
         };
         connection.serve(stream, router.clone())
     };
@@ -122,6 +139,7 @@ pub(super) async fn serve(
                     connections.spawn(connection(accepted));
                 }
                 Err(error) => {
+                    figures.accept_errors.increment(1);
                     tracing::warn!(%error, "a connection cannot be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -183,6 +201,7 @@ struct Connection {
     stopping: watch::Receiver<bool>,
     /// Its place among the connections.
     _permit: OwnedSemaphorePermit,
+    _open: OpenConnection,
 }
 
 impl Connection {
@@ -211,7 +230,7 @@ impl Connection {
             }
             () = stopped(self.stopping.clone()) => {}
         }
-        if self.protocol == Protocol::Rest
+        if self.protocol != Protocol::Grpc
             && let Ok(_ended) = tokio::time::timeout(LAST_REQUESTS, connection.as_mut()).await
         {
             return;
@@ -239,7 +258,7 @@ impl Connection {
             .keep_alive_timeout(settings.keepalive_timeout);
         match self.protocol {
             Protocol::Grpc => builder.http2_only(),
-            Protocol::Rest => builder,
+            Protocol::Rest | Protocol::Admin => builder,
         }
     }
 

@@ -4,11 +4,13 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, Failure, entity::api_key};
+use super::{Database, Failure, entity::api_key, observed::Kind};
 use crate::domain::{
     api_key::ApiKeyDigest,
     id::{ApiKeyId, OrganizationId},
 };
+
+static FINDS: Kind = Kind::new("find_api_key");
 
 /// An API key, as stored: without the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Database {
         let row = self
             .read(move |db| {
                 let query = query.clone();
-                async move { query.one(&db).await }
+                async move { FINDS.observe(query.one(&db)).await }
             })
             .await?;
         Ok(row.map(|row| KeyOwner {

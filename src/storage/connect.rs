@@ -17,6 +17,7 @@ use sea_orm::{
 use tracing::log::LevelFilter;
 
 use super::Failure;
+use crate::telemetry::metrics;
 
 /// How long to try to get a connection before the database counts as out of reach.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -231,6 +232,20 @@ impl Database {
     /// As [`own_connection`](Self::own_connection), for statements that may take long.
     pub(super) async fn schema_connection(&self) -> Result<DatabaseConnection, DbErr> {
         connect(&self.url, 1, Purpose::Schema).await
+    }
+
+    /// Tells operators how many connections for reads there are.
+    pub fn count_connections(&self) {
+        let reads = self.reads();
+        let (size, idle) = if self.url.is_sqlite() {
+            let pool = reads.get_sqlite_connection_pool();
+            (pool.size(), pool.num_idle())
+        } else {
+            let pool = reads.get_postgres_connection_pool();
+            (pool.size(), pool.num_idle())
+        };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        metrics::pool("reads", idle, size.saturating_sub(idle));
     }
 
     /// Closes the connections for reads.

@@ -11,7 +11,11 @@ use sea_orm::{
     },
 };
 
-use super::{Failure, sql::Statement};
+use super::{
+    Failure,
+    observed::{BEGIN, COMMIT},
+    sql::Statement,
+};
 
 /// A connection, until it is dropped.
 pub(super) enum Session {
@@ -41,14 +45,17 @@ impl Session {
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
     {
+        let kind = statement.kind();
         Ok(match self {
             Self::Postgres(connection) => {
                 let (sql, arguments) = statement.for_postgres()?;
-                sqlx::query_as_with(sql, arguments).fetch_all(&mut **connection).await?
+                let query = sqlx::query_as_with(sql, arguments);
+                kind.observe(query.fetch_all(&mut **connection)).await?
             }
             Self::Sqlite(connection) => {
                 let (sql, arguments) = statement.for_sqlite()?;
-                sqlx::query_as_with(sql, arguments).fetch_all(&mut **connection).await?
+                let query = sqlx::query_as_with(sql, arguments);
+                kind.observe(query.fetch_all(&mut **connection)).await?
             }
         })
     }
@@ -81,16 +88,17 @@ impl Session {
 async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> Result<Vec<u64>, Refused> {
     match statements {
         [] => Ok(Vec::new()),
-        [statement] => match connection.execute(C::bind(statement)?).await {
+        [statement] => match statement.kind().observe(connection.execute(C::bind(statement)?)).await {
             Ok(rows) => Ok(vec![rows]),
             Err(error) => Err(Refused::at(0, error)),
         },
         _ => {
-            let mut transaction = connection.start().await?;
+            let mut transaction = BEGIN.observe(connection.start()).await?;
             let mut written = Vec::with_capacity(statements.len());
             // Not an iterator: the compiler cannot yet see that the future is `Send` when one is held.
             while let Some(statement) = statements.get(written.len()) {
-                match transaction.execute(C::bind(statement)?).await {
+                let bound = C::bind(statement)?;
+                match statement.kind().observe(transaction.execute(bound)).await {
                     Ok(rows) => written.push(rows),
                     Err(error) => {
                         roll_back(transaction).await;
@@ -98,7 +106,7 @@ async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> 
                     }
                 }
             }
-            transaction.commit().await?;
+            COMMIT.observe(transaction.commit()).await?;
             Ok(written)
         }
     }

@@ -18,6 +18,7 @@ mod import;
 mod import_stream;
 mod keys;
 mod logs;
+mod metrics;
 mod operate;
 mod outage;
 mod race;
@@ -48,6 +49,7 @@ fn main() {
     import_stream::register(&mut suite);
     keys::register(&mut suite);
     logs::register(&mut suite);
+    metrics::register(&mut suite);
     operate::register(&mut suite);
     outage::register(&mut suite);
     race::register(&mut suite);

@@ -17,13 +17,14 @@ use super::{
 use crate::{
     domain::{
         Error,
-        assign_devices::{Outcome, UnknownDevices},
+        assign_devices::{Fate, Outcome, UnknownDevices},
     },
     storage::{
         Database, Failure,
         assign_devices::{Batch, Outcomes, assign_devices},
         session::Refused,
     },
+    telemetry::metrics::{BATCHES, CHANGES},
 };
 
 pub(super) struct Lane {
@@ -81,6 +82,7 @@ impl Lane {
             }
             let Refused { position, failure } = match self.apply(&round).await {
                 Ok(outcomes) => {
+                    count(&outcomes);
                     let calls = calls_of(round).into_iter();
                     for (call, outcome) in calls.zip(outcomes.into_iter().flatten()) {
                         answer(call, outcome.map_err(Error::from));
@@ -106,6 +108,7 @@ impl Lane {
                 tracing::warn!(%failure, "a transaction failed; the calls that may be innocent are carried out again");
             }
             refuse(blamed, failure);
+            BATCHES.reruns_after_split.increment(again.len() as u64);
             rounds.extend(again);
         }
     }
@@ -119,7 +122,24 @@ impl Lane {
                 commands: calls.iter().map(|call| &call.command).collect(),
             })
             .collect();
-        let work = assign_devices(&self.connection, &batches);
+        let start = Instant::now();
+        let result = self.apply_all(&batches).await;
+        let duration = if result.is_ok() {
+            &BATCHES.committed
+        } else {
+            &BATCHES.failed
+        };
+        duration.record(start.elapsed());
+        let calls = batches.iter().flat_map(|batch| &batch.commands);
+        BATCHES.calls.record(number(calls.clone().count()));
+        BATCHES
+            .devices
+            .record(number(calls.map(|call| call.devices().len()).sum()));
+        result
+    }
+
+    async fn apply_all(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Outcomes>, Refused> {
+        let work = assign_devices(&self.connection, batches);
         let limit = self.batch_timeout;
         match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(result)) => {
@@ -152,6 +172,34 @@ impl Lane {
             Err(error) => tracing::error!(%error, "reconnecting failed"),
         }
     }
+}
+
+/// Tells operators what became of what was asked for.
+fn count(outcomes: &[Outcomes]) {
+    let (mut assigned, mut already_assigned, mut skipped) = (0, 0, 0);
+    let (mut new_devices, mut new_customers) = (0, 0);
+    for outcome in outcomes.iter().flatten().flatten() {
+        new_customers += u64::from(outcome.customer_was_created);
+        for (_, fate) in &outcome.devices {
+            match fate {
+                Fate::Assigned { was_created, .. } => {
+                    assigned += 1;
+                    new_devices += u64::from(*was_created);
+                }
+                Fate::AlreadyAssigned { .. } => already_assigned += 1,
+                Fate::Skipped => skipped += 1,
+            }
+        }
+    }
+    CHANGES.assigned.increment(assigned);
+    CHANGES.already_assigned.increment(already_assigned);
+    CHANGES.skipped.increment(skipped);
+    CHANGES.devices_created.increment(new_devices);
+    CHANGES.customers_created.increment(new_customers);
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 async fn close(connection: DatabaseConnection) {
@@ -231,6 +279,7 @@ mod tests {
             command: command.expect("a command"),
             deadline: Instant::now() + Duration::from_secs(60),
             reply,
+            since: Instant::now(),
         };
         (call, answer)
     }

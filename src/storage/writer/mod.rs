@@ -88,8 +88,8 @@ impl Writer {
                 settings.small_devices,
             )
         };
-        let queue = |lanes| Arc::new(Queue::new(settings.queue_calls, settings.queue_devices, lanes));
-        let (small, bulk) = (queue(lanes), queue(bulk_lanes));
+        let queue = |name, lanes| Arc::new(Queue::new(name, settings.queue_calls, settings.queue_devices, lanes));
+        let (small, bulk) = (queue("small", lanes), queue("bulk", bulk_lanes));
         let before = iter::repeat_n(&small, lanes).chain(iter::repeat_n(&bulk, bulk_lanes));
         let mut lanes = JoinSet::new();
         for queue in before {
@@ -126,6 +126,7 @@ impl Writer {
                 command,
                 deadline,
                 reply,
+                since: Instant::now(),
             },
         )?;
         // A lane answers every call it takes; it can fail to only by a fault of its own.
