@@ -1,8 +1,12 @@
 //! What the program is told: flags, and the environment where a flag is absent, as one typed value a subcommand.
 
+mod trace;
+
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
+
+pub use self::trace::TraceConfig;
 
 /// The embedded database in the working directory, which needs no set-up.
 pub const EMBEDDED_DATABASE: &str = "sqlite://device-assignment.db?mode=rwc";
@@ -104,6 +108,10 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
 
     #[command(flatten)]
@@ -198,6 +206,10 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub admin: AdminConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]

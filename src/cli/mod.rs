@@ -4,11 +4,11 @@ mod api_key;
 mod connect;
 mod device;
 mod gateway;
-mod logging;
 mod migrate;
 mod organization;
 mod output;
 mod serve;
+mod telemetry;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    config::{GatewayConfig, LogFormat},
+    config::{GatewayConfig, LogFormat, TraceConfig},
     domain::Error,
     server::ServeError,
 };
@@ -67,6 +67,17 @@ enum Command {
     /// Bring in devices
     #[command(subcommand)]
     Device(device::Device),
+}
+
+impl Command {
+    /// Where its traces go, and whose they are.
+    fn traces(&self) -> Option<(&TraceConfig, &'static str)> {
+        match self {
+            Self::Serve(serve) => Some((serve.traces(), "device-assignment")),
+            Self::Gateway(config) => Some((&config.traces, "device-assignment-gateway")),
+            _ => None,
+        }
+    }
 }
 
 /// Why the program ends without success, in one sentence that says what to do.
@@ -120,24 +131,29 @@ impl From<ServeError> for Failure {
 /// Runs the program: reads the arguments, does what they say, and tells how it went.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    logging::init(cli.log_format);
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Failed(format!("the runtime cannot start: {error}")))
-        .and_then(|runtime| {
-            let result = runtime.block_on(dispatch(cli.command));
-            // What still runs is a close that waits for a silent peer.
-            runtime.shutdown_timeout(Duration::from_millis(100));
-            result
-        });
-    match result {
+    match run_in_a_runtime(cli) {
         Ok(code) => code,
         Err(failure) => {
             output::say(&format!("device-assignment: {failure}"));
             failure.exit_code()
         }
     }
+}
+
+fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("the runtime cannot start: {error}")))?;
+    let traces = {
+        let _runtime = runtime.enter();
+        telemetry::init(cli.log_format, cli.command.traces())?
+    };
+    let result = runtime.block_on(dispatch(cli.command));
+    traces.flush();
+    // What still runs is a close that waits for a silent peer.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode, Failure> {

@@ -8,7 +8,10 @@ use super::{
     output::{print, say},
 };
 use crate::{
-    config::{AdminAddr, AdminConfig, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
+    config::{
+        AdminAddr, AdminConfig, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig,
+        TraceConfig,
+    },
     domain::{
         Error,
         organization::{ApiKeyLabel, OrganizationName},
@@ -32,6 +35,10 @@ pub(super) struct Serve {
 }
 
 impl Serve {
+    pub(super) fn traces(&self) -> &TraceConfig {
+        &self.config.traces
+    }
+
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Self { database: at, config } = self;
         // Before anything counts.

@@ -9,6 +9,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue},
 };
+use opentelemetry::trace::TraceId;
 use tonic::Code;
 use tracing::Span;
 
@@ -22,6 +23,7 @@ use crate::{
         id::OrganizationId,
     },
     request_id,
+    telemetry::trace,
 };
 
 /// What is found out about a call on its way; among the extensions of every call that is logged.
@@ -60,19 +62,23 @@ impl Note {
 pub(super) struct Line {
     path: String,
     request_id: HeaderValue,
+    trace_id: Option<TraceId>,
+    trace: Span,
     note: Arc<Note>,
     start: Instant,
     code: Code,
 }
 
 impl Line {
-    /// Begins the line of a call that has a request id.
-    pub(super) fn begin(request: &mut Request, request_id: HeaderValue) -> Self {
+    /// Begins the line of a call that has a request id, and that `trace` is the span of.
+    pub(super) fn begin(request: &mut Request, request_id: HeaderValue, trace: Span) -> Self {
         let note = Arc::<Note>::default();
         request.extensions_mut().insert(Arc::clone(&note));
         Self {
             path: request.uri().path().to_owned(),
             request_id,
+            trace_id: trace::id(&trace, request.headers()),
+            trace,
             note,
             start: Instant::now(),
             code: Code::Cancelled,
@@ -82,6 +88,11 @@ impl Line {
     /// What is found out about the call.
     pub(super) fn note(&self) -> &Note {
         &self.note
+    }
+
+    /// The span of the call in its trace.
+    pub(super) fn trace(&self) -> &Span {
+        &self.trace
     }
 
     /// A span for what else is logged on the call's behalf: it carries the same request id.
@@ -108,11 +119,13 @@ impl Drop for Line {
         let duration = self.start.elapsed();
         if let Some(method) = Method::at(&self.path) {
             method.record(self.code, duration);
+            trace::returned(&self.trace, code_name(self.code), is_fault(self.code));
         }
         let tally = self.note.tally.get();
         tracing::info!(
             method = self.method(),
             request_id = self.request_id(),
+            trace_id = self.trace_id.map(display),
             organization = self.note.organization.get().map(display),
             assigned = tally.map(|tally| tally.assigned),
             already_assigned = tally.map(|tally| tally.already_assigned),
@@ -122,6 +135,19 @@ impl Drop for Line {
             "call"
         );
     }
+}
+
+/// Whether an answer with this code is a fault of the service, as OpenTelemetry's conventions for gRPC have it.
+fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 /// Milliseconds, to the microsecond.

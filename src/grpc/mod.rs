@@ -24,7 +24,7 @@ use axum::{
 };
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 pub use status::code_name;
 
@@ -39,6 +39,7 @@ use crate::{
     domain::{Cause, Error},
     request_id,
     service::{Caller, Service},
+    telemetry::trace,
 };
 
 /// What the face allows its callers.
@@ -129,10 +130,10 @@ struct Policies {
 /// Every policy, the outermost first. One function and not a layer each, because a layer costs several allocations a call.
 async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, next: Next) -> AxumResponse {
     let id = request_id::give(request.headers_mut());
+    let method = Method::at(request.uri().path());
     let mut response = if authenticate::is_public(request.uri().path()) {
         // Probes call every few seconds, and among these methods are streams that are meant to stay open: no line in the
         // log, no deadline.
-        let method = Method::at(request.uri().path());
         let start = Instant::now();
         let response = panic::catch(next.run(request)).await;
         let response = refusal::rephrase(response, of.settings.max_message_bytes);
@@ -141,7 +142,8 @@ async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, nex
         }
         response
     } else {
-        let line = call_log::Line::begin(&mut request, id.clone());
+        let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
+        let line = call_log::Line::begin(&mut request, id.clone(), span);
         let deadline = deadline::of(&request, of.settings.default_timeout);
         let call = async {
             match authenticate::caller(&of.service, request.headers()).await {
@@ -155,6 +157,8 @@ async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, nex
             }
         };
         let response = panic::catch(deadline::hold(deadline, call))
+            // The inner one is what further spans are part of.
+            .instrument(line.trace().clone())
             .instrument(line.span())
             .await;
         line.finish(response.headers());

@@ -16,7 +16,10 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, Version, header},
+    http::{
+        HeaderName, HeaderValue, Request as HttpRequest, Version,
+        header::{self, Entry},
+    },
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
@@ -98,6 +101,9 @@ impl Protocol {
         }
     }
 }
+
+/// The header that carries an API key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// How long to wait after a connection could not be accepted: most often, because the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -190,6 +196,14 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
     response
 }
 
+/// Marks what must never be printed, or remembered by a compression of headers, before anybody else sees it.
+fn with_hidden_keys<B>(mut request: HttpRequest<B>) -> HttpRequest<B> {
+    if let Entry::Occupied(mut keys) = request.headers_mut().entry(API_KEY) {
+        keys.iter_mut().for_each(|key| key.set_sensitive(true));
+    }
+    request
+}
+
 pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -214,7 +228,7 @@ impl Connection {
             let was_asked = Arc::clone(&was_asked);
             tower::util::MapRequest::new(router, move |request| {
                 was_asked.store(true, Ordering::Relaxed);
-                request
+                with_hidden_keys(request)
             })
         };
         let builder = self.builder();

@@ -10,7 +10,7 @@ use crate::domain::{
     id::{ApiKeyId, OrganizationId},
 };
 
-static FINDS: Kind = Kind::new("find_api_key");
+static FINDS: Kind = Kind::new("find_api_key", "SELECT", "SELECT api_key");
 
 /// An API key, as stored: without the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +71,9 @@ impl Database {
             .filter(api_key::Column::Digest.eq(digest.to_vec()))
             .filter(api_key::Column::RevokedAt.is_null());
         let row = self
-            .read(move |db| {
+            .read(&FINDS, move |db| {
                 let query = query.clone();
-                async move { FINDS.observe(query.one(&db)).await }
+                async move { query.one(&db).await }
             })
             .await?;
         Ok(row.map(|row| KeyOwner {

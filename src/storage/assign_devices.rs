@@ -24,9 +24,9 @@ use crate::{
     telemetry::metrics::BATCHES,
 };
 
-static LOADS: Kind = Kind::new("load");
-static INSERTS_OF_CUSTOMERS: Kind = Kind::new("insert_customers");
-static INSERTS_OF_ASSIGNMENTS: Kind = Kind::new("insert_assignments");
+static LOADS: Kind = Kind::new("load", "SELECT", "SELECT customer device device_assignment");
+static INSERTS_OF_CUSTOMERS: Kind = Kind::new("insert_customers", "INSERT", "INSERT customer");
+static INSERTS_OF_ASSIGNMENTS: Kind = Kind::new("insert_assignments", "INSERT", "INSERT device_assignment");
 
 /// For each pair of a customer, given by its place in the first set, and a device: the id of each and whether the one owns
 /// the other, as far as there is such a row. In the order of the pairs.

@@ -16,7 +16,10 @@ use sea_orm::{
 };
 use tracing::log::LevelFilter;
 
-use super::Failure;
+use super::{
+    Failure,
+    observed::{Kind, POSTGRES, SQLITE},
+};
 use crate::telemetry::metrics;
 
 /// How long to try to get a connection before the database counts as out of reach.
@@ -173,6 +176,7 @@ impl Database {
     /// As `query`, and [`Failure::Silent`] when the database does not answer in time.
     pub(super) async fn read<T, F>(
         &self,
+        kind: &'static Kind,
         query: impl Fn(DatabaseConnection) -> F + Send + 'static,
     ) -> Result<T, Failure>
     where
@@ -180,9 +184,10 @@ impl Database {
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
         let database = self.clone();
+        let span = kind.span(if self.url.is_sqlite() { SQLITE } else { POSTGRES });
         let reading = tokio::spawn(async move {
             let (connection, generation) = database.current_reads();
-            let failure = match bounded(query(connection)).await {
+            let failure = match bounded(kind.observe_in(span.clone(), query(connection))).await {
                 Err(failure @ (Failure::Unreachable(_) | Failure::Silent(_))) => failure,
                 result => return result,
             };
@@ -192,7 +197,7 @@ impl Database {
             match failure {
                 Failure::Silent(_) | Failure::Unreachable(DbErr::ConnectionAcquire(_)) => Err(failure),
                 // It took no time, and to read again does no harm.
-                _ => bounded(query(database.reads())).await,
+                _ => bounded(kind.observe_in(span, query(database.reads()))).await,
             }
         });
         reading.await.unwrap_or(Err(Failure::Panicked))

@@ -19,8 +19,8 @@ use crate::domain::{
     plan::NewDevice,
 };
 
-static INSERTS: Kind = Kind::new("insert_devices");
-static UPDATES_OF_TYPES: Kind = Kind::new("update_device_types");
+static INSERTS: Kind = Kind::new("insert_devices", "INSERT", "INSERT device");
+static UPDATES_OF_TYPES: Kind = Kind::new("update_device_types", "UPDATE", "UPDATE device");
 
 macro_rules! insert {
     ($on_conflict:literal) => {

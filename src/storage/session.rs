@@ -13,7 +13,7 @@ use sea_orm::{
 
 use super::{
     Failure,
-    observed::{BEGIN, COMMIT},
+    observed::{BEGIN, COMMIT, POSTGRES, SQLITE, System},
     sql::Statement,
 };
 
@@ -50,12 +50,12 @@ impl Session {
             Self::Postgres(connection) => {
                 let (sql, arguments) = statement.for_postgres()?;
                 let query = sqlx::query_as_with(sql, arguments);
-                kind.observe(query.fetch_all(&mut **connection)).await?
+                kind.observe(POSTGRES, query.fetch_all(&mut **connection)).await?
             }
             Self::Sqlite(connection) => {
                 let (sql, arguments) = statement.for_sqlite()?;
                 let query = sqlx::query_as_with(sql, arguments);
-                kind.observe(query.fetch_all(&mut **connection)).await?
+                kind.observe(SQLITE, query.fetch_all(&mut **connection)).await?
             }
         })
     }
@@ -88,17 +88,20 @@ impl Session {
 async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> Result<Vec<u64>, Refused> {
     match statements {
         [] => Ok(Vec::new()),
-        [statement] => match statement.kind().observe(connection.execute(C::bind(statement)?)).await {
-            Ok(rows) => Ok(vec![rows]),
-            Err(error) => Err(Refused::at(0, error)),
-        },
+        [statement] => {
+            let bound = C::bind(statement)?;
+            match statement.kind().observe(C::SYSTEM, connection.execute(bound)).await {
+                Ok(rows) => Ok(vec![rows]),
+                Err(error) => Err(Refused::at(0, error)),
+            }
+        }
         _ => {
-            let mut transaction = BEGIN.observe(connection.start()).await?;
+            let mut transaction = BEGIN.observe(C::SYSTEM, connection.start()).await?;
             let mut written = Vec::with_capacity(statements.len());
             // Not an iterator: the compiler cannot yet see that the future is `Send` when one is held.
             while let Some(statement) = statements.get(written.len()) {
                 let bound = C::bind(statement)?;
-                match statement.kind().observe(transaction.execute(bound)).await {
+                match statement.kind().observe(C::SYSTEM, transaction.execute(bound)).await {
                     Ok(rows) => written.push(rows),
                     Err(error) => {
                         roll_back(transaction).await;
@@ -106,7 +109,7 @@ async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> 
                     }
                 }
             }
-            COMMIT.observe(transaction.commit()).await?;
+            COMMIT.observe(C::SYSTEM, transaction.commit()).await?;
             Ok(written)
         }
     }
@@ -120,6 +123,8 @@ async fn roll_back<D: Database>(transaction: Transaction<'_, D>) {
 
 /// What differs between the databases when something is written.
 trait Writing: Connection {
+    const SYSTEM: System;
+
     /// A statement's text and parameters.
     type Bound: Send;
 
@@ -133,6 +138,8 @@ trait Writing: Connection {
 }
 
 impl Writing for sqlx::PgConnection {
+    const SYSTEM: System = POSTGRES;
+
     type Bound = (&'static str, PgArguments);
 
     fn start(&mut self) -> impl Future<Output = Result<Transaction<'_, Postgres>, sqlx::Error>> + Send {
@@ -149,6 +156,8 @@ impl Writing for sqlx::PgConnection {
 }
 
 impl Writing for sqlx::SqliteConnection {
+    const SYSTEM: System = SQLITE;
+
     type Bound = (&'static str, SqliteArguments);
 
     fn start(&mut self) -> impl Future<Output = Result<Transaction<'_, Sqlite>, sqlx::Error>> + Send {

@@ -2,5 +2,6 @@
 
 mod exposition;
 pub mod metrics;
+pub mod trace;
 
 pub use exposition::Exposition;

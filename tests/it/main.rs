@@ -30,6 +30,7 @@ mod shutdown;
 mod start;
 mod storage;
 mod support;
+mod traces;
 mod usage;
 mod wire;
 
@@ -60,6 +61,7 @@ fn main() {
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
+    traces::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);
 

@@ -53,7 +53,7 @@ impl Figures {
     }
 
     /// One figure; 0 where there is none yet.
-    fn get(&self, series: &str) -> f64 {
+    pub fn get(&self, series: &str) -> f64 {
         self.series.get(series).copied().unwrap_or_default()
     }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-static KIND: Kind = Kind::new("test");
+static KIND: Kind = Kind::new("test", "", "");
 
 const SQL: Sql = Sql {
     kind: &KIND,

@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use sea_orm::DatabaseConnection;
+use tracing::Instrument;
 
 use super::{
     WriterSettings,
@@ -24,7 +25,10 @@ use crate::{
         assign_devices::{Batch, Outcomes, assign_devices},
         session::Refused,
     },
-    telemetry::metrics::{BATCHES, CHANGES},
+    telemetry::{
+        metrics::{BATCHES, CHANGES},
+        trace,
+    },
 };
 
 pub(super) struct Lane {
@@ -122,19 +126,22 @@ impl Lane {
                 commands: calls.iter().map(|call| &call.command).collect(),
             })
             .collect();
+        let commands = batches.iter().flat_map(|batch| &batch.commands);
+        let calls = commands.clone().count();
+        let devices = commands.map(|command| command.devices().len()).sum();
+        let waited = round.iter().flat_map(|(_, calls)| calls).map(|call| &call.wait);
+        let span = trace::batch(waited, calls, devices);
         let start = Instant::now();
-        let result = self.apply_all(&batches).await;
-        let duration = if result.is_ok() {
-            &BATCHES.committed
-        } else {
-            &BATCHES.failed
-        };
-        duration.record(start.elapsed());
-        let calls = batches.iter().flat_map(|batch| &batch.commands);
-        BATCHES.calls.record(number(calls.clone().count()));
-        BATCHES
-            .devices
-            .record(number(calls.map(|call| call.devices().len()).sum()));
+        let result = self.apply_all(&batches).instrument(span.clone()).await;
+        BATCHES.calls.record(number(calls));
+        BATCHES.devices.record(number(devices));
+        match result {
+            Ok(_) => BATCHES.committed.record(start.elapsed()),
+            Err(_) => {
+                BATCHES.failed.record(start.elapsed());
+                trace::failed(&span);
+            }
+        }
         result
     }
 
@@ -269,7 +276,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{assign_devices::AssignDevices, id::OrganizationId};
+    use crate::{
+        domain::{assign_devices::AssignDevices, id::OrganizationId},
+        telemetry::trace::Wait,
+    };
 
     /// A call, and where its answer goes.
     fn call(email: &str, create: bool) -> (Call, tokio::sync::oneshot::Receiver<Result<Outcome, Error>>) {
@@ -279,7 +289,7 @@ mod tests {
             command: command.expect("a command"),
             deadline: Instant::now() + Duration::from_secs(60),
             reply,
-            since: Instant::now(),
+            wait: Wait::begin("small"),
         };
         (call, answer)
     }

@@ -14,7 +14,7 @@ use crate::{
         assign_devices::{AssignDevices, Outcome},
         id::OrganizationId,
     },
-    telemetry::metrics::QueueFigures,
+    telemetry::{metrics::QueueFigures, trace::Wait},
 };
 
 /// A command that waits, and where its answer goes.
@@ -23,8 +23,7 @@ pub(super) struct Call {
     pub(super) command: AssignDevices,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
-    /// Since when it waits.
-    pub(super) since: Instant,
+    pub(super) wait: Wait,
 }
 
 /// Calls to be carried out together, those of each organization in order.
@@ -121,7 +120,7 @@ impl Queue {
             let changed = self.changed.notified();
             {
                 let mut waiting = self.waiting();
-                let round = waiting.take(max_calls, max_devices, self.lanes);
+                let mut round = waiting.take(max_calls, max_devices, self.lanes);
                 self.count(&waiting);
                 let is_over = waiting.closed && waiting.lines.is_empty();
                 drop(waiting);
@@ -130,8 +129,8 @@ impl Queue {
                     self.changed.notify_one();
                 }
                 if !round.is_empty() {
-                    for call in round.iter().flat_map(|(_, calls)| calls) {
-                        self.figures.wait.record(call.since.elapsed());
+                    for call in round.iter_mut().flat_map(|(_, calls)| calls) {
+                        self.figures.wait.record(call.wait.end());
                     }
                     return Some(round);
                 }
