@@ -10,6 +10,7 @@ mod file;
 mod mistake;
 mod sources;
 mod template;
+mod trace;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -20,6 +21,7 @@ pub use self::{
     mistake::{Conflict, Discreet, Mistake},
     sources::{Refusal, Sources, read},
     template::template,
+    trace::TraceConfig,
 };
 
 /// The embedded database in the working directory, which needs no set-up.
@@ -143,6 +145,10 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
 
     #[command(flatten)]
@@ -243,6 +249,10 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub admin: AdminConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]

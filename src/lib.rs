@@ -14,6 +14,7 @@
 //! - [`grpc`]: the RPC and the policies that every call passes.
 //! - [`gateway`]: the REST face, a client of the RPC and nothing else.
 //! - [`admin`]: what operators ask a running process.
+//! - [`telemetry`]: figures for operators, which every room may use as it uses `tracing`.
 //! - [`server`]: puts them together.
 //! - [`config`]: what the program is told; [`cli`]: its subcommands.
 //!
@@ -29,3 +30,4 @@ mod request_id;
 pub mod server;
 pub mod service;
 pub mod storage;
+pub mod telemetry;

@@ -1,25 +1,12 @@
 //! The id of a request: the caller's, or a new one. Both faces treat it alike.
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue},
-    middleware::Next,
-    response::Response,
-};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 /// The header, and the metadata entry, that carries the id.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 const MAX_LENGTH: usize = 64;
-
-/// Gives every request an id before anybody looks at it, and every answer the same.
-pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
-    let id = give(request.headers_mut());
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(HEADER, id);
-    response
-}
 
 /// The id of the request with these headers: the acceptable one that stands there, or a new one, which stands there then.
 pub(crate) fn give(headers: &mut HeaderMap) -> HeaderValue {

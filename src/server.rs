@@ -20,11 +20,12 @@ use crate::{
     grpc::{self, GrpcSettings},
     service::{Service, ServiceSettings},
     storage::Database,
+    telemetry::{Exposition, metrics},
 };
 
 /// How long connections may take to finish what they are doing once the service stops; the writer has the rest of the ten
 /// seconds within which the program ends.
-const DRAIN: Duration = Duration::from_secs(8);
+const DRAIN: Duration = Duration::from_millis(7_500);
 /// How long the writer may take to carry out what still waits after that.
 const DRAIN_WRITER: Duration = Duration::from_millis(1_500);
 /// How long closing the connections to the database may take: it waits for a database that may be silent.
@@ -91,7 +92,7 @@ pub enum ServeError {
 }
 
 /// Serves both faces until `shutdown`; then takes no new connections, finishes and answers what is under way, and
-/// returns.
+/// returns. `figures` are what operators see, where they are collected.
 ///
 /// # Errors
 /// As [`ServeError`] says.
@@ -99,6 +100,7 @@ pub async fn serve(
     database: Database,
     settings: ServerSettings,
     listeners: Listeners,
+    figures: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let service = Arc::new(Service::start(database.clone(), settings.service).await?);
@@ -121,7 +123,13 @@ pub async fn serve(
         },
     );
 
-    let _admin = Admin::start(listeners.admin, settings.connections);
+    let figures = figures.map(|figures| {
+        let database = database.clone();
+        // Whoever starts the service has reached it.
+        metrics::database_up(true);
+        figures.looking(move || database.count_connections())
+    });
+    let _admin = Admin::start(listeners.admin, figures, settings.connections);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     for (listener, router, protocol) in [
@@ -163,6 +171,7 @@ pub async fn serve_gateway(
     upstream: Endpoint,
     settings: ServerSettings,
     listeners: GatewayListeners,
+    figures: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let channel = upstream
@@ -178,7 +187,7 @@ pub async fn serve_gateway(
         },
     );
     let rest = rest.layer(from_fn(gateway::access_log::layer));
-    let _admin = Admin::start(listeners.admin, settings.connections);
+    let _admin = Admin::start(listeners.admin, figures, settings.connections);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     faces.spawn(connections::serve(
@@ -202,14 +211,17 @@ struct Admin {
 }
 
 impl Admin {
-    fn start(listener: Option<TcpListener>, settings: ConnectionSettings) -> Self {
+    fn start(listener: Option<TcpListener>, figures: Option<Exposition>, settings: ConnectionSettings) -> Self {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        if let Some(figures) = figures.clone() {
+            tasks.spawn(figures.keep_up());
+        }
         if let Some(listener) = listener {
             tasks.spawn(connections::serve(
                 listener,
-                admin::router(),
-                Protocol::Rest,
+                admin::router(figures),
+                Protocol::Admin,
                 settings,
                 stopping,
             ));

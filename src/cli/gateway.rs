@@ -5,7 +5,7 @@ use tonic::transport::Endpoint;
 use super::{
     Failure, asked_to_stop,
     output::print,
-    serve::{admin_listener, bind, bind_admin, local_addr, print_admin, settings, shared_addresses},
+    serve::{admin_listener, bind, bind_admin, collect_figures, local_addr, print_admin, settings, shared_addresses},
 };
 use crate::{
     config::{Conflict, GatewayConfig},
@@ -18,6 +18,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
     let upstream = endpoint(&config.upstream).map_err(Failure::Usage)?;
+    let figures = collect_figures(&config.admin)?;
     let listeners = GatewayListeners {
         rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
         admin: bind_admin(&config.admin).await?,
@@ -27,7 +28,7 @@ pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
     print(&format!("REST listening on http://{address}"))?;
     print_admin(listeners.admin.as_ref())?;
     let settings = settings(ServiceSettings::default(), &config.limits, &config.connections);
-    server::serve_gateway(upstream, settings, listeners, asked_to_stop).await?;
+    server::serve_gateway(upstream, settings, listeners, figures, asked_to_stop).await?;
     Ok(())
 }
 

@@ -5,11 +5,11 @@ mod config;
 mod connect;
 mod device;
 mod gateway;
-mod logging;
 mod migrate;
 mod organization;
 mod output;
 mod serve;
+mod telemetry;
 
 use std::{env, io, process::ExitCode, time::Duration};
 
@@ -17,7 +17,7 @@ use clap::{Arg, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    config::{Conflict, GatewayConfig, ProcessConfig, Refusal, Sources, map_args, read, with_switches},
+    config::{Conflict, GatewayConfig, ProcessConfig, Refusal, Sources, TraceConfig, map_args, read, with_switches},
     domain::Error,
     server::ServeError,
 };
@@ -66,6 +66,17 @@ enum Command {
     /// Write a file of settings, and check one
     #[command(subcommand)]
     Config(config::Config),
+}
+
+impl Command {
+    /// Where its traces go, and whose they are.
+    fn traces(&self) -> Option<(&TraceConfig, &'static str)> {
+        match self {
+            Self::Serve(serve) => Some((serve.traces(), "device-assignment")),
+            Self::Gateway(config) => Some((&config.traces, "device-assignment-gateway")),
+            _ => None,
+        }
+    }
 }
 
 /// Why the program ends without success, in one sentence that says what to do.
@@ -153,18 +164,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    logging::init(cli.process.log_format);
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Failed(format!("the runtime cannot start: {error}")))
-        .and_then(|runtime| {
-            let result = runtime.block_on(dispatch(cli));
-            // What still runs is a close that waits for a silent peer.
-            runtime.shutdown_timeout(Duration::from_millis(100));
-            result
-        });
-    match result {
+    match run_in_a_runtime(cli) {
         Ok(code) => code,
         Err(failure) => {
             output::say(&format!("device-assignment: {failure}"));
@@ -181,6 +181,22 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         Command::Config(command) => command.conflicts(),
         Command::Migrate(_) | Command::Organization(_) | Command::ApiKey(_) | Command::Device(_) => Vec::new(),
     }
+}
+
+fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("the runtime cannot start: {error}")))?;
+    let traces = {
+        let _runtime = runtime.enter();
+        telemetry::init(cli.process.log_format, cli.command.traces())?
+    };
+    let result = runtime.block_on(dispatch(cli));
+    traces.flush();
+    // What still runs is a close that waits for a silent peer.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::{
         AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig,
-        ServeConfig,
+        ServeConfig, TraceConfig,
     },
     domain::{
         Error,
@@ -19,6 +19,7 @@ use crate::{
     server::{self, ConnectionSettings, Listeners, ServerSettings},
     service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
     storage::Database,
+    telemetry::Exposition,
 };
 
 /// The organization that a fresh embedded database has from the start.
@@ -34,8 +35,14 @@ pub(super) struct Serve {
 }
 
 impl Serve {
+    pub(super) fn traces(&self) -> &TraceConfig {
+        &self.config.traces
+    }
+
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Self { database: at, config } = self;
+        // Before anything counts.
+        let figures = collect_figures(&config.admin)?;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
             connect::migrate(&database).await?;
@@ -70,7 +77,7 @@ impl Serve {
             ..ServiceSettings::default()
         };
         let settings = settings(service, &config.limits, &config.connections);
-        server::serve(database, settings, listeners, asked_to_stop).await?;
+        server::serve(database, settings, listeners, figures, asked_to_stop).await?;
         Ok(())
     }
 
@@ -204,6 +211,16 @@ pub(super) async fn bind_admin(config: &AdminConfig) -> Result<Option<TcpListene
         AdminAddr::Off => Ok(None),
         AdminAddr::At(address) => Ok(Some(bind(address, "--admin-addr (ADMIN_ADDR)").await?)),
     }
+}
+
+/// Collects figures, where there is a listener that shows them.
+pub(super) fn collect_figures(config: &AdminConfig) -> Result<Option<Exposition>, Failure> {
+    if config.admin_addr == AdminAddr::Off {
+        return Ok(None);
+    }
+    let figures = Exposition::install();
+    let figures = figures.map_err(|error| Failure::Failed(format!("figures cannot be collected: {error}")))?;
+    Ok(Some(figures))
 }
 
 pub(super) fn print_admin(listener: Option<&TcpListener>) -> Result<(), Failure> {

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use axum::{extract::Request, middleware::Next, response::Response};
+use opentelemetry::trace::TraceId;
+use tracing::field::display;
 
 use crate::request_id;
 
@@ -13,7 +15,8 @@ pub async fn layer(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let request_id = request_id::of(response.headers());
+    let trace_id = response.extensions().get::<TraceId>().map(display);
     let duration_ms = (start.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-    tracing::info!(%method, status, request_id, duration_ms, "request");
+    tracing::info!(%method, status, request_id, trace_id, duration_ms, "request");
     response
 }

@@ -4,6 +4,7 @@
 pub mod access_log;
 mod assign_devices;
 mod json;
+mod observe;
 mod problem;
 
 use std::{error::Error, future::Future, time::Duration};
@@ -24,6 +25,7 @@ use self::problem::Problem;
 use crate::{
     grpc::{code_name, pb::device_assignment_service_client::DeviceAssignmentServiceClient},
     request_id,
+    telemetry::trace,
 };
 
 /// What the face allows its callers.
@@ -82,7 +84,7 @@ where
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
         .layer(from_fn(problem::render))
-        .layer(from_fn(request_id::layer))
+        .layer(from_fn(observe::layer))
 }
 
 impl Gateway {
@@ -114,10 +116,11 @@ fn unreachable(error: Box<dyn Error + Send + Sync>) -> Status {
     Status::unavailable(format!("the service cannot be reached: {cause}"))
 }
 
-/// An RPC's request on behalf of a REST caller: their key and request id go along.
+/// An RPC's request on behalf of a REST caller: their key and request id go along, and the trace.
 fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut().as_mut();
+    trace::pass_on(headers, metadata);
     for name in [API_KEY, request_id::HEADER] {
         if let Some(value) = headers.get(&name) {
             // What is longer than any key is no key; passed on as it is, it could be too long for the transport.

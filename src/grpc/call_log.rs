@@ -1,4 +1,4 @@
-//! One line a call. Never a key, an email address or an identifier.
+//! One line a call, and its place among the figures. Never a key, an email address or an identifier.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,16 +9,21 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue},
 };
-use tonic::{Code, Status};
+use opentelemetry::trace::TraceId;
+use tonic::Code;
 use tracing::Span;
 
-use super::status::code_name;
+use super::{
+    method::Method,
+    status::{code_name, code_of},
+};
 use crate::{
     domain::{
         assign_devices::{Fate, Outcome},
         id::OrganizationId,
     },
     request_id,
+    telemetry::trace,
 };
 
 /// What is found out about a call on its way; among the extensions of every call that is logged.
@@ -57,19 +62,23 @@ impl Note {
 pub(super) struct Line {
     path: String,
     request_id: HeaderValue,
+    trace_id: Option<TraceId>,
+    trace: Span,
     note: Arc<Note>,
     start: Instant,
     code: Code,
 }
 
 impl Line {
-    /// Begins the line of a call that has a request id.
-    pub(super) fn begin(request: &mut Request, request_id: HeaderValue) -> Self {
+    /// Begins the line of a call that has a request id, and that `trace` is the span of.
+    pub(super) fn begin(request: &mut Request, request_id: HeaderValue, trace: Span) -> Self {
         let note = Arc::<Note>::default();
         request.extensions_mut().insert(Arc::clone(&note));
         Self {
             path: request.uri().path().to_owned(),
             request_id,
+            trace_id: trace::id(&trace, request.headers()),
+            trace,
             note,
             start: Instant::now(),
             code: Code::Cancelled,
@@ -81,6 +90,11 @@ impl Line {
         &self.note
     }
 
+    /// The span of the call in its trace.
+    pub(super) fn trace(&self) -> &Span {
+        &self.trace
+    }
+
     /// A span for what else is logged on the call's behalf: it carries the same request id.
     pub(super) fn span(&self) -> Span {
         tracing::info_span!("call", method = self.method(), request_id = self.request_id())
@@ -88,8 +102,7 @@ impl Line {
 
     /// Ends the line of a call that was answered.
     pub(super) fn finish(mut self, answer: &HeaderMap) {
-        // A refusal stands in the headers; a success has its code in the trailers, which are still to come.
-        self.code = Status::from_header_map(answer).map_or(Code::Ok, |status| status.code());
+        self.code = code_of(answer);
     }
 
     fn method(&self) -> &str {
@@ -103,19 +116,38 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        let duration = self.start.elapsed();
+        if let Some(method) = Method::at(&self.path) {
+            method.record(self.code, duration);
+            trace::returned(&self.trace, code_name(self.code), is_fault(self.code));
+        }
         let tally = self.note.tally.get();
         tracing::info!(
             method = self.method(),
             request_id = self.request_id(),
+            trace_id = self.trace_id.map(display),
             organization = self.note.organization.get().map(display),
             assigned = tally.map(|tally| tally.assigned),
             already_assigned = tally.map(|tally| tally.already_assigned),
             skipped = tally.map(|tally| tally.skipped),
             code = code_name(self.code),
-            duration_ms = milliseconds(self.start.elapsed()),
+            duration_ms = milliseconds(duration),
             "call"
         );
     }
+}
+
+/// Whether an answer with this code is a fault of the service, as OpenTelemetry's conventions for gRPC have it.
+fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 /// Milliseconds, to the microsecond.

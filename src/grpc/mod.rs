@@ -5,6 +5,7 @@ mod assign_devices;
 mod authenticate;
 mod call_log;
 mod deadline;
+mod method;
 mod panic;
 pub mod pb;
 mod refusal;
@@ -23,20 +24,22 @@ use axum::{
 };
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 pub use status::code_name;
 
 use self::{
     call_log::Note,
     deadline::Deadline,
+    method::Method,
     pb::device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
-    status::to_status,
+    status::{code_of, to_status},
 };
 use crate::{
     domain::{Cause, Error},
     request_id,
     service::{Caller, Service},
+    telemetry::trace,
 };
 
 /// What the face allows its callers.
@@ -127,13 +130,20 @@ struct Policies {
 /// Every policy, the outermost first. One function and not a layer each, because a layer costs several allocations a call.
 async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, next: Next) -> AxumResponse {
     let id = request_id::give(request.headers_mut());
+    let method = Method::at(request.uri().path());
     let mut response = if authenticate::is_public(request.uri().path()) {
         // Probes call every few seconds, and among these methods are streams that are meant to stay open: no line in the
         // log, no deadline.
+        let start = Instant::now();
         let response = panic::catch(next.run(request)).await;
-        refusal::rephrase(response, of.settings.max_message_bytes)
+        let response = refusal::rephrase(response, of.settings.max_message_bytes);
+        if let Some(method) = method {
+            method.record(code_of(response.headers()), start.elapsed());
+        }
+        response
     } else {
-        let line = call_log::Line::begin(&mut request, id.clone());
+        let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
+        let line = call_log::Line::begin(&mut request, id.clone(), span);
         let deadline = deadline::of(&request, of.settings.default_timeout);
         let call = async {
             match authenticate::caller(&of.service, request.headers()).await {
@@ -147,6 +157,8 @@ async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, nex
             }
         };
         let response = panic::catch(deadline::hold(deadline, call))
+            // The inner one is what further spans are part of.
+            .instrument(line.trace().clone())
             .instrument(line.span())
             .await;
         line.finish(response.headers());

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::domain::{Error, Field, Violations};
+use crate::{
+    domain::{Error, Field, Violations},
+    telemetry::metrics,
+};
 
 /// The domain of every reason (google.rpc.ErrorInfo).
 const DOMAIN: &str = "telemetron.ai";
@@ -49,7 +53,7 @@ impl Reason {
     }
 }
 
-/// The status that tells a caller of `error`. What only we may know goes to the log.
+/// The status that tells a caller of `error`, who is counted as refused. What only we may know goes to the log.
 pub(super) fn to_status(error: &Error) -> Status {
     let (code, reason) = match error {
         Error::MissingApiKey => (Code::Unauthenticated, Reason::MissingApiKey),
@@ -64,6 +68,7 @@ pub(super) fn to_status(error: &Error) -> Status {
         Error::Unavailable(_) => (Code::Unavailable, Reason::Unavailable),
         Error::Internal(_) => (Code::Internal, Reason::Internal),
     };
+    metrics::refusal(reason.name());
     let mut details = details(reason);
     match error {
         Error::InvalidRequest(violations) => add_violations(&mut details, violations),
@@ -100,8 +105,14 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// A status for what never becomes an error of the domain.
+/// The code of an answer. A refusal stands in the headers; a success has its code in the trailers, which are still to come.
+pub(super) fn code_of(answer: &HeaderMap) -> Code {
+    Status::from_header_map(answer).map_or(Code::Ok, |status| status.code())
+}
+
+/// A status for what never becomes an error of the domain, whose caller is counted as refused.
 pub(super) fn with_reason(code: Code, sentence: String, reason: Reason) -> Status {
+    metrics::refusal(reason.name());
     Status::with_error_details(code, sentence, details(reason))
 }
 

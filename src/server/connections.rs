@@ -16,7 +16,10 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, Version, header},
+    http::{
+        HeaderName, HeaderValue, Request as HttpRequest, Version,
+        header::{self, Entry},
+    },
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
@@ -32,6 +35,7 @@ use tokio::{
 };
 
 use super::flood::Bounded;
+use crate::telemetry::metrics::{FaceFigures, OpenConnection};
 
 /// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
 /// there are any.
@@ -88,7 +92,23 @@ pub(super) enum Protocol {
     Grpc,
     /// HTTP/1.1 or HTTP/2, as the peer likes.
     Rest,
+    /// As REST, for operators.
+    Admin,
 }
+
+impl Protocol {
+    /// The name of the face, as figures have it.
+    fn face(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Rest => "rest",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// The header that carries an API key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// How long to wait after a connection could not be accepted: most often, because the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -107,6 +127,7 @@ pub(super) async fn serve(
     stopping: watch::Receiver<bool>,
 ) {
     let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
+    let figures = FaceFigures::of(protocol.face());
     let permits = Arc::new(Semaphore::new(settings.max_connections));
     // Dropped with this future, and all connections with it.
     let mut connections = JoinSet::new();
@@ -116,6 +137,7 @@ pub(super) async fn serve(
             settings,
             stopping: stopping.clone(),
             _permit: permit,
+            _open: figures.accepted(),
         };
         connection.serve(stream, router.clone())
     };
@@ -128,6 +150,7 @@ pub(super) async fn serve(
                     connections.spawn(connection(accepted));
                 }
                 Err(error) => {
+                    figures.accept_errors.increment(1);
                     tracing::warn!(%error, "a connection cannot be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -178,6 +201,14 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
     response
 }
 
+/// Marks what must never be printed, or remembered by a compression of headers, before anybody else sees it.
+fn with_hidden_keys<B>(mut request: HttpRequest<B>) -> HttpRequest<B> {
+    if let Entry::Occupied(mut keys) = request.headers_mut().entry(API_KEY) {
+        keys.iter_mut().for_each(|key| key.set_sensitive(true));
+    }
+    request
+}
+
 pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -189,6 +220,7 @@ struct Connection {
     stopping: watch::Receiver<bool>,
     /// Its place among the connections.
     _permit: OwnedSemaphorePermit,
+    _open: OpenConnection,
 }
 
 impl Connection {
@@ -201,7 +233,7 @@ impl Connection {
             let was_asked = Arc::clone(&was_asked);
             tower::util::MapRequest::new(router, move |request| {
                 was_asked.store(true, Ordering::Relaxed);
-                request
+                with_hidden_keys(request)
             })
         };
         let stream = TokioIo::new(Bounded::new(stream, self.settings.max_control_frames));
@@ -218,7 +250,7 @@ impl Connection {
             }
             () = stopped(self.stopping.clone()) => {}
         }
-        if self.protocol == Protocol::Rest
+        if self.protocol != Protocol::Grpc
             && let Ok(_ended) = tokio::time::timeout(LAST_REQUESTS, connection.as_mut()).await
         {
             return;
@@ -246,7 +278,7 @@ impl Connection {
             .keep_alive_timeout(settings.keepalive_timeout);
         match self.protocol {
             Protocol::Grpc => builder.http2_only(),
-            Protocol::Rest => builder,
+            Protocol::Rest | Protocol::Admin => builder,
         }
     }
 

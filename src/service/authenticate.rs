@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moka::future::Cache;
+use moka::{Entry, future::Cache};
 use time::OffsetDateTime;
 
 use super::Service;
@@ -13,6 +13,7 @@ use crate::{
         id::{ApiKeyId, OrganizationId},
     },
     storage::{Database, KeyOwner},
+    telemetry::metrics::KEY_LOOKUPS_BY_RESULT,
 };
 
 /// The most keys that are remembered, known and unknown ones: a flood of wrong keys costs no memory beyond it.
@@ -45,11 +46,20 @@ impl Keys {
         // Callers who ask for the same key at the same time share one look into the database.
         let found = self
             .remembered
-            .try_get_with(digest, async {
-                self.database.key_owner(&digest).await.map_err(Error::from)
-            })
+            .entry(digest)
+            .or_try_insert_with(async { self.database.key_owner(&digest).await.map_err(Error::from) })
             .await;
-        found.map_err(|error| (*error).clone())
+        let lookups = &KEY_LOOKUPS_BY_RESULT;
+        match found {
+            Ok(entry) if !entry.is_fresh() => {
+                lookups.hits.increment(1);
+                Ok(entry.into_value())
+            }
+            found => {
+                lookups.misses.increment(1);
+                found.map(Entry::into_value).map_err(|error| (*error).clone())
+            }
+        }
     }
 }
 

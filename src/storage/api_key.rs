@@ -4,11 +4,13 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, Failure, entity::api_key};
+use super::{Database, Failure, entity::api_key, observed::Kind};
 use crate::domain::{
     api_key::ApiKeyDigest,
     id::{ApiKeyId, OrganizationId},
 };
+
+static FINDS: Kind = Kind::new("find_api_key", "SELECT", "SELECT api_key");
 
 /// An API key, as stored: without the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl Database {
             .filter(api_key::Column::Digest.eq(digest.to_vec()))
             .filter(api_key::Column::RevokedAt.is_null());
         let row = self
-            .read(move |db| {
+            .read(&FINDS, move |db| {
                 let query = query.clone();
                 async move { query.one(&db).await }
             })

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     attempts::{Attempts, pause},
     device,
+    observed::Kind,
     session::{Refused, Session},
     sql::{Column, Scalar, Sql, Statement},
 };
@@ -20,7 +21,12 @@ use crate::{
         plan::{Existing, NoValidDevices, Plan, plan},
     },
     storage::Failure,
+    telemetry::metrics::BATCHES,
 };
+
+static LOADS: Kind = Kind::new("load", "SELECT", "SELECT customer device device_assignment");
+static INSERTS_OF_CUSTOMERS: Kind = Kind::new("insert_customers", "INSERT", "INSERT customer");
+static INSERTS_OF_ASSIGNMENTS: Kind = Kind::new("insert_assignments", "INSERT", "INSERT device_assignment");
 
 /// For each pair of a customer, given by its place in the first set, and a device: the id of each and whether the one owns
 /// the other, as far as there is such a row. In the order of the pairs.
@@ -32,6 +38,7 @@ use crate::{
 /// Each row is looked up by a subquery of its own, because the planner may turn a join into whatever its statistics
 /// suggest, and those of a table that is being filled are wrong.
 const LOAD: Sql = Sql {
+    kind: &LOADS,
     // OFFSET 0 keeps the planner from taking the inner SELECT apart and looking up each row twice.
     postgres: "SELECT known.customer_id, known.device_id, \
                (SELECT true FROM device_assignment AS a WHERE a.organization_id = $1 \
@@ -61,6 +68,7 @@ const LOAD: Sql = Sql {
 // rows were loaded, and then nothing of the plan may be written.
 
 const INSERT_CUSTOMERS: Sql = Sql {
+    kind: &INSERTS_OF_CUSTOMERS,
     postgres: "INSERT INTO customer (organization_id, id, email, name, created_at) \
                SELECT $1, row.id, row.email, row.name, $2 \
                FROM unnest($3::uuid[], $4::text[], $5::text[]) AS row (id, email, name)",
@@ -69,6 +77,7 @@ const INSERT_CUSTOMERS: Sql = Sql {
 };
 
 const INSERT_ASSIGNMENTS: Sql = Sql {
+    kind: &INSERTS_OF_ASSIGNMENTS,
     postgres: "INSERT INTO device_assignment (organization_id, customer_id, device_id, created_at) \
                SELECT $1, row.customer_id, row.device_id, $2 \
                FROM unnest($3::uuid[], $4::uuid[]) AS row (customer_id, device_id)",
@@ -104,7 +113,10 @@ pub(super) fn assign_devices<'a>(
         let mut attempts = Attempts::default();
         loop {
             match once(pool, batches).await {
-                Err(refused) if attempts.may_succeed_after(&refused.failure) => pause().await,
+                Err(refused) if attempts.may_succeed_after(&refused.failure) => {
+                    BATCHES.reruns_after_conflict.increment(1);
+                    pause().await;
+                }
                 result => return result,
             }
         }

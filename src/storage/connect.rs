@@ -16,7 +16,11 @@ use sea_orm::{
 };
 use tracing::log::LevelFilter;
 
-use super::Failure;
+use super::{
+    Failure,
+    observed::{Kind, POSTGRES, SQLITE},
+};
+use crate::telemetry::metrics;
 
 /// How long to try to get a connection before the database counts as out of reach.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -172,6 +176,7 @@ impl Database {
     /// As `query`, and [`Failure::Silent`] when the database does not answer in time.
     pub(super) async fn read<T, F>(
         &self,
+        kind: &'static Kind,
         query: impl Fn(DatabaseConnection) -> F + Send + 'static,
     ) -> Result<T, Failure>
     where
@@ -179,9 +184,10 @@ impl Database {
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
         let database = self.clone();
+        let span = kind.span(if self.url.is_sqlite() { SQLITE } else { POSTGRES });
         let reading = tokio::spawn(async move {
             let (connection, generation) = database.current_reads();
-            let failure = match bounded(query(connection)).await {
+            let failure = match bounded(kind.observe_in(span.clone(), query(connection))).await {
                 Err(failure @ (Failure::Unreachable(_) | Failure::Silent(_))) => failure,
                 result => return result,
             };
@@ -191,7 +197,7 @@ impl Database {
             match failure {
                 Failure::Silent(_) | Failure::Unreachable(DbErr::ConnectionAcquire(_)) => Err(failure),
                 // It took no time, and to read again does no harm.
-                _ => bounded(query(database.reads())).await,
+                _ => bounded(kind.observe_in(span, query(database.reads()))).await,
             }
         });
         reading.await.unwrap_or(Err(Failure::Panicked))
@@ -231,6 +237,20 @@ impl Database {
     /// As [`own_connection`](Self::own_connection), for statements that may take long.
     pub(super) async fn schema_connection(&self) -> Result<DatabaseConnection, DbErr> {
         connect(&self.url, 1, Purpose::Schema).await
+    }
+
+    /// Tells operators how many connections for reads there are.
+    pub fn count_connections(&self) {
+        let reads = self.reads();
+        let (size, idle) = if self.url.is_sqlite() {
+            let pool = reads.get_sqlite_connection_pool();
+            (pool.size(), pool.num_idle())
+        } else {
+            let pool = reads.get_postgres_connection_pool();
+            (pool.size(), pool.num_idle())
+        };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        metrics::pool("reads", idle, size.saturating_sub(idle));
     }
 
     /// Closes the connections for reads.

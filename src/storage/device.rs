@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Database, Failure,
     attempts::{Attempts, pause},
+    observed::Kind,
     session::Session,
     sql::{Column, Scalar, Sql, Statement},
 };
@@ -18,9 +19,13 @@ use crate::domain::{
     plan::NewDevice,
 };
 
+static INSERTS: Kind = Kind::new("insert_devices", "INSERT", "INSERT device");
+static UPDATES_OF_TYPES: Kind = Kind::new("update_device_types", "UPDATE", "UPDATE device");
+
 macro_rules! insert {
     ($on_conflict:literal) => {
         Sql {
+            kind: &INSERTS,
             postgres: concat!(
                 "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
                  SELECT $1, row.id, row.identifier, row.device_type, $2 \
@@ -41,6 +46,7 @@ const INSERT: Sql = insert!("");
 const INSERT_UNKNOWN: Sql = insert!(" ON CONFLICT (organization_id, identifier) DO NOTHING");
 
 const UPDATE_TYPES: Sql = Sql {
+    kind: &UPDATES_OF_TYPES,
     postgres: "UPDATE device SET device_type = row.device_type \
                FROM unnest($2::text[], $3::text[]) AS row (identifier, device_type) \
                WHERE device.organization_id = $1 AND device.identifier = row.identifier \

@@ -8,6 +8,7 @@ mod device;
 pub mod entity;
 mod failure;
 mod migrate;
+mod observed;
 mod organization;
 mod session;
 mod sql;

@@ -11,7 +11,11 @@ use sea_orm::{
     },
 };
 
-use super::{Failure, sql::Statement};
+use super::{
+    Failure,
+    observed::{BEGIN, COMMIT, POSTGRES, SQLITE, System},
+    sql::Statement,
+};
 
 /// A connection, until it is dropped.
 pub(super) enum Session {
@@ -41,14 +45,17 @@ impl Session {
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
     {
+        let kind = statement.kind();
         Ok(match self {
             Self::Postgres(connection) => {
                 let (sql, arguments) = statement.for_postgres()?;
-                sqlx::query_as_with(sql, arguments).fetch_all(&mut **connection).await?
+                let query = sqlx::query_as_with(sql, arguments);
+                kind.observe(POSTGRES, query.fetch_all(&mut **connection)).await?
             }
             Self::Sqlite(connection) => {
                 let (sql, arguments) = statement.for_sqlite()?;
-                sqlx::query_as_with(sql, arguments).fetch_all(&mut **connection).await?
+                let query = sqlx::query_as_with(sql, arguments);
+                kind.observe(SQLITE, query.fetch_all(&mut **connection)).await?
             }
         })
     }
@@ -81,16 +88,20 @@ impl Session {
 async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> Result<Vec<u64>, Refused> {
     match statements {
         [] => Ok(Vec::new()),
-        [statement] => match connection.execute(C::bind(statement)?).await {
-            Ok(rows) => Ok(vec![rows]),
-            Err(error) => Err(Refused::at(0, error)),
-        },
+        [statement] => {
+            let bound = C::bind(statement)?;
+            match statement.kind().observe(C::SYSTEM, connection.execute(bound)).await {
+                Ok(rows) => Ok(vec![rows]),
+                Err(error) => Err(Refused::at(0, error)),
+            }
+        }
         _ => {
-            let mut transaction = connection.start().await?;
+            let mut transaction = BEGIN.observe(C::SYSTEM, connection.start()).await?;
             let mut written = Vec::with_capacity(statements.len());
             // Not an iterator: the compiler cannot yet see that the future is `Send` when one is held.
             while let Some(statement) = statements.get(written.len()) {
-                match transaction.execute(C::bind(statement)?).await {
+                let bound = C::bind(statement)?;
+                match statement.kind().observe(C::SYSTEM, transaction.execute(bound)).await {
                     Ok(rows) => written.push(rows),
                     Err(error) => {
                         roll_back(transaction).await;
@@ -98,7 +109,7 @@ async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> 
                     }
                 }
             }
-            transaction.commit().await?;
+            COMMIT.observe(C::SYSTEM, transaction.commit()).await?;
             Ok(written)
         }
     }
@@ -112,6 +123,8 @@ async fn roll_back<D: Database>(transaction: Transaction<'_, D>) {
 
 /// What differs between the databases when something is written.
 trait Writing: Connection {
+    const SYSTEM: System;
+
     /// A statement's text and parameters.
     type Bound: Send;
 
@@ -125,6 +138,8 @@ trait Writing: Connection {
 }
 
 impl Writing for sqlx::PgConnection {
+    const SYSTEM: System = POSTGRES;
+
     type Bound = (&'static str, PgArguments);
 
     fn start(&mut self) -> impl Future<Output = Result<Transaction<'_, Postgres>, sqlx::Error>> + Send {
@@ -141,6 +156,8 @@ impl Writing for sqlx::PgConnection {
 }
 
 impl Writing for sqlx::SqliteConnection {
+    const SYSTEM: System = SQLITE;
+
     type Bound = (&'static str, SqliteArguments);
 
     fn start(&mut self) -> impl Future<Output = Result<Transaction<'_, Sqlite>, sqlx::Error>> + Send {

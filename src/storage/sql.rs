@@ -7,10 +7,14 @@ use sea_orm::sqlx::{Arguments, Error, postgres::PgArguments, sqlite::SqliteArgum
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::observed::Kind;
+
 /// One statement, as each database wants it. The organization's id is always the first parameter: no statement reaches
 /// across organizations, and a sharded PostgreSQL can send each to the one shard that holds the organization.
 #[derive(Clone, Copy)]
 pub(super) struct Sql {
+    /// What it does, for operators.
+    pub(super) kind: &'static Kind,
     pub(super) postgres: &'static str,
     pub(super) sqlite: &'static str,
 }
@@ -56,6 +60,11 @@ impl<'a> Statement<'a> {
     pub(super) fn and(mut self, rows: impl IntoIterator<Item = Column<'a>>) -> Self {
         self.sets.push(rows.into_iter().collect());
         self
+    }
+
+    /// What it does, for operators.
+    pub(super) fn kind(&self) -> &'static Kind {
+        self.sql.kind
     }
 
     /// Whether some set has no row: nothing could be found or written.

@@ -40,7 +40,7 @@ impl Gateway {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let served = serve_gateway(upstream, ServerSettings::default(), listeners, stopped).await;
+            let served = serve_gateway(upstream, ServerSettings::default(), listeners, None, stopped).await;
             served.expect("a clean stop");
         });
         let client = Client::new(Face::Rest, address, key);

@@ -1,8 +1,11 @@
-//! The log: one line a call, and nothing in it that belongs to a caller.
+//! The log: one line a call, and nothing in it that belongs to a caller; nor in figures and traces.
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Face, PATH, Program, Suite, TestDatabase, organization, program::command};
+use crate::{
+    metrics::Figures,
+    support::{Answer, Client, Collector, Face, PATH, Program, Suite, TestDatabase, organization, program::command},
+};
 
 /// Words that the service is told and must not repeat in its log. Whatever a caller sends here contains one of them.
 const CANARIES: [&str; 5] = ["canary-mail", "CANARY-SN", "canary-type", "canary-member", "canary-key"];
@@ -73,6 +76,8 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
     let key = organization(database, "acme").await;
     let mut serve = command(&["serve", "--max-devices-per-request=3", "--database-url", database.url()]);
     serve.args(["--log-format", format]).env("RUST_LOG", level);
+    let collector = Collector::start().await;
+    serve.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
     let program = Program::spawn(serve).await;
 
     let mut made = Vec::new();
@@ -94,13 +99,20 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
         counts: None,
     });
 
+    let figures = Figures::of(program.admin).await;
     let ended = program.end_by("-TERM").await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(ended.stdout, "", "the log goes to stderr");
     for canary in CANARIES.into_iter().chain([key.as_str()]) {
         let line = ended.log.lines().find(|line| line.contains(canary));
         assert_eq!(line, None, "{canary} stands in the log");
+        assert!(!figures.text.contains(canary), "{canary} stands among the figures");
+        assert!(
+            !format!("{:?}", collector.spans()).contains(canary),
+            "{canary} stands in a trace"
+        );
     }
+    assert!(collector.spans().len() > made.len());
     let organization = organization_id(database).await;
     let lines: Vec<Line> = ended.log.lines().filter_map(Line::parser(format)).collect();
     assert_eq!(lines.len(), made.len(), "{}", ended.log);

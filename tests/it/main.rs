@@ -20,6 +20,7 @@ mod import;
 mod import_stream;
 mod keys;
 mod logs;
+mod metrics;
 mod operate;
 mod outage;
 mod race;
@@ -31,6 +32,7 @@ mod shutdown;
 mod start;
 mod storage;
 mod support;
+mod traces;
 mod usage;
 mod wire;
 
@@ -52,6 +54,7 @@ fn main() {
     import_stream::register(&mut suite);
     keys::register(&mut suite);
     logs::register(&mut suite);
+    metrics::register(&mut suite);
     operate::register(&mut suite);
     outage::register(&mut suite);
     race::register(&mut suite);
@@ -62,6 +65,7 @@ fn main() {
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
+    traces::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);
 

@@ -2,7 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+static KIND: Kind = Kind::new("test", "", "");
+
 const SQL: Sql = Sql {
+    kind: &KIND,
     postgres: "of PostgreSQL",
     sqlite: "of SQLite",
 };

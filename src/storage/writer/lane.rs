@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use sea_orm::DatabaseConnection;
+use tracing::Instrument;
 
 use super::{
     WriterSettings,
@@ -17,12 +18,16 @@ use super::{
 use crate::{
     domain::{
         Error,
-        assign_devices::{Outcome, UnknownDevices},
+        assign_devices::{Fate, Outcome, UnknownDevices},
     },
     storage::{
         Database, Failure,
         assign_devices::{Batch, Outcomes, assign_devices},
         session::Refused,
+    },
+    telemetry::{
+        metrics::{BATCHES, CHANGES},
+        trace,
     },
 };
 
@@ -81,6 +86,7 @@ impl Lane {
             }
             let Refused { position, failure } = match self.apply(&round).await {
                 Ok(outcomes) => {
+                    count(&outcomes);
                     let calls = calls_of(round).into_iter();
                     for (call, outcome) in calls.zip(outcomes.into_iter().flatten()) {
                         answer(call, outcome.map_err(Error::from));
@@ -106,6 +112,7 @@ impl Lane {
                 tracing::warn!(%failure, "a transaction failed; the calls that may be innocent are carried out again");
             }
             refuse(blamed, failure);
+            BATCHES.reruns_after_split.increment(again.len() as u64);
             rounds.extend(again);
         }
     }
@@ -119,7 +126,27 @@ impl Lane {
                 commands: calls.iter().map(|call| &call.command).collect(),
             })
             .collect();
-        let work = assign_devices(&self.connection, &batches);
+        let commands = batches.iter().flat_map(|batch| &batch.commands);
+        let calls = commands.clone().count();
+        let devices = commands.map(|command| command.devices().len()).sum();
+        let waited = round.iter().flat_map(|(_, calls)| calls).map(|call| &call.wait);
+        let span = trace::batch(waited, calls, devices);
+        let start = Instant::now();
+        let result = self.apply_all(&batches).instrument(span.clone()).await;
+        BATCHES.calls.record(number(calls));
+        BATCHES.devices.record(number(devices));
+        match result {
+            Ok(_) => BATCHES.committed.record(start.elapsed()),
+            Err(_) => {
+                BATCHES.failed.record(start.elapsed());
+                trace::failed(&span);
+            }
+        }
+        result
+    }
+
+    async fn apply_all(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Outcomes>, Refused> {
+        let work = assign_devices(&self.connection, batches);
         let limit = self.batch_timeout;
         match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(result)) => {
@@ -152,6 +179,34 @@ impl Lane {
             Err(error) => tracing::error!(%error, "reconnecting failed"),
         }
     }
+}
+
+/// Tells operators what became of what was asked for.
+fn count(outcomes: &[Outcomes]) {
+    let (mut assigned, mut already_assigned, mut skipped) = (0, 0, 0);
+    let (mut new_devices, mut new_customers) = (0, 0);
+    for outcome in outcomes.iter().flatten().flatten() {
+        new_customers += u64::from(outcome.customer_was_created);
+        for (_, fate) in &outcome.devices {
+            match fate {
+                Fate::Assigned { was_created, .. } => {
+                    assigned += 1;
+                    new_devices += u64::from(*was_created);
+                }
+                Fate::AlreadyAssigned { .. } => already_assigned += 1,
+                Fate::Skipped => skipped += 1,
+            }
+        }
+    }
+    CHANGES.assigned.increment(assigned);
+    CHANGES.already_assigned.increment(already_assigned);
+    CHANGES.skipped.increment(skipped);
+    CHANGES.devices_created.increment(new_devices);
+    CHANGES.customers_created.increment(new_customers);
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 async fn close(connection: DatabaseConnection) {
@@ -221,7 +276,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{assign_devices::AssignDevices, id::OrganizationId};
+    use crate::{
+        domain::{assign_devices::AssignDevices, id::OrganizationId},
+        telemetry::trace::Wait,
+    };
 
     /// A call, and where its answer goes.
     fn call(email: &str, create: bool) -> (Call, tokio::sync::oneshot::Receiver<Result<Outcome, Error>>) {
@@ -231,6 +289,7 @@ mod tests {
             command: command.expect("a command"),
             deadline: Instant::now() + Duration::from_secs(60),
             reply,
+            wait: Wait::begin("small"),
         };
         (call, answer)
     }

@@ -20,11 +20,18 @@ use self::{
     queue::{Call, Queue},
 };
 use super::{Database, Failure};
-use crate::domain::{
-    Cause, Error,
-    assign_devices::{AssignDevices, Outcome},
-    id::OrganizationId,
+use crate::{
+    domain::{
+        Cause, Error,
+        assign_devices::{AssignDevices, Outcome},
+        id::OrganizationId,
+    },
+    telemetry::trace::Wait,
 };
+
+/// The names of the queues, as operators know them.
+const SMALL: &str = "small";
+const BULK: &str = "bulk";
 
 /// How much a writer takes on. The defaults suit two cores; they are bounds, not targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +95,8 @@ impl Writer {
                 settings.small_devices,
             )
         };
-        let queue = |lanes| Arc::new(Queue::new(settings.queue_calls, settings.queue_devices, lanes));
-        let (small, bulk) = (queue(lanes), queue(bulk_lanes));
+        let queue = |name, lanes| Arc::new(Queue::new(name, settings.queue_calls, settings.queue_devices, lanes));
+        let (small, bulk) = (queue(SMALL, lanes), queue(BULK, bulk_lanes));
         let before = iter::repeat_n(&small, lanes).chain(iter::repeat_n(&bulk, bulk_lanes));
         let mut lanes = JoinSet::new();
         for queue in before {
@@ -118,7 +125,11 @@ impl Writer {
         deadline: Instant,
     ) -> Result<Outcome, Error> {
         let is_small = command.devices().len() <= self.small_devices;
-        let queue = if is_small { &self.small } else { &self.bulk };
+        let (queue, name) = if is_small {
+            (&self.small, SMALL)
+        } else {
+            (&self.bulk, BULK)
+        };
         let (reply, answer) = oneshot::channel();
         queue.push(
             organization,
@@ -126,6 +137,7 @@ impl Writer {
                 command,
                 deadline,
                 reply,
+                wait: Wait::begin(name),
             },
         )?;
         // A lane answers every call it takes; it can fail to only by a fault of its own.

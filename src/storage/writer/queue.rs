@@ -8,10 +8,13 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::domain::{
-    Error,
-    assign_devices::{AssignDevices, Outcome},
-    id::OrganizationId,
+use crate::{
+    domain::{
+        Error,
+        assign_devices::{AssignDevices, Outcome},
+        id::OrganizationId,
+    },
+    telemetry::{metrics::QueueFigures, trace::Wait},
 };
 
 /// A command that waits, and where its answer goes.
@@ -20,6 +23,7 @@ pub(super) struct Call {
     pub(super) command: AssignDevices,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
+    pub(super) wait: Wait,
 }
 
 /// Calls to be carried out together, those of each organization in order.
@@ -33,6 +37,7 @@ pub(super) struct Queue {
     lanes: usize,
     waiting: Mutex<Waiting>,
     changed: Notify,
+    figures: QueueFigures,
 }
 
 #[derive(Debug, Default)]
@@ -55,14 +60,15 @@ struct Line {
 }
 
 impl Queue {
-    /// A queue before so many lanes.
-    pub(super) fn new(max_calls: usize, max_devices: usize, lanes: usize) -> Self {
+    /// A queue before so many lanes, by the name that operators know it by.
+    pub(super) fn new(name: &'static str, max_calls: usize, max_devices: usize, lanes: usize) -> Self {
         Self {
             max_calls,
             max_devices,
             lanes,
             waiting: Mutex::default(),
             changed: Notify::new(),
+            figures: QueueFigures::of(name),
         }
     }
 
@@ -98,6 +104,7 @@ impl Queue {
         if line.calls.len() == 1 {
             waiting.turns.push_back(organization);
         }
+        self.count(&waiting);
         drop(waiting);
         self.changed.notify_one();
         Ok(())
@@ -113,7 +120,8 @@ impl Queue {
             let changed = self.changed.notified();
             {
                 let mut waiting = self.waiting();
-                let round = waiting.take(max_calls, max_devices, self.lanes);
+                let mut round = waiting.take(max_calls, max_devices, self.lanes);
+                self.count(&waiting);
                 let is_over = waiting.closed && waiting.lines.is_empty();
                 drop(waiting);
                 if is_over || !round.is_empty() {
@@ -121,6 +129,9 @@ impl Queue {
                     self.changed.notify_one();
                 }
                 if !round.is_empty() {
+                    for call in round.iter_mut().flat_map(|(_, calls)| calls) {
+                        self.figures.wait.record(call.wait.end());
+                    }
                     return Some(round);
                 }
                 if is_over {
@@ -148,6 +159,7 @@ impl Queue {
         let busy = std::mem::take(&mut waiting.busy);
         let all = std::mem::take(&mut *waiting);
         (waiting.closed, waiting.busy) = (closed, busy);
+        self.count(&waiting);
         all.lines.into_values().flat_map(|line| line.calls).collect()
     }
 
@@ -155,6 +167,13 @@ impl Queue {
     pub(super) fn close(&self) {
         self.waiting().closed = true;
         self.changed.notify_one();
+    }
+
+    /// Tells operators what waits.
+    fn count(&self, waiting: &Waiting) {
+        let number = |count| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        self.figures.calls.set(number(waiting.call_count));
+        self.figures.devices.set(number(waiting.device_count));
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

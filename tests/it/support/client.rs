@@ -110,6 +110,11 @@ impl Client {
             let id = MetadataValue::try_from(id).expect("metadata");
             request.metadata_mut().insert("x-request-id", id);
         }
+        self.send_grpc(request).await
+    }
+
+    /// Makes a call whose metadata is complete.
+    pub async fn send_grpc(&self, request: Request<AssignDevicesToOwnerRequest>) -> Answer {
         match self.grpc().assign_devices_to_owner(request).await {
             Ok(response) => Answer {
                 code: "OK".into(),

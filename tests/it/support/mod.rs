@@ -1,6 +1,7 @@
 //! What the tests stand on: real databases, the real server, real clients.
 
 pub mod client;
+pub mod collector;
 pub mod database;
 pub mod load;
 pub mod postgres;
@@ -11,6 +12,7 @@ pub mod suite;
 pub mod wire;
 
 pub use client::{Answer, Client, PATH};
+pub use collector::Collector;
 pub use database::{Kind, TestDatabase};
 pub use load::Load;
 pub use postgres::PostgresServer;

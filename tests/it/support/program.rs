@@ -99,9 +99,19 @@ impl Program {
 
     /// Starts `command`, a `serve` without addresses.
     pub async fn spawn(mut command: Command) -> Self {
+        command.args(["--grpc-addr", "127.0.0.1:0"]);
+        Self::start(command, None).await
+    }
+
+    /// Starts `gateway`, with more arguments and environment in `command`, before the service at `upstream`.
+    pub async fn gateway(mut command: Command, upstream: SocketAddr) -> Self {
+        command.args(["--upstream", &format!("http://{upstream}")]);
+        Self::start(command, Some(upstream)).await
+    }
+
+    async fn start(mut command: Command, upstream: Option<SocketAddr>) -> Self {
         let mut child = command
-            .args(["--grpc-addr", "127.0.0.1:0", "--rest-addr", "127.0.0.1:0"])
-            .args(["--admin-addr", "127.0.0.1:0"])
+            .args(["--rest-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -113,7 +123,10 @@ impl Program {
             log
         });
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let grpc = listening(&mut stdout, "gRPC listening on ").await;
+        let grpc = match upstream {
+            Some(upstream) => upstream,
+            None => listening(&mut stdout, "gRPC listening on ").await,
+        };
         let rest = listening(&mut stdout, "REST listening on http://").await;
         let admin = listening(&mut stdout, "admin listening on http://").await;
         Self {

@@ -72,9 +72,10 @@ impl TestServer {
         let upstream = Endpoint::from_shared(format!("http://{grpc}")).expect("an endpoint");
         let (stop_service, service_stopped) = oneshot::channel();
         let (stop_gateway, gateway_stopped) = oneshot::channel();
-        let service = tokio::spawn(async move { serve(database, settings, listeners, signal(service_stopped)).await });
+        let service =
+            tokio::spawn(async move { serve(database, settings, listeners, None, signal(service_stopped)).await });
         let gateway =
-            tokio::spawn(async move { serve_gateway(upstream, settings, remote, signal(gateway_stopped)).await });
+            tokio::spawn(async move { serve_gateway(upstream, settings, remote, None, signal(gateway_stopped)).await });
         Self {
             grpc,
             rest,

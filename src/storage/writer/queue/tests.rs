@@ -19,6 +19,7 @@ fn call(number: usize, devices: usize) -> Call {
         command: AssignDevices::parse(&email, &identifiers, false, None, devices).expect("a valid command"),
         deadline: Instant::now(),
         reply: oneshot::channel().0,
+        wait: Wait::begin("small"),
     }
 }
 
@@ -68,7 +69,7 @@ fn one(organization: usize, calls: impl IntoIterator<Item = usize>) -> Option<Op
 
 #[test]
 fn organizations_take_turns() {
-    let queue = Queue::new(2_000, 2_000, 1);
+    let queue = Queue::new("small", 2_000, 2_000, 1);
     for number in 0..1_000 {
         queue.push(organization(1), call(number, 1)).expect("there is room");
     }
@@ -82,7 +83,7 @@ fn organizations_take_turns() {
 
 #[test]
 fn an_organization_that_comes_back_goes_to_the_end() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2), (3, 3)] {
         queue.push(organization(org), call(number, 1)).expect("there is room");
     }
@@ -97,7 +98,7 @@ fn an_organization_that_comes_back_goes_to_the_end() {
 
 #[test]
 fn an_organization_is_in_one_round_at_a_time() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2)] {
         queue.push(organization(org), call(number, 1)).expect("there is room");
     }
@@ -116,7 +117,7 @@ fn an_organization_is_in_one_round_at_a_time() {
 
 #[test]
 fn each_lane_takes_its_share_of_the_organizations() {
-    let queue = Queue::new(100, 100, 3);
+    let queue = Queue::new("small", 100, 100, 3);
     for org in 0..8 {
         for number in [org, 10 + org] {
             queue.push(organization(org), call(number, 1)).expect("there is room");
@@ -136,7 +137,7 @@ fn each_lane_takes_its_share_of_the_organizations() {
 
 #[test]
 fn as_many_calls_wait_as_may_wait() {
-    let queue = Queue::new(2, 100, 1);
+    let queue = Queue::new("small", 2, 100, 1);
     assert!(queue.push(organization(1), call(0, 1)).is_ok());
     assert!(queue.push(organization(2), call(1, 1)).is_ok());
     for org in [1, 2, 3] {
@@ -149,7 +150,7 @@ fn as_many_calls_wait_as_may_wait() {
 
 #[test]
 fn as_many_devices_wait_as_may_wait() {
-    let queue = Queue::new(100, 10, 1);
+    let queue = Queue::new("small", 100, 10, 1);
     assert!(queue.push(organization(1), call(0, 6)).is_ok());
     let refused = queue.push(organization(2), call(1, 5));
     assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
@@ -160,7 +161,7 @@ fn as_many_devices_wait_as_may_wait() {
 
 #[test]
 fn a_flood_of_one_organization_leaves_room_for_the_others() {
-    let queue = Queue::new(12, 1_000, 1);
+    let queue = Queue::new("small", 12, 1_000, 1);
     let fill = |org| {
         (0..)
             .take_while(|number| queue.push(organization(org), call(*number, 1)).is_ok())
@@ -169,7 +170,7 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
     // Half of the room, then half of what is left as long as the others have as much: never all.
     assert_eq!([fill(1), fill(2), fill(3), fill(4)], [6, 3, 2, 1]);
 
-    let queue = Queue::new(1_000, 120, 1);
+    let queue = Queue::new("small", 1_000, 120, 1);
     let fill = |org| {
         (0..)
             .take_while(|number| queue.push(organization(org), call(*number, 10)).is_ok())
@@ -180,13 +181,13 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
 
 #[test]
 fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
-    let queue = Queue::new(100, 10, 1);
+    let queue = Queue::new("small", 100, 10, 1);
     assert!(queue.push(organization(1), call(0, 50)).is_ok());
     let refused = queue.push(organization(1), call(1, 1));
     assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
     assert_eq!(carry_out(&queue, 10, 5), one(1, [0]));
 
-    let queue = Queue::new(100, 20, 1);
+    let queue = Queue::new("small", 100, 20, 1);
     assert!(queue.push(organization(1), call(2, 9)).is_ok());
     assert!(queue.push(organization(1), call(3, 1)).is_ok());
     assert_eq!(carry_out(&queue, 10, 5), one(1, [2]));
@@ -195,7 +196,7 @@ fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
 
 #[test]
 fn a_closed_queue_gives_what_waits_and_then_its_end() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     for (org, number) in [(1, 0), (2, 1), (1, 2)] {
         queue.push(organization(org), call(number, 1)).expect("there is room");
     }
@@ -216,7 +217,7 @@ fn a_closed_queue_gives_what_waits_and_then_its_end() {
 
 #[test]
 fn after_all_was_taken_there_is_as_much_room_as_ever() {
-    let queue = Queue::new(3, 6, 1);
+    let queue = Queue::new("small", 3, 6, 1);
     for _ in 0..2 {
         for (org, number) in [(1, 0), (2, 1), (3, 2)] {
             queue.push(organization(org), call(number, 2)).expect("there is room");
@@ -231,7 +232,7 @@ fn after_all_was_taken_there_is_as_much_room_as_ever() {
 
 #[test]
 fn taking_all_does_not_open_a_closed_queue() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     queue.push(organization(1), call(0, 1)).expect("there is room");
     queue.close();
     assert_eq!(numbers(&queue.take_all()), [0]);
@@ -251,20 +252,20 @@ async fn wait_while(queue: &Queue, act: impl FnOnce()) -> Option<Numbers> {
 
 #[tokio::test]
 async fn who_waits_for_a_call_learns_of_it() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     let push = || queue.push(organization(1), call(0, 1)).expect("there is room");
     assert_eq!(wait_while(&queue, push).await, Some(vec![(1, vec![0])]));
 }
 
 #[tokio::test]
 async fn who_waits_for_a_call_learns_that_none_will_come() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     assert_eq!(wait_while(&queue, || queue.close()).await, None);
 }
 
 #[tokio::test]
 async fn all_who_wait_learn_that_no_call_will_come() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     let all = async {
         tokio::join!(queue.take(9, 9), queue.take(9, 9), queue.take(9, 9), async {
             queue.close()
@@ -277,7 +278,7 @@ async fn all_who_wait_learn_that_no_call_will_come() {
 
 #[tokio::test]
 async fn who_waits_for_a_busy_organization_learns_that_it_is_free() {
-    let queue = Queue::new(10, 10, 1);
+    let queue = Queue::new("small", 10, 10, 1);
     for number in [0, 1] {
         queue.push(organization(1), call(number, 1)).expect("there is room");
     }

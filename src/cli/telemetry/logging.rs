@@ -2,15 +2,23 @@
 
 use std::{env, io, io::IsTerminal, panic};
 
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    registry::LookupSpan,
+};
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, telemetry::trace};
 
 /// What the libraries say of each step of a migration is noise beside what a subcommand says.
 const QUIET_LIBRARIES: &str = "info,sea_orm_migration=warn,sqlx=warn";
 
-/// Starts the log. `RUST_LOG` sets its level; `info` unless set.
-pub(super) fn init(format: LogFormat) {
+/// The log. `RUST_LOG` sets its level; `info` unless set.
+pub(super) fn layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
     let mut filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .parse_lossy(env::var("RUST_LOG").unwrap_or_else(|_| QUIET_LIBRARIES.into()));
@@ -21,9 +29,10 @@ pub(super) fn init(format: LogFormat) {
             filter = filter.add_directive(silence);
         }
     }
+    // Traces have their own way out, and add nothing to a line.
+    let filter = filter.and(filter_fn(|what| what.target() != trace::TARGET));
     let is_terminal = io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(is_terminal && env::var_os("NO_COLOR").is_none());
     let as_text = match format {
@@ -32,11 +41,18 @@ pub(super) fn init(format: LogFormat) {
         LogFormat::Json => false,
     };
     if as_text {
-        log.init();
+        log.with_filter(filter).boxed()
     } else {
-        log.json().flatten_event(true).with_span_list(false).init();
+        log.json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .with_filter(filter)
+            .boxed()
     }
-    // Into the log, where it is seen and stays one line; without the message, which may quote a caller's data.
+}
+
+/// Brings panics into the log, where they are seen and stay one line; without the message, which may quote a caller's data.
+pub(super) fn catch_panics() {
     panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(location, "a panic");
