@@ -1,8 +1,12 @@
 //! What the program is told: flags, and the environment where a flag is absent, as one typed value a subcommand.
 
+mod health;
+
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
+
+pub use self::health::HealthConfig;
 
 /// The embedded database in the working directory, which needs no set-up.
 pub const EMBEDDED_DATABASE: &str = "sqlite://device-assignment.db?mode=rwc";
@@ -109,6 +113,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub health: HealthConfig,
 }
 
 /// What both `serve` and `gateway` allow a request.
@@ -206,6 +214,10 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub health: HealthConfig,
 }
 
 /// What `device import` is told.

@@ -1,9 +1,9 @@
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use tonic::transport::Endpoint;
 
 use super::{
-    Failure, asked_to_stop,
+    Failure, Signals,
     output::print,
     serve::{bind, bind_admin, local_addr, print_admin, settings},
 };
@@ -16,19 +16,21 @@ use crate::{
 /// How often a silent connection to the service is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
+pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, Failure> {
     let upstream = endpoint(&config.upstream)?;
     let listeners = GatewayListeners {
         rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
         admin: bind_admin(&config.admin).await?,
     };
     let address = local_addr(&listeners.rest)?;
-    let asked_to_stop = asked_to_stop();
+    let signals = Signals::catch();
     print(&format!("REST listening on http://{address}"))?;
     print_admin(listeners.admin.as_ref())?;
-    let settings = settings(ServiceSettings::default(), &config.limits, &config.connections);
-    server::serve_gateway(upstream, settings, listeners, asked_to_stop).await?;
-    Ok(())
+    let service = ServiceSettings::default();
+    let settings = settings(service, &config.limits, &config.connections, &config.health);
+    signals
+        .stop(|asked| server::serve_gateway(upstream, settings, listeners, asked))
+        .await
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, Failure> {

@@ -4,16 +4,19 @@ mod api_key;
 mod connect;
 mod device;
 mod gateway;
+mod health;
 mod logging;
 mod migrate;
 mod organization;
 mod output;
 mod serve;
+mod signals;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::signals::Signals;
 
 use crate::{
     config::{GatewayConfig, LogFormat},
@@ -56,6 +59,8 @@ enum Command {
     Serve(serve::Serve),
     /// Serve REST alone, for a service elsewhere
     Gateway(GatewayConfig),
+    /// Ask a running service or gateway whether it is ready: exit code 0 if so, and else 1
+    Health(health::Health),
     /// Bring the schema of the database up to date
     Migrate(migrate::Migrate),
     /// Create and list organizations
@@ -142,36 +147,13 @@ pub fn run() -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(command) => command.run().await?,
-        Command::Gateway(config) => gateway::run(config).await?,
+        Command::Serve(command) => return command.run().await,
+        Command::Gateway(config) => return gateway::run(config).await,
+        Command::Health(command) => return command.run().await,
         Command::Migrate(command) => command.run().await?,
         Command::Organization(command) => command.run().await?,
         Command::ApiKey(command) => command.run().await?,
         Command::Device(command) => return command.run().await,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Catches signals from now on; the future returns when the program is asked to stop: by Ctrl-C, or by a supervisor with
-/// SIGTERM.
-fn asked_to_stop() -> impl Future<Output = ()> {
-    let signals =
-        signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-    wait_for(signals)
-}
-
-async fn wait_for(signals: io::Result<(Signal, Signal)>) {
-    match signals {
-        Ok((mut interrupt, mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be caught; only a kill ends this program");
-            std::future::pending::<()>().await;
-        }
-    }
-    tracing::info!("stopping");
 }

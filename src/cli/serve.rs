@@ -1,21 +1,27 @@
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
 
 use clap::Args;
 use tokio::net::TcpListener;
 
 use super::{
-    Failure, asked_to_stop, connect,
+    Failure, Signals, connect,
     output::{print, say},
 };
 use crate::{
-    config::{AdminAddr, AdminConfig, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig, ServeConfig},
+    config::{
+        AdminAddr, AdminConfig, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, HealthConfig, LimitsConfig,
+        ServeConfig,
+    },
     domain::{
         Error,
         organization::{ApiKeyLabel, OrganizationName},
     },
     server::{self, ConnectionSettings, Listeners, ServerSettings},
     service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
-    storage::Database,
+    storage::{Database, HealthSettings},
 };
 
 /// The organization that a fresh embedded database has from the start.
@@ -31,7 +37,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let Self { database: at, config } = self;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
@@ -48,7 +54,7 @@ impl Serve {
         let grpc = local_addr(&listeners.grpc)?;
         let rest = local_addr(&listeners.rest)?;
         // Before it says that it listens: whoever reads that may stop it.
-        let asked_to_stop = asked_to_stop();
+        let signals = Signals::catch();
         print(&format!("gRPC listening on {grpc}"))?;
         print(&format!("REST listening on http://{rest}"))?;
         print_admin(listeners.admin.as_ref())?;
@@ -66,9 +72,10 @@ impl Serve {
             max_devices_per_request: config.max_devices_per_request,
             ..ServiceSettings::default()
         };
-        let settings = settings(service, &config.limits, &config.connections);
-        server::serve(database, settings, listeners, asked_to_stop).await?;
-        Ok(())
+        let settings = settings(service, &config.limits, &config.connections, &config.health);
+        signals
+            .stop(|asked| server::serve(database, settings, listeners, asked))
+            .await
     }
 }
 
@@ -77,6 +84,7 @@ pub(super) fn settings(
     service: ServiceSettings,
     limits: &LimitsConfig,
     connections: &ConnectionsConfig,
+    health: &HealthConfig,
 ) -> ServerSettings {
     ServerSettings {
         service,
@@ -95,6 +103,11 @@ pub(super) fn settings(
         max_request_bytes: limits.max_request_bytes,
         body_timeout: connections.body_timeout,
         request_timeout: limits.request_timeout,
+        health: HealthSettings {
+            interval: health.health_interval,
+            timeout: health.health_timeout,
+        },
+        shutdown_grace: health.shutdown_grace,
     }
 }
 
@@ -143,7 +156,7 @@ or over gRPC:
 }
 
 /// Where a client on this machine reaches a listener on every address.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),

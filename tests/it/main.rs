@@ -14,6 +14,7 @@ mod contract;
 mod crash;
 mod gateway;
 mod grpc;
+mod health;
 mod import;
 mod import_stream;
 mod keys;
@@ -44,6 +45,7 @@ fn main() {
     crash::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);
+    health::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);
     keys::register(&mut suite);
