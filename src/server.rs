@@ -150,6 +150,7 @@ pub async fn serve(
 
     beacon.show(Readiness::Draining).await;
     tokio::time::sleep(settings.shutdown_grace).await;
+    beacon.go_out().await;
     let _ = stop.send(true);
     drain(&mut faces).await;
     if tokio::time::timeout(DRAIN_WRITER, service.close()).await.is_err() {

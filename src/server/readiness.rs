@@ -27,20 +27,38 @@ impl Beacon {
     pub(super) async fn new(grpc: Option<HealthReporter>) -> (Self, watch::Receiver<Readiness>) {
         let (readiness, shown) = watch::channel(Readiness::Ready);
         let beacon = Self { readiness, grpc };
-        beacon.show(Readiness::Ready).await;
+        beacon.tell_grpc(ServingStatus::Serving).await;
         (beacon, shown)
     }
 
-    /// Shows something else, everywhere.
-    pub(super) async fn show(&self, readiness: Readiness) {
-        self.readiness.send_replace(readiness);
-        let status = match readiness {
-            Readiness::Ready => ServingStatus::Serving,
-            _ => ServingStatus::NotServing,
-        };
-        if let Some(grpc) = &self.grpc {
+    /// Shows this, everywhere, and says whether it is anything new.
+    pub(super) async fn show(&self, readiness: Readiness) -> bool {
+        let is_new = self
+            .readiness
+            .send_if_modified(|shown| std::mem::replace(shown, readiness) != readiness);
+        if is_new {
+            self.tell_grpc(match readiness {
+                Readiness::Ready => ServingStatus::Serving,
+                _ => ServingStatus::NotServing,
+            })
+            .await;
+        }
+        is_new
+    }
+
+    async fn tell_grpc(&self, status: ServingStatus) {
+        if let Some(reporter) = &self.grpc {
             for name in ["", grpc::SERVICE] {
-                grpc.set_service_status(name, status).await;
+                reporter.set_service_status(name, status).await;
+            }
+        }
+    }
+
+    /// Lets go of those who watch over gRPC: they were told the last that there is to tell, and would wait for more.
+    pub(super) async fn go_out(self) {
+        if let Some(mut reporter) = self.grpc {
+            for name in ["", grpc::SERVICE] {
+                reporter.clear_service_status(name).await;
             }
         }
     }
@@ -69,13 +87,11 @@ impl Beacon {
         loop {
             let next = Instant::now() + settings.interval;
             let readiness = ask(&mut upstream, settings.timeout).await;
-            let before = *self.readiness.borrow();
-            if readiness != before {
+            if self.show(readiness).await {
                 match readiness {
                     Readiness::Ready => tracing::info!("the upstream is ready"),
                     _ => tracing::warn!(reason = %readiness, "the upstream cannot be sent work"),
                 }
-                self.show(readiness).await;
             }
             tokio::time::sleep_until(next.into()).await;
         }

@@ -115,18 +115,21 @@ impl Watcher {
 
     /// Asks which steps the schema has taken: who can say that is within reach.
     async fn ask(&mut self) -> Result<Vec<String>, sqlx::Error> {
-        // Taken out, so that one whose answer is no longer waited for is not used again.
-        if let Some(mut connection) = self.connection.take() {
-            match connection.steps().await {
-                Ok(taken) => {
-                    self.connection = Some(connection);
-                    return Ok(taken);
-                }
-                // It may be no more than this connection that has ended.
-                Err(error) => tracing::debug!(%error, "asking after the database's health failed"),
-            }
+        let first = self.ask_once().await;
+        if let Err(error) = &first {
+            // It may be no more than this connection that has ended.
+            tracing::debug!(%error, "asking after the database's health failed");
+            return self.ask_once().await;
         }
-        let mut connection = self.database.health_connection().await?;
+        first
+    }
+
+    async fn ask_once(&mut self) -> Result<Vec<String>, sqlx::Error> {
+        // Taken out, so that one that failed, or whose answer is no longer waited for, is not used again.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.database.health_connection().await?,
+        };
         let taken = connection.steps().await?;
         self.connection = Some(connection);
         Ok(taken)

@@ -236,8 +236,8 @@ async fn stopped() {
         "once each, the last time because it stops"
     );
     for (line, level) in [
-        ("the database is out of reach", "WARN"),
-        ("the database is within reach", "INFO"),
+        ("\"the database is out of reach; calls are refused", "WARN"),
+        ("\"the database is within reach", "INFO"),
     ] {
         let lines: Vec<&str> = log.lines().filter(|entry| entry.contains(line)).collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -348,8 +348,8 @@ async fn remembered_key(database: &TestDatabase) {
 async fn hiccup(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
-    let server = start_behind(&proxy, ServerSettings::default()).await;
-    let shown = Shown::at(server.admin, &server.client(Face::Grpc, ""));
+    let program = Program::serve(proxy.url()).await;
+    let shown = Shown::by(&program);
     let watch = shown.watch().await;
     for round in 0..3 {
         proxy.cut();
@@ -358,16 +358,13 @@ async fn hiccup(database: &TestDatabase) {
         proxy.fall_silent();
         tokio::time::sleep(Duration::from_secs(1)).await;
         proxy.recover();
-        let client = server.client(Face::Grpc, &key);
+        let client = program.client(Face::Grpc, &key);
         client.create(&format!("{round}@example.com"), &["SN-1"]).await.ok();
     }
-    server.stop().await;
+    let (_, log) = program.terminate().await;
     let told = watch.await.expect("no panic");
-    assert_eq!(
-        told,
-        [ServingStatus::Serving, ServingStatus::NotServing],
-        "until it stops"
-    );
+    let expected = [ServingStatus::Serving, ServingStatus::NotServing];
+    assert_eq!(told, expected, "until it stops: {log}");
 }
 
 /// Moves the schema of `database` to another version and back, and calls `check` with what must be shown each time.

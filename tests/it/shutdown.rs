@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::support::{
     Face, Kind, Load, PATH, Program, Proxy, Suite, TestDatabase,
@@ -28,7 +28,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "shutdown::with_stuck_peers", with_stuck_peers);
     suite.on(
         Kind::Sqlite,
-        "shutdown::peers_that_never_asked_are_not_waited_for",
+        "shutdown::peers_without_a_call_are_not_waited_for",
         with_mute_peers,
     );
     suite.on(Kind::Sqlite, "shutdown::everybody_is_served_in_the_grace", grace);
@@ -149,7 +149,7 @@ async fn half_a_request(rest: SocketAddr, key: &str) -> TcpStream {
     half
 }
 
-/// Peers that have asked for nothing have nothing to wait for.
+/// Peers that have asked for nothing, or only whether the service is ready, have nothing to wait for.
 async fn with_mute_peers(database: &TestDatabase) {
     let program = Program::serve(database.url()).await;
     let mut mute = Vec::new();
@@ -161,8 +161,19 @@ async fn with_mute_peers(database: &TestDatabase) {
         .expect("HTTP/2");
     let mut connection = Box::pin(connection);
     assert!(futures_util::poll!(&mut connection).is_pending(), "it is open");
+    // And one that waits for what changes, after which nothing does.
+    let mut health = HealthClient::new(program.client(Face::Grpc, "").channel());
+    let request = HealthCheckRequest { service: String::new() };
+    let mut watch = health.watch(request).await.expect("a stream").into_inner();
+    let mut told = Vec::new();
+    let first = watch.message().await.expect("a message").expect("a status");
+    told.push(first.status());
     let took = end(program).await;
     assert!(took < Duration::from_secs(5), "{took:?}");
+    while let Ok(Some(message)) = watch.message().await {
+        told.push(message.status());
+    }
+    assert_eq!(told, [ServingStatus::Serving, ServingStatus::NotServing]);
     drop((mute, silent, connection));
 }
 
@@ -196,7 +207,7 @@ async fn grace(database: &TestDatabase) {
     let mut health = HealthClient::new(program.client(Face::Grpc, &key).channel());
     let request = HealthCheckRequest { service: String::new() };
     let answer = health.check(request).await.expect("an answer").into_inner();
-    assert_eq!(answer.status(), tonic_health::ServingStatus::NotServing.into());
+    assert_eq!(answer.status(), ServingStatus::NotServing);
     let mut calls = 0;
     while asked.elapsed() < GRACE * 2 / 3 {
         let new = clients(2, |face| program.client(face, &key));
