@@ -12,7 +12,7 @@ pub struct HealthConfig {
     #[arg(long, env = "HEALTH_INTERVAL", value_name = "DURATION", default_value = "500ms", value_parser = at_most_a_day)]
     pub health_interval: Duration,
 
-    /// How long it may take to answer before it counts as out of reach, and calls are refused at once
+    /// How long nothing may be heard of it before it counts as out of reach, and calls are refused at once
     #[arg(long, env = "HEALTH_TIMEOUT", value_name = "DURATION", default_value = "2s", value_parser = at_most_a_day)]
     pub health_timeout: Duration,
 

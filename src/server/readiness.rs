@@ -86,7 +86,7 @@ impl Beacon {
         let mut upstream = HealthClient::new(channel);
         loop {
             let next = Instant::now() + settings.interval;
-            let readiness = ask(&mut upstream, settings.timeout).await;
+            let readiness = ask(&mut upstream, settings.answer_within()).await;
             if self.show(readiness).await {
                 match readiness {
                     Readiness::Ready => tracing::info!("the upstream is ready"),
@@ -98,11 +98,11 @@ impl Beacon {
     }
 }
 
-async fn ask(upstream: &mut HealthClient<Channel>, timeout: Duration) -> Readiness {
+async fn ask(upstream: &mut HealthClient<Channel>, within: Duration) -> Readiness {
     let question = HealthCheckRequest {
         service: grpc::SERVICE.to_owned(),
     };
-    match tokio::time::timeout(timeout, upstream.check(question)).await {
+    match tokio::time::timeout(within, upstream.check(question)).await {
         Ok(Ok(answer)) => match answer.into_inner().status() {
             health_check_response::ServingStatus::Serving => Readiness::Ready,
             _ => Readiness::UpstreamNotReady,

@@ -28,15 +28,22 @@ pub enum Health {
 pub struct HealthSettings {
     /// How often it is asked.
     pub interval: Duration,
-    /// How long it may take to answer. The two together are the longest that a database is away without being found out.
+    /// How long nothing may be heard of it before it counts as out of reach.
     pub timeout: Duration,
+}
+
+impl HealthSettings {
+    /// How long an answer may take: the question came an interval after the last answer.
+    pub fn answer_within(&self) -> Duration {
+        self.timeout.saturating_sub(self.interval).max(self.interval)
+    }
 }
 
 impl Default for HealthSettings {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(500),
-            // Longer than it takes on any machine that is merely busy: who is given up loses the calls under way.
+            // Long for a machine that is merely busy: a database that is given up loses the calls under way.
             timeout: Duration::from_secs(2),
         }
     }
@@ -69,10 +76,10 @@ pub(super) async fn out_of_reach(health: &mut watch::Receiver<Health>) {
 pub async fn watch(database: Database, settings: HealthSettings) {
     let mut watcher = Watcher {
         // An embedded database is slow at worst.
-        timeout: if database.url().is_sqlite() {
+        answer_within: if database.url().is_sqlite() {
             Duration::MAX
         } else {
-            settings.timeout
+            settings.answer_within()
         },
         database,
         connection: None,
@@ -86,7 +93,7 @@ pub async fn watch(database: Database, settings: HealthSettings) {
 
 struct Watcher {
     database: Database,
-    timeout: Duration,
+    answer_within: Duration,
     /// Of its own: those of the others may be busy.
     connection: Option<Connection>,
 }
@@ -99,7 +106,7 @@ pub(super) enum Connection {
 
 impl Watcher {
     async fn look(&mut self) {
-        let limit = self.timeout;
+        let limit = self.answer_within;
         let (health, cause) = match tokio::time::timeout(limit, self.ask()).await {
             Ok(Ok(taken)) => (health_of(&SchemaStatus::of(taken)), None),
             // A database that has no room for one more connection is there for those who have one.
