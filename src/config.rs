@@ -7,6 +7,7 @@
 
 mod definition;
 mod file;
+mod health;
 mod mistake;
 mod sources;
 mod template;
@@ -18,6 +19,7 @@ use clap::{Args, ValueEnum};
 
 pub use self::{
     definition::{map_args, with_switches},
+    health::HealthConfig,
     mistake::{Conflict, Discreet, Mistake},
     sources::{Refusal, Sources, read},
     template::template,
@@ -154,6 +156,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub health: HealthConfig,
 }
 
 /// What both `serve` and `gateway` allow a request.
@@ -261,6 +267,10 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub health: HealthConfig,
 }
 
 /// What `device import` is told.

@@ -3,6 +3,7 @@
 
 mod connections;
 mod flood;
+mod readiness;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -11,15 +12,15 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::transport::Endpoint;
 
 pub use self::connections::ConnectionSettings;
-use self::connections::Protocol;
+use self::{connections::Protocol, readiness::Beacon};
 
 use crate::{
-    admin,
+    admin::{self, Readiness},
     domain::Error,
     gateway::{self, GatewaySettings},
     grpc::{self, GrpcSettings},
     service::{Service, ServiceSettings},
-    storage::Database,
+    storage::{self, Database, HealthSettings},
     telemetry::{Exposition, metrics},
 };
 
@@ -46,6 +47,10 @@ pub struct ServerSettings {
     pub body_timeout: Duration,
     /// How long a call may take when its caller does not say.
     pub request_timeout: Duration,
+    /// How closely what it depends on is watched: the database, or the service that it is the gateway of.
+    pub health: HealthSettings,
+    /// How long everybody is still served after it was asked to stop, while nobody should send it work any more.
+    pub shutdown_grace: Duration,
 }
 
 impl Default for ServerSettings {
@@ -56,6 +61,8 @@ impl Default for ServerSettings {
             max_request_bytes: 8 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
+            health: HealthSettings::default(),
+            shutdown_grace: Duration::ZERO,
         }
     }
 }
@@ -91,8 +98,9 @@ pub enum ServeError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves both faces until `shutdown`; then takes no new connections, finishes and answers what is under way, and
-/// returns. `figures` are what operators see, where they are collected.
+/// Serves both faces until `shutdown`; then says so to whoever asks whether it is ready, and after the grace takes no new
+/// connections, finishes and answers what is under way, and returns. `figures` are what operators see, where they are
+/// collected.
 ///
 /// # Errors
 /// As [`ServeError`] says.
@@ -111,9 +119,7 @@ pub async fn serve(
             default_timeout: settings.request_timeout,
         },
     )?;
-    health
-        .set_service_status(grpc::SERVICE, tonic_health::ServingStatus::Serving)
-        .await;
+    let (beacon, readiness) = Beacon::new(Some(health)).await;
     let rest = gateway::router(
         routes.clone(),
         GatewaySettings {
@@ -129,7 +135,9 @@ pub async fn serve(
         metrics::database_up(true);
         figures.looking(move || database.count_connections())
     });
-    let _admin = Admin::start(listeners.admin, figures, settings.connections);
+    let _admin = Admin::start(listeners.admin, figures, settings.connections, readiness);
+    let mut watching = JoinSet::new();
+    watching.spawn(storage::watch(database.clone(), settings.health));
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     for (listener, router, protocol) in [
@@ -145,18 +153,21 @@ pub async fn serve(
             stopping,
         ));
     }
-    shutdown.await;
-
-    for name in ["", grpc::SERVICE] {
-        health
-            .set_service_status(name, tonic_health::ServingStatus::NotServing)
-            .await;
+    tokio::select! {
+        () = beacon.follow_database(database.health()) => {}
+        () = shutdown => {}
     }
+
+    beacon.show(Readiness::Draining).await;
+    tokio::time::sleep(settings.shutdown_grace).await;
+    beacon.go_out().await;
     let _ = stop.send(true);
     drain(&mut faces).await;
     if tokio::time::timeout(DRAIN_WRITER, service.close()).await.is_err() {
         tracing::warn!("the writer did not finish in time; its last batches may not be answered");
     }
+    // Not before: calls that wait are told when the database goes away.
+    watching.shutdown().await;
     if tokio::time::timeout(CLOSE, database.close()).await.is_err() {
         tracing::warn!("the database did not let go of its connections; they are cut");
     }
@@ -179,7 +190,7 @@ pub async fn serve_gateway(
         .connect_timeout(settings.request_timeout)
         .connect_lazy();
     let rest = gateway::router(
-        channel,
+        channel.clone(),
         GatewaySettings {
             max_body_bytes: settings.max_request_bytes,
             body_timeout: settings.body_timeout,
@@ -187,7 +198,8 @@ pub async fn serve_gateway(
         },
     );
     let rest = rest.layer(from_fn(gateway::access_log::layer));
-    let _admin = Admin::start(listeners.admin, figures, settings.connections);
+    let (beacon, readiness) = Beacon::new(None).await;
+    let _admin = Admin::start(listeners.admin, figures, settings.connections, readiness);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     faces.spawn(connections::serve(
@@ -197,7 +209,13 @@ pub async fn serve_gateway(
         settings.connections,
         stopping,
     ));
-    shutdown.await;
+    tokio::select! {
+        () = beacon.follow_upstream(channel, settings.health) => {}
+        () = shutdown => {}
+    }
+
+    beacon.show(Readiness::Draining).await;
+    tokio::time::sleep(settings.shutdown_grace).await;
     let _ = stop.send(true);
     drain(&mut faces).await;
     Ok(())
@@ -211,7 +229,12 @@ struct Admin {
 }
 
 impl Admin {
-    fn start(listener: Option<TcpListener>, figures: Option<Exposition>, settings: ConnectionSettings) -> Self {
+    fn start(
+        listener: Option<TcpListener>,
+        figures: Option<Exposition>,
+        settings: ConnectionSettings,
+        readiness: watch::Receiver<Readiness>,
+    ) -> Self {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         if let Some(figures) = figures.clone() {
@@ -220,7 +243,7 @@ impl Admin {
         if let Some(listener) = listener {
             tasks.spawn(connections::serve(
                 listener,
-                admin::router(figures),
+                admin::router(readiness, figures),
                 Protocol::Admin,
                 settings,
                 stopping,

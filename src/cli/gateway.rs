@@ -1,9 +1,9 @@
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use tonic::transport::Endpoint;
 
 use super::{
-    Failure, asked_to_stop,
+    Failure, Signals,
     output::print,
     serve::{admin_listener, bind, bind_admin, collect_figures, local_addr, print_admin, settings, shared_addresses},
 };
@@ -16,7 +16,7 @@ use crate::{
 /// How often a silent connection to the service is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
+pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, Failure> {
     let upstream = endpoint(&config.upstream).map_err(Failure::Usage)?;
     let figures = collect_figures(&config.admin)?;
     let listeners = GatewayListeners {
@@ -24,12 +24,14 @@ pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
         admin: bind_admin(&config.admin).await?,
     };
     let address = local_addr(&listeners.rest)?;
-    let asked_to_stop = asked_to_stop();
+    let signals = Signals::catch();
     print(&format!("REST listening on http://{address}"))?;
     print_admin(listeners.admin.as_ref())?;
-    let settings = settings(ServiceSettings::default(), &config.limits, &config.connections);
-    server::serve_gateway(upstream, settings, listeners, figures, asked_to_stop).await?;
-    Ok(())
+    let service = ServiceSettings::default();
+    let settings = settings(service, &config.limits, &config.connections, &config.health);
+    signals
+        .stop(|asked| server::serve_gateway(upstream, settings, listeners, figures, asked))
+        .await
 }
 
 /// Judges the address of a service before anything is done with it.

@@ -5,16 +5,19 @@ mod config;
 mod connect;
 mod device;
 mod gateway;
+mod health;
 mod migrate;
 mod organization;
 mod output;
 mod serve;
+mod signals;
 mod telemetry;
 
-use std::{env, io, process::ExitCode, time::Duration};
+use std::{env, process::ExitCode, time::Duration};
 
 use clap::{Arg, CommandFactory, Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::signals::Signals;
 
 use crate::{
     config::{Conflict, GatewayConfig, ProcessConfig, Refusal, Sources, TraceConfig, map_args, read, with_switches},
@@ -52,6 +55,8 @@ enum Command {
     Serve(serve::Serve),
     /// Serve REST alone, for a service elsewhere
     Gateway(GatewayConfig),
+    /// Ask a running service or gateway whether it is ready: exit code 0 if so, and else 1
+    Health(health::Health),
     /// Bring the schema of the database up to date
     Migrate(migrate::Migrate),
     /// Create and list organizations
@@ -179,7 +184,11 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         Command::Serve(command) => command.conflicts(),
         Command::Gateway(config) => gateway::conflicts(config),
         Command::Config(command) => command.conflicts(),
-        Command::Migrate(_) | Command::Organization(_) | Command::ApiKey(_) | Command::Device(_) => Vec::new(),
+        Command::Health(_)
+        | Command::Migrate(_)
+        | Command::Organization(_)
+        | Command::ApiKey(_)
+        | Command::Device(_) => Vec::new(),
     }
 }
 
@@ -201,8 +210,9 @@ fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, Failure> {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
-        Command::Serve(command) => command.run().await?,
-        Command::Gateway(config) => gateway::run(config).await?,
+        Command::Serve(command) => return command.run().await,
+        Command::Gateway(config) => return gateway::run(config).await,
+        Command::Health(command) => return command.run().await,
         Command::Migrate(command) => command.run().await?,
         Command::Organization(command) => command.run().await?,
         Command::ApiKey(command) => command.run().await?,
@@ -210,28 +220,4 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Config(command) => command.run(cli.process.config.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Catches signals from now on; the future returns when the program is asked to stop: by Ctrl-C, or by a supervisor with
-/// SIGTERM.
-fn asked_to_stop() -> impl Future<Output = ()> {
-    let signals =
-        signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-    wait_for(signals)
-}
-
-async fn wait_for(signals: io::Result<(Signal, Signal)>) {
-    match signals {
-        Ok((mut interrupt, mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be caught; only a kill ends this program");
-            std::future::pending::<()>().await;
-        }
-    }
-    tracing::info!("stopping");
 }

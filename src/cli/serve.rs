@@ -1,16 +1,19 @@
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
 
 use clap::Args;
 use tokio::net::TcpListener;
 
 use super::{
-    Failure, asked_to_stop, connect,
+    Failure, Signals, connect,
     output::{print, say},
 };
 use crate::{
     config::{
-        AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, LimitsConfig,
-        ServeConfig, TraceConfig,
+        AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, HealthConfig,
+        LimitsConfig, ServeConfig, TraceConfig,
     },
     domain::{
         Error,
@@ -18,7 +21,7 @@ use crate::{
     },
     server::{self, ConnectionSettings, Listeners, ServerSettings},
     service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
-    storage::Database,
+    storage::{Database, HealthSettings},
     telemetry::Exposition,
 };
 
@@ -39,7 +42,7 @@ impl Serve {
         &self.config.traces
     }
 
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let Self { database: at, config } = self;
         // Before anything counts.
         let figures = collect_figures(&config.admin)?;
@@ -58,7 +61,7 @@ impl Serve {
         let grpc = local_addr(&listeners.grpc)?;
         let rest = local_addr(&listeners.rest)?;
         // Before it says that it listens: whoever reads that may stop it.
-        let asked_to_stop = asked_to_stop();
+        let signals = Signals::catch();
         print(&format!("gRPC listening on {grpc}"))?;
         print(&format!("REST listening on http://{rest}"))?;
         print_admin(listeners.admin.as_ref())?;
@@ -76,9 +79,10 @@ impl Serve {
             max_devices_per_request: config.max_devices_per_request,
             ..ServiceSettings::default()
         };
-        let settings = settings(service, &config.limits, &config.connections);
-        server::serve(database, settings, listeners, figures, asked_to_stop).await?;
-        Ok(())
+        let settings = settings(service, &config.limits, &config.connections, &config.health);
+        signals
+            .stop(|asked| server::serve(database, settings, listeners, figures, asked))
+            .await
     }
 
     /// What is right by itself and does not go together.
@@ -122,6 +126,7 @@ pub(super) fn settings(
     service: ServiceSettings,
     limits: &LimitsConfig,
     connections: &ConnectionsConfig,
+    health: &HealthConfig,
 ) -> ServerSettings {
     ServerSettings {
         service,
@@ -141,6 +146,11 @@ pub(super) fn settings(
         max_request_bytes: limits.max_request_bytes,
         body_timeout: connections.body_timeout,
         request_timeout: limits.request_timeout,
+        health: HealthSettings {
+            interval: health.health_interval,
+            timeout: health.health_timeout,
+        },
+        shutdown_grace: health.shutdown_grace,
     }
 }
 
@@ -189,7 +199,7 @@ or over gRPC:
 }
 
 /// Where a client on this machine reaches a listener on every address.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -114,8 +114,8 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long to look for one more connection once the service stops.
 const LAST_CONNECTION: Duration = Duration::from_millis(10);
-/// How long an HTTP/1.1 connection stays open once the service stops, for a request that is on its way. The answer to it says
-/// that it was the last.
+/// How long an HTTP/1.1 connection, and one on which nothing was asked yet, stays open once the service stops, for a request
+/// that is on its way. On HTTP/1.1, the answer to it says that it was the last.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
 
 /// Serves `router` to whoever connects, until `stopping`; then accepts nobody, and returns when every connection is done.
@@ -242,7 +242,7 @@ impl Connection {
         tokio::select! {
             _ = connection.as_mut() => return,
             // Dropped, and so closed: there is nobody to say goodbye to.
-            () = self.silent(&was_asked) => return,
+            () = silent_for(self.settings.head_timeout, &was_asked) => return,
             () = tokio::time::sleep(self.age()) => {
                 connection.as_mut().graceful_shutdown();
                 let _ = tokio::time::timeout(self.settings.max_age_grace, connection).await;
@@ -256,8 +256,12 @@ impl Connection {
             return;
         }
         connection.as_mut().graceful_shutdown();
-        // Who stops the service bounds this.
-        let _ = connection.await;
+        tokio::select! {
+            // Who stops the service bounds this.
+            _ = connection.as_mut() => {}
+            // A peer that has nothing to wait for is not waited for.
+            () = silent_for(LAST_REQUESTS, &was_asked) => {}
+        }
     }
 
     fn builder(&self) -> Builder<TokioExecutor> {
@@ -282,16 +286,16 @@ impl Connection {
         }
     }
 
-    /// Returns when the peer has had its time for a first request and made none; else never.
-    async fn silent(&self, was_asked: &AtomicBool) {
-        tokio::time::sleep(self.settings.head_timeout).await;
-        if was_asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// A little different for each connection, so that those of one moment do not all come back at one moment.
     fn age(&self) -> Duration {
         self.settings.max_age.mul_f64(rand::random_range(0.9..1.1))
+    }
+}
+
+/// Returns when the peer has had this time for a first request and made none; else never.
+async fn silent_for(time: Duration, was_asked: &AtomicBool) {
+    tokio::time::sleep(time).await;
+    if was_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }

@@ -9,15 +9,17 @@ use std::{
 use sea_orm::{
     ConnectOptions, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
     sqlx::{
-        ConnectOptions as _, Connection as _,
+        self, ConnectOptions as _, Connection as _,
         postgres::PgConnectOptions,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
+use tokio::sync::watch;
 use tracing::log::LevelFilter;
 
 use super::{
     Failure,
+    health::{Connection, Health, out_of_reach},
     observed::{Kind, POSTGRES, SQLITE},
 };
 use crate::telemetry::metrics;
@@ -118,6 +120,8 @@ impl fmt::Debug for DatabaseUrl {
 pub struct Database {
     url: DatabaseUrl,
     reads: Arc<RwLock<Reads>>,
+    /// What is known of it; told by whoever watches it.
+    pub(super) health: Arc<watch::Sender<Health>>,
 }
 
 /// The pool for reads. Another one takes its place when its connections hang.
@@ -138,7 +142,8 @@ impl Database {
             connection,
             generation: 0,
         }));
-        Ok(Self { url, reads })
+        let health = Arc::new(watch::Sender::new(Health::Good));
+        Ok(Self { url, reads, health })
     }
 
     /// Where the database is.
@@ -173,7 +178,8 @@ impl Database {
     /// connection that is left in the middle of one stays taken until the server answers.
     ///
     /// # Errors
-    /// As `query`, and [`Failure::Silent`] when the database does not answer in time.
+    /// As `query`, [`Failure::Silent`] when the database does not answer in time, and [`Failure::OutOfReach`] as soon as
+    /// that is known.
     pub(super) async fn read<T, F>(
         &self,
         kind: &'static Kind,
@@ -183,6 +189,8 @@ impl Database {
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
+        self.check_reach()?;
+        let mut health = self.health();
         let database = self.clone();
         let span = kind.span(if self.url.is_sqlite() { SQLITE } else { POSTGRES });
         let reading = tokio::spawn(async move {
@@ -200,7 +208,16 @@ impl Database {
                 _ => bounded(kind.observe_in(span, query(database.reads()))).await,
             }
         });
-        reading.await.unwrap_or(Err(Failure::Panicked))
+        tokio::select! {
+            result = reading => result.unwrap_or(Err(Failure::Panicked)),
+            () = out_of_reach(&mut health) => Err(Failure::OutOfReach),
+        }
+    }
+
+    /// Gives up the connections for reads, which hang or have died if the database was out of reach.
+    pub(super) async fn renew_reads(&self) -> Result<(), Failure> {
+        let (_, generation) = self.current_reads();
+        self.replace_reads(generation).await
     }
 
     fn current_reads(&self) -> (DatabaseConnection, u64) {
@@ -232,6 +249,19 @@ impl Database {
     /// When the driver does not accept the URL.
     pub async fn own_connection(&self) -> Result<DatabaseConnection, Failure> {
         Ok(connect(&self.url, 1, Purpose::Writes).await?)
+    }
+
+    /// A connection to ask after the database's health. Not in a pool, which would try again and again, and not in the log,
+    /// which it would fill.
+    pub(super) async fn health_connection(&self) -> Result<Connection, sqlx::Error> {
+        let url = &self.url.url;
+        Ok(if self.url.is_sqlite() {
+            let options = sqlite_options(url.parse()?, Purpose::Reads).create_if_missing(false);
+            Connection::Sqlite(options.disable_statement_logging().connect().await?)
+        } else {
+            let options = postgres_options(url.parse()?, Purpose::Reads);
+            Connection::Postgres(options.disable_statement_logging().connect().await?)
+        })
     }
 
     /// As [`own_connection`](Self::own_connection), for statements that may take long.
@@ -293,42 +323,46 @@ async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Resul
         .record_stmt_in_spans(false)
         .sqlx_logging_level(LevelFilter::Debug)
         .sqlx_slow_statements_logging_settings(LevelFilter::Warn, SLOW_STATEMENT)
-        .map_sqlx_sqlite_opts(move |options| {
-            let options = options
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(SQLITE_BUSY_TIMEOUT);
-            match purpose {
-                Purpose::Writes => options.pragma("cache_size", SQLITE_CACHE),
-                Purpose::Reads | Purpose::Schema => options,
-            }
-        })
-        .map_sqlx_postgres_opts(move |options| {
-            let millis = |timeout: Duration| timeout.as_millis().to_string();
-            let options = options.application_name("device-assignment").options([
-                ("default_transaction_isolation", "read committed".to_owned()),
-                ("synchronous_commit", "on".into()),
-                (
-                    "idle_in_transaction_session_timeout",
-                    millis(IDLE_IN_TRANSACTION_TIMEOUT),
-                ),
-            ]);
-            if purpose == Purpose::Schema {
-                return options;
-            }
-            let options = options.options([
-                ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-                ("lock_timeout", millis(LOCK_TIMEOUT)),
-            ]);
-            if purpose == Purpose::Reads {
-                return options;
-            }
-            // Every statement looks rows up by their keys, and is planned once. What the planner thinks of a table that
-            // was empty a minute ago must not make it read all of it for each row.
-            options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
-        });
+        .map_sqlx_sqlite_opts(move |options| sqlite_options(options, purpose))
+        .map_sqlx_postgres_opts(move |options| postgres_options(options, purpose));
     sea_orm::Database::connect(options).await
+}
+
+fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) -> SqliteConnectOptions {
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT);
+    match purpose {
+        Purpose::Writes => options.pragma("cache_size", SQLITE_CACHE),
+        Purpose::Reads | Purpose::Schema => options,
+    }
+}
+
+fn postgres_options(options: PgConnectOptions, purpose: Purpose) -> PgConnectOptions {
+    let millis = |timeout: Duration| timeout.as_millis().to_string();
+    let options = options.application_name("device-assignment").options([
+        ("default_transaction_isolation", "read committed".to_owned()),
+        ("synchronous_commit", "on".into()),
+        (
+            "idle_in_transaction_session_timeout",
+            millis(IDLE_IN_TRANSACTION_TIMEOUT),
+        ),
+    ]);
+    if purpose == Purpose::Schema {
+        return options;
+    }
+    let options = options.options([
+        ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+        ("lock_timeout", millis(LOCK_TIMEOUT)),
+    ]);
+    if purpose == Purpose::Reads {
+        return options;
+    }
+    // Every statement looks rows up by their keys, and is planned once. What the planner thinks of a table that
+    // was empty a minute ago must not make it read all of it for each row.
+    options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ pub enum Failure {
     /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
     Silent(std::time::Duration),
+    /// The database is known to be out of reach, so that it was not asked, or not waited for: then the outcome is unknown.
+    #[error("the database is known to be out of reach")]
+    OutOfReach,
     /// Anything else: a fault of ours or of the schema.
     #[error("the database refused: {0}")]
     Fault(#[source] DbErr),
@@ -66,9 +69,11 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Fault(_) | Failure::Panicked => Self::Internal(Cause::new(failure)),
-            Failure::Conflict(_) | Failure::Busy(_) | Failure::Unreachable(_) | Failure::Silent(_) => {
-                Self::Unavailable(Cause::new(failure))
-            }
+            Failure::Conflict(_)
+            | Failure::Busy(_)
+            | Failure::Unreachable(_)
+            | Failure::Silent(_)
+            | Failure::OutOfReach => Self::Unavailable(Cause::new(failure)),
         }
     }
 }

@@ -23,16 +23,29 @@ pub struct SchemaStatus {
     pub unknown: Vec<String>,
 }
 
+impl SchemaStatus {
+    /// Compares the steps that a database has taken with those of this program.
+    pub(super) fn of(taken: Vec<String>) -> Self {
+        let known: Vec<String> = Migrator::migrations()
+            .iter()
+            .map(|step| step.name().to_owned())
+            .collect();
+        let pending = known.iter().filter(|step| !taken.contains(step)).cloned().collect();
+        let (applied, unknown) = taken.into_iter().partition(|step| known.contains(step));
+        Self {
+            applied,
+            pending,
+            unknown,
+        }
+    }
+}
+
 /// Compares the schema of `database` with that of this program. Changes nothing.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Failure> {
     let db = &database.reads();
-    let known: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|step| step.name().to_owned())
-        .collect();
     let mut applied = Vec::new();
     if SchemaManager::new(db).has_table("seaql_migrations").await? {
         applied = seaql_migrations::Entity::find()
@@ -43,13 +56,7 @@ pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Failure>
             .collect();
         applied.sort_unstable();
     }
-    let pending = known.iter().filter(|step| !applied.contains(step)).cloned().collect();
-    let (applied, unknown) = applied.into_iter().partition(|step| known.contains(step));
-    Ok(SchemaStatus {
-        applied,
-        pending,
-        unknown,
-    })
+    Ok(SchemaStatus::of(applied))
 }
 
 /// Takes every step that `database` still lacks: all of them or none. Instances that do this at the same time wait for

@@ -16,6 +16,7 @@ mod crash;
 mod flood;
 mod gateway;
 mod grpc;
+mod health;
 mod import;
 mod import_stream;
 mod keys;
@@ -50,6 +51,7 @@ fn main() {
     flood::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);
+    health::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);
     keys::register(&mut suite);

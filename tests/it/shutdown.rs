@@ -1,6 +1,7 @@
 //! SIGTERM: what is under way is finished and answered, nothing new is taken, and the program is gone within ten seconds.
 
 use std::{
+    env,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::support::{
     Face, Kind, Load, PATH, Program, Proxy, Suite, TestDatabase,
@@ -26,6 +27,13 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("shutdown::under_load", under_load);
     suite.on(Kind::Sqlite, "shutdown::with_stuck_peers", with_stuck_peers);
     suite.on(
+        Kind::Sqlite,
+        "shutdown::peers_without_a_call_are_not_waited_for",
+        with_mute_peers,
+    );
+    suite.on(Kind::Sqlite, "shutdown::everybody_is_served_in_the_grace", grace);
+    suite.on(Kind::Sqlite, "shutdown::a_second_signal_ends_it_at_once", second_signal);
+    suite.on(
         Kind::Postgres,
         "shutdown::while_the_database_is_silent",
         while_the_database_is_silent,
@@ -33,12 +41,13 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn under_load(database: &TestDatabase) {
-    const ROUNDS: u32 = 5;
+    // A few, unless told otherwise.
+    let rounds = env::var("SHUTDOWN_ROUNDS").map_or(5, |rounds| rounds.parse().expect("a number"));
     const CALLERS: usize = 32;
     let mut random = StdRng::seed_from_u64(crate::support::seed());
     let key = organization(database, "acme").await;
     let mut calls = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let program = Program::serve(database.url()).await;
         let load = Load::start(
             &format!("round{round}"),
@@ -93,14 +102,7 @@ async fn with_stuck_peers(database: &TestDatabase) {
     // Half a head, and a head whose body does not come.
     let mut half_head = TcpStream::connect(rest).await.expect("a connection");
     half_head.write_all(b"POST /api HTTP/1.1\r\nho").await.expect("half");
-    let mut half = TcpStream::connect(rest).await.expect("a connection");
-    let head = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n\
-         content-length: 100\r\nexpect: 100-continue\r\n\r\n"
-    );
-    half.write_all(head.as_bytes()).await.expect("half a request");
-    // That the service asks for the body shows that it is waiting for it.
-    assert!(half.read(&mut [0; 1024]).await.expect("100 Continue") > 0);
+    let half = half_a_request(rest, &key).await;
     // HTTP/2 that is open and silent: the client does not even acknowledge a ping.
     let (silent, connection) = h2::client::handshake(TcpStream::connect(grpc).await.expect("a connection"))
         .await
@@ -132,6 +134,136 @@ async fn with_stuck_peers(database: &TestDatabase) {
     println!("refused after {refused:?}, gone after {took:?}: {}", tally(&made));
     assert_eq!(faults(database, &made).await, [""; 0]);
     drop((idle, half_head, half, silent, connection, watch));
+}
+
+/// A request whose body does not come.
+async fn half_a_request(rest: SocketAddr, key: &str) -> TcpStream {
+    let mut half = TcpStream::connect(rest).await.expect("a connection");
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n\
+         content-length: 100\r\nexpect: 100-continue\r\n\r\n"
+    );
+    half.write_all(head.as_bytes()).await.expect("half a request");
+    // That the service asks for the body shows that it is waiting for it.
+    assert!(half.read(&mut [0; 1024]).await.expect("100 Continue") > 0);
+    half
+}
+
+/// Peers that have asked for nothing, or only whether the service is ready, have nothing to wait for.
+async fn with_mute_peers(database: &TestDatabase) {
+    let program = Program::serve(database.url()).await;
+    let mut mute = Vec::new();
+    for address in [program.grpc, program.rest] {
+        mute.push(TcpStream::connect(address).await.expect("a connection"));
+    }
+    let (silent, connection) = h2::client::handshake(TcpStream::connect(program.grpc).await.expect("a connection"))
+        .await
+        .expect("HTTP/2");
+    let mut connection = Box::pin(connection);
+    assert!(futures_util::poll!(&mut connection).is_pending(), "it is open");
+    // And one that waits for what changes, after which nothing does.
+    let mut health = HealthClient::new(program.client(Face::Grpc, "").channel());
+    let request = HealthCheckRequest { service: String::new() };
+    let mut watch = health.watch(request).await.expect("a stream").into_inner();
+    let mut told = Vec::new();
+    let first = watch.message().await.expect("a message").expect("a status");
+    told.push(first.status());
+    let took = end(program).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    while let Ok(Some(message)) = watch.message().await {
+        told.push(message.status());
+    }
+    assert_eq!(told, [ServingStatus::Serving, ServingStatus::NotServing]);
+    drop((mute, silent, connection));
+}
+
+/// From the signal on the service says that it should not be sent work, and serves whoever comes all the same until the
+/// grace is over; then it drains as ever.
+async fn grace(database: &TestDatabase) {
+    const GRACE: Duration = Duration::from_secs(3);
+    let key = organization(database, "acme").await;
+    let mut serve = command(&["serve", "--database-url", database.url()]);
+    serve.args(["--shutdown-grace", "3s"]);
+    let program = Program::spawn(serve).await;
+    let (grpc, admin) = (program.grpc, program.admin);
+    let known = clients(2, |face| program.client(face, &key));
+    for (number, client) in known.iter().enumerate() {
+        assert!(
+            load::create(client, format!("before{number}@example.com"))
+                .await
+                .is_ok()
+        );
+    }
+    assert_eq!(readyz(admin).await, Some((200, "ok\n".into())));
+    // Holds the drain until its bound.
+    let half = half_a_request(program.rest, &key).await;
+
+    let asked = Instant::now();
+    program.signal("-TERM").await;
+    eventually("it says so", Duration::from_secs(2), async || {
+        readyz(admin).await == Some((503, "draining\n".into()))
+    })
+    .await;
+    let mut health = HealthClient::new(program.client(Face::Grpc, &key).channel());
+    let request = HealthCheckRequest { service: String::new() };
+    let answer = health.check(request).await.expect("an answer").into_inner();
+    assert_eq!(answer.status(), ServingStatus::NotServing);
+    let mut calls = 0;
+    while asked.elapsed() < GRACE * 2 / 3 {
+        let new = clients(2, |face| program.client(face, &key));
+        for client in known.iter().chain(&new) {
+            let call = load::create(client, format!("grace{calls}@example.com")).await;
+            assert!(call.is_ok(), "{:?} after the signal: {call:?}", asked.elapsed());
+            calls += 1;
+        }
+    }
+    assert!(calls > 0);
+
+    let ended = tokio::spawn(program.ended());
+    eventually("nobody else is served", GRACE + Duration::from_secs(3), async || {
+        is_refused(grpc).await
+    })
+    .await;
+    assert!(asked.elapsed() > GRACE, "{:?}", asked.elapsed());
+    // Still while it drains, and for as long as anybody can ask.
+    let mut answers = 0;
+    while let Some(answer) = readyz(admin).await {
+        assert_eq!(answer, (503, "draining\n".into()));
+        answers += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ended = ended.await.expect("an end");
+    let took = asked.elapsed();
+    println!("{calls} calls served and {answers} answers while it drained; gone after {took:?}");
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(answers > 0 && took < GRACE + PATIENCE, "{took:?}");
+    drop(half);
+}
+
+/// What `/readyz` answers, if anything does.
+async fn readyz(admin: SocketAddr) -> Option<(u16, String)> {
+    let answer = reqwest::get(format!("http://{admin}/readyz")).await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
+/// Whoever is asked twice does not wait for anybody.
+async fn second_signal(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let program = Program::serve(database.url()).await;
+        let admin = program.admin;
+        let half = half_a_request(program.rest, &key).await;
+        program.signal("-TERM").await;
+        eventually("it is stopping", Duration::from_secs(2), async || {
+            readyz(admin).await == Some((503, "draining\n".into()))
+        })
+        .await;
+        let asked = Instant::now();
+        let ended = program.end_by(signal).await;
+        assert_eq!(ended.code, Some(code), "{}", ended.log);
+        assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+        drop(half);
+    }
 }
 
 /// Asks the program to stop, and says how long it took to do so, which must be with success and in time.

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-const SUBCOMMANDS: [(&str, &[&str]); 13] = [
+const SUBCOMMANDS: [(&str, &[&str]); 14] = [
     (
         "serve",
         &[
@@ -18,6 +18,9 @@ const SUBCOMMANDS: [(&str, &[&str]); 13] = [
             "ADMIN_ADDR",
             "MAX_DEVICES_PER_REQUEST",
             "MIGRATE",
+            "HEALTH_INTERVAL",
+            "HEALTH_TIMEOUT",
+            "SHUTDOWN_GRACE",
         ],
     ),
     (
@@ -28,8 +31,11 @@ const SUBCOMMANDS: [(&str, &[&str]); 13] = [
             "ADMIN_ADDR",
             "MAX_REQUEST_BYTES",
             "REQUEST_TIMEOUT",
+            "HEALTH_INTERVAL",
+            "SHUTDOWN_GRACE",
         ],
     ),
+    ("health", &["ADMIN_ADDR"]),
     ("migrate", &["DATABASE_URL", "CONNECT_TIMEOUT"]),
     ("organization", &[]),
     ("organization create", &["DATABASE_URL"]),

@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use sea_orm::DatabaseConnection;
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
@@ -23,6 +24,7 @@ use crate::{
     storage::{
         Database, Failure,
         assign_devices::{Batch, Outcomes, assign_devices},
+        health::{Health, out_of_reach},
         session::Refused,
     },
     telemetry::{
@@ -33,6 +35,7 @@ use crate::{
 
 pub(super) struct Lane {
     database: Database,
+    health: watch::Receiver<Health>,
     connection: DatabaseConnection,
     queue: Arc<Queue>,
     settings: WriterSettings,
@@ -51,6 +54,7 @@ impl Lane {
             settings.batch_timeout
         };
         Ok(Self {
+            health: database.health(),
             database,
             connection,
             queue,
@@ -70,6 +74,11 @@ impl Lane {
             // Two writers that take the same rows in different orders can deadlock.
             round.sort_by_key(|(organization, _)| *organization);
             let organizations: Vec<_> = round.iter().map(|(organization, _)| *organization).collect();
+            // A database that was out of reach may have forgotten the connection, which nobody has used since.
+            if self.health.has_changed().unwrap_or_default() {
+                self.health.mark_unchanged();
+                self.reconnect().await;
+            }
             self.carry_out(round).await;
             self.queue.done(&organizations);
         }
@@ -95,7 +104,7 @@ impl Lane {
                 }
                 Err(refused) => refused,
             };
-            if matches!(failure, Failure::Unreachable(_)) {
+            if matches!(failure, Failure::Unreachable(_) | Failure::OutOfReach) {
                 // Those who wait would each find out the same, one time-out after the other.
                 rounds.push_front(round);
                 let waiting = self.queue.take_all();
@@ -147,8 +156,20 @@ impl Lane {
 
     async fn apply_all(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Outcomes>, Refused> {
         let work = assign_devices(&self.connection, batches);
+        let work = AssertUnwindSafe(work).catch_unwind();
         let limit = self.batch_timeout;
-        match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
+        // An embedded database says so itself, and goes on with what is no longer waited for.
+        let is_embedded = self.database.url().is_sqlite();
+        let result = tokio::select! {
+            biased;
+            () = out_of_reach(&mut self.health), if !is_embedded => {
+                // It may have been the commit, and to wait for the answer would keep the callers for as long as the bound.
+                self.reconnect().await;
+                return Err(Failure::OutOfReach.into());
+            }
+            result = tokio::time::timeout(limit, work) => result,
+        };
+        match result {
             Ok(Ok(result)) => {
                 if let Err(Refused {
                     failure: Failure::Unreachable(_),

@@ -77,6 +77,7 @@ pub struct Writer {
     bulk: Arc<Queue>,
     /// The most device identifiers of a call that goes into the queue for small ones.
     small_devices: usize,
+    database: Database,
     lanes: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -107,6 +108,7 @@ impl Writer {
             small,
             bulk,
             small_devices,
+            database: database.clone(),
             lanes: tokio::sync::Mutex::new(lanes),
         })
     }
@@ -124,6 +126,7 @@ impl Writer {
         command: AssignDevices,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
+        self.database.check_reach()?;
         let is_small = command.devices().len() <= self.small_devices;
         let (queue, name) = if is_small {
             (&self.small, SMALL)

@@ -161,10 +161,20 @@ impl Program {
     }
 
     /// Sends the program a signal, and waits until it has ended.
-    pub async fn end_by(mut self, signal: &str) -> Ended {
+    pub async fn end_by(self, signal: &str) -> Ended {
+        self.signal(signal).await;
+        self.ended().await
+    }
+
+    /// Sends the program a signal.
+    pub async fn signal(&self, signal: &str) {
         let id = self.id().to_string();
         let asked = Command::new("kill").args([signal, &id]).status().await.expect("kill");
         assert!(asked.success());
+    }
+
+    /// Waits until the program has ended.
+    pub async fn ended(mut self) -> Ended {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).await.expect("text");
         let code = self.child.wait().await.expect("an exit").code();

@@ -1,0 +1,63 @@
+//! Being asked to stop: by Ctrl-C, or by a supervisor with SIGTERM.
+
+use std::{io, pin::Pin, process::ExitCode};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+
+use super::{Failure, output::say};
+use crate::server::ServeError;
+
+/// Returns when the program is asked to stop.
+pub(super) type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Signals, caught from the moment that this is made.
+pub(super) struct Signals(io::Result<(Signal, Signal)>);
+
+impl Signals {
+    pub(super) fn catch() -> Self {
+        let caught =
+            signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        Self(caught)
+    }
+
+    /// Serves until it has ended. The first signal asks it to, and a second one does not wait for that.
+    pub(super) async fn stop<F>(mut self, serve: impl FnOnce(Asked) -> F) -> Result<ExitCode, Failure>
+    where
+        F: Future<Output = Result<(), ServeError>>,
+    {
+        let (ask, asked) = oneshot::channel();
+        let asked = Box::pin(async { drop(asked.await) });
+        tokio::select! {
+            ended = serve(asked) => {
+                ended?;
+                Ok(ExitCode::SUCCESS)
+            }
+            code = async {
+                self.next().await;
+                tracing::info!("stopping");
+                let _ = ask.send(());
+                self.next().await
+            } => {
+                say("stopped at once, as asked twice; calls under way were cut off");
+                Ok(ExitCode::from(code))
+            }
+        }
+    }
+
+    /// Waits for a signal, and returns the exit code of a program that it ends.
+    async fn next(&mut self) -> u8 {
+        match &mut self.0 {
+            Ok((interrupt, terminate)) => tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            },
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be caught; only a kill ends this program");
+                std::future::pending().await
+            }
+        }
+    }
+}

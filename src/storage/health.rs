@@ -1,0 +1,202 @@
+//! Whether the database can be worked with: one task asks it all the time, and everybody else goes by what it found.
+
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx::{self, PgConnection, SqliteConnection};
+use tokio::sync::watch;
+
+use super::{Database, Failure, SchemaStatus};
+use crate::telemetry::metrics;
+
+/// The SQLSTATE of PostgreSQL for it.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
+/// What was last found out about a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It answers, and has the schema that this program was written for. Also what is supposed until it is asked.
+    Good,
+    /// It cannot be reached, lets nobody in, or does not answer.
+    OutOfReach,
+    /// Its schema lacks steps.
+    SchemaBehind,
+    /// A newer version of the program has changed its schema.
+    SchemaAhead,
+}
+
+/// How closely a database is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// How often it is asked.
+    pub interval: Duration,
+    /// How long nothing may be heard of it before it counts as out of reach.
+    pub timeout: Duration,
+}
+
+impl HealthSettings {
+    /// How long an answer may take: the question came an interval after the last answer.
+    pub fn answer_within(&self) -> Duration {
+        self.timeout.saturating_sub(self.interval).max(self.interval)
+    }
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(500),
+            // Long for a machine that is merely busy: a database that is given up loses the calls under way.
+            timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Database {
+    /// What was last found out about it, and whatever is from now on. Only [`watch`] finds anything out.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Refuses at once what would only find out, after a while, that the database is out of reach.
+    pub(super) fn check_reach(&self) -> Result<(), Failure> {
+        match *self.health.borrow() {
+            Health::OutOfReach => Err(Failure::OutOfReach),
+            Health::Good | Health::SchemaBehind | Health::SchemaAhead => Ok(()),
+        }
+    }
+}
+
+/// Returns when the database is out of reach.
+pub(super) async fn out_of_reach(health: &mut watch::Receiver<Health>) {
+    if health.wait_for(|health| *health == Health::OutOfReach).await.is_err() {
+        // Nobody is left who could tell.
+        std::future::pending().await
+    }
+}
+
+/// Asks `database` how it is, for ever, and tells everybody what it says.
+pub async fn watch(database: Database, settings: HealthSettings) {
+    let mut watcher = Watcher {
+        // An embedded database is slow at worst.
+        answer_within: if database.url().is_sqlite() {
+            Duration::MAX
+        } else {
+            settings.answer_within()
+        },
+        database,
+        connection: None,
+    };
+    loop {
+        let next = Instant::now() + settings.interval;
+        watcher.look().await;
+        tokio::time::sleep_until(next.into()).await;
+    }
+}
+
+struct Watcher {
+    database: Database,
+    answer_within: Duration,
+    /// Of its own: those of the others may be busy.
+    connection: Option<Connection>,
+}
+
+/// A connection to ask after the database's health.
+pub(super) enum Connection {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl Watcher {
+    async fn look(&mut self) {
+        let limit = self.answer_within;
+        let (health, cause) = match tokio::time::timeout(limit, self.ask()).await {
+            Ok(Ok(taken)) => (health_of(&SchemaStatus::of(taken)), None),
+            // A database that has no room for one more connection is there for those who have one.
+            Ok(Err(error)) if code(&error).as_deref() == Some(TOO_MANY_CONNECTIONS) => return,
+            Ok(Err(error)) => match Failure::from(error) {
+                Failure::Busy(_) | Failure::Conflict(_) => return,
+                failure => (Health::OutOfReach, Some(failure)),
+            },
+            Err(_elapsed) => (Health::OutOfReach, Some(Failure::Silent(limit))),
+        };
+        self.tell(health, cause).await;
+    }
+
+    /// Asks which steps the schema has taken: who can say that is within reach.
+    async fn ask(&mut self) -> Result<Vec<String>, sqlx::Error> {
+        let first = self.ask_once().await;
+        if let Err(error) = &first {
+            // It may be no more than this connection that has ended.
+            tracing::debug!(%error, "asking after the database's health failed");
+            return self.ask_once().await;
+        }
+        first
+    }
+
+    async fn ask_once(&mut self) -> Result<Vec<String>, sqlx::Error> {
+        // Taken out, so that one that failed, or whose answer is no longer waited for, is not used again.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.database.health_connection().await?,
+        };
+        let taken = connection.steps().await?;
+        self.connection = Some(connection);
+        Ok(taken)
+    }
+
+    /// The one place where what is known of the database changes.
+    async fn tell(&self, health: Health, cause: Option<Failure>) {
+        let known = &self.database.health;
+        if !known.send_if_modified(|known| std::mem::replace(known, health) != health) {
+            return;
+        }
+        metrics::database_up(health == Health::Good);
+        match health {
+            Health::Good => tracing::info!("the database is within reach, and its schema fits"),
+            Health::OutOfReach => {
+                let cause = cause.map(tracing::field::display);
+                tracing::warn!(
+                    cause,
+                    "the database is out of reach; calls are refused until it is back"
+                );
+                if !self.database.url().is_sqlite()
+                    && let Err(error) = self.database.renew_reads().await
+                {
+                    tracing::error!(%error, "reconnecting failed");
+                }
+            }
+            Health::SchemaBehind => tracing::warn!("the schema of the database is behind this program"),
+            Health::SchemaAhead => tracing::warn!("the schema of the database is ahead of this program"),
+        }
+    }
+}
+
+impl Connection {
+    /// The steps that the schema has taken.
+    async fn steps(&mut self) -> Result<Vec<String>, sqlx::Error> {
+        const STEPS: &str = "SELECT version FROM seaql_migrations ORDER BY version";
+        let steps = match self {
+            Self::Postgres(connection) => sqlx::query_scalar(STEPS).fetch_all(connection).await,
+            Self::Sqlite(connection) => sqlx::query_scalar(STEPS).fetch_all(connection).await,
+        };
+        match steps {
+            // Without that table, none. (PostgreSQL: undefined_table; SQLite: ERROR.)
+            Err(error) if matches!(code(&error).as_deref(), Some("42P01" | "1")) => Ok(Vec::new()),
+            steps => steps,
+        }
+    }
+}
+
+fn health_of(schema: &SchemaStatus) -> Health {
+    if !schema.unknown.is_empty() {
+        Health::SchemaAhead
+    } else if schema.pending.is_empty() {
+        Health::Good
+    } else {
+        Health::SchemaBehind
+    }
+}
+
+/// The SQLSTATE, or the result code of SQLite.
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
