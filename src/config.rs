@@ -1,8 +1,12 @@
 //! What the program is told: flags, and the environment where a flag is absent, as one typed value a subcommand.
 
+mod tls;
+
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
+
+pub use self::tls::{TlsConfig, UpstreamTlsConfig};
 
 /// The embedded database in the working directory, which needs no set-up.
 pub const EMBEDDED_DATABASE: &str = "sqlite://device-assignment.db?mode=rwc";
@@ -109,6 +113,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub tls: TlsConfig,
 }
 
 /// What both `serve` and `gateway` allow a request.
@@ -187,7 +195,7 @@ pub struct ConnectionsConfig {
 /// What `gateway` is told.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayConfig {
-    /// The gRPC address of the service, as in http://host:50051
+    /// The gRPC address of the service, as in http://host:50051 or https://host:50051
     #[arg(long, env = "UPSTREAM", value_name = "URL")]
     pub upstream: String,
 
@@ -206,6 +214,14 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub tls: TlsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub upstream_tls: UpstreamTlsConfig,
 }
 
 /// What `device import` is told.

@@ -2,15 +2,18 @@
 //! room.
 
 mod connections;
+mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::middleware::from_fn;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tonic::transport::Endpoint;
 
-pub use self::connections::ConnectionSettings;
 use self::connections::Protocol;
+pub use self::{
+    connections::ConnectionSettings,
+    tls::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
+};
 
 use crate::{
     admin,
@@ -67,6 +70,8 @@ pub struct Listeners {
     pub rest: TcpListener,
     /// For operators.
     pub admin: Option<TcpListener>,
+    /// What callers have to speak; operators never.
+    pub tls: Option<FaceTls>,
 }
 
 /// The sockets that a gateway is reached at.
@@ -76,6 +81,8 @@ pub struct GatewayListeners {
     pub rest: TcpListener,
     /// For operators.
     pub admin: Option<TcpListener>,
+    /// What callers have to speak; operators never.
+    pub tls: Option<FaceTls>,
 }
 
 /// Why a service could not start, or had to stop.
@@ -132,6 +139,7 @@ pub async fn serve(
             listener,
             router,
             protocol,
+            listeners.tls.clone(),
             settings.connections,
             stopping,
         ));
@@ -159,17 +167,13 @@ pub async fn serve(
 /// # Errors
 /// As [`ServeError`] says.
 pub async fn serve_gateway(
-    upstream: Endpoint,
+    upstream: Upstream,
     settings: ServerSettings,
     listeners: GatewayListeners,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let channel = upstream
-        .tcp_nodelay(true)
-        .connect_timeout(settings.request_timeout)
-        .connect_lazy();
     let rest = gateway::router(
-        channel,
+        upstream.channel(settings.request_timeout),
         GatewaySettings {
             max_body_bytes: settings.max_request_bytes,
             body_timeout: settings.body_timeout,
@@ -184,6 +188,7 @@ pub async fn serve_gateway(
         listeners.rest,
         rest,
         Protocol::Rest,
+        listeners.tls,
         settings.connections,
         stopping,
     ));
@@ -209,6 +214,7 @@ impl Admin {
                 listener,
                 admin::router(),
                 Protocol::Rest,
+                None,
                 settings,
                 stopping,
             ));

@@ -1,11 +1,8 @@
-use std::time::Duration;
-
-use tonic::transport::Endpoint;
-
 use super::{
     Failure, asked_to_stop,
     output::print,
     serve::{bind, bind_admin, local_addr, print_admin, settings},
+    tls,
 };
 use crate::{
     config::GatewayConfig,
@@ -13,29 +10,25 @@ use crate::{
     service::ServiceSettings,
 };
 
-/// How often a silent connection to the service is tested.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-
 pub(super) async fn run(config: GatewayConfig) -> Result<(), Failure> {
-    let upstream = endpoint(&config.upstream)?;
+    let upstream = tls::upstream(&config)?;
+    let tls = tls::of_listeners(&config.tls, &[("--rest-addr (REST_ADDR)", config.rest_addr)])?;
     let listeners = GatewayListeners {
         rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
         admin: bind_admin(&config.admin).await?,
+        tls,
     };
     let address = local_addr(&listeners.rest)?;
     let asked_to_stop = asked_to_stop();
-    print(&format!("REST listening on http://{address}"))?;
+    let scheme = if listeners.tls.is_some() { "https" } else { "http" };
+    print(&format!("REST listening on {scheme}://{address}"))?;
     print_admin(listeners.admin.as_ref())?;
-    let settings = settings(ServiceSettings::default(), &config.limits, &config.connections);
+    let settings = settings(
+        ServiceSettings::default(),
+        &config.limits,
+        &config.connections,
+        &config.tls,
+    );
     server::serve_gateway(upstream, settings, listeners, asked_to_stop).await?;
     Ok(())
-}
-
-fn endpoint(url: &str) -> Result<Endpoint, Failure> {
-    let usage = |problem: &str| Failure::Usage(format!("--upstream (UPSTREAM): {problem}; write http://host:50051"));
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| usage(&error.to_string()))?;
-    match endpoint.uri().scheme_str() {
-        Some("http") => Ok(endpoint.http2_keep_alive_interval(KEEP_ALIVE)),
-        _ => Err(usage("the URL must start with http://")),
-    }
 }

@@ -9,6 +9,7 @@ mod migrate;
 mod organization;
 mod output;
 mod serve;
+mod tls;
 
 use std::{io, process::ExitCode, time::Duration};
 
