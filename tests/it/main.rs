@@ -29,6 +29,7 @@ mod shutdown;
 mod start;
 mod storage;
 mod support;
+mod tls;
 mod usage;
 mod wire;
 
@@ -58,6 +59,7 @@ fn main() {
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
+    tls::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);
 
