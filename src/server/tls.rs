@@ -5,7 +5,7 @@ mod pem;
 mod reload;
 mod upstream;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -77,7 +77,7 @@ impl FaceTls {
     }
 
     /// Shakes hands with a peer, on the certificate of this moment.
-    pub(super) async fn accept(&self, stream: TcpStream, protocol: Protocol) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept(&self, stream: TcpStream, protocol: Protocol) -> io::Result<TlsStream<TcpStream>> {
         let faces = self.0.current();
         let config = match protocol {
             Protocol::Grpc => &faces.grpc,

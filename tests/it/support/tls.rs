@@ -95,10 +95,11 @@ impl Folder {
         Self(TempDir::new().expect("a folder"))
     }
 
-    /// Writes a file, or writes it over.
+    /// Makes a file, or puts another in its place; nobody sees a part of it.
     pub fn put(&self, name: &str, content: &str) -> String {
-        let path = self.path(name);
-        fs::write(&path, content).expect("written");
+        let (new, path) = (self.path("new"), self.path(name));
+        fs::write(&new, content).expect("written");
+        fs::rename(&new, &path).expect("renamed");
         path.display().to_string()
     }
 

@@ -177,12 +177,16 @@ async fn rotated(database: &TestDatabase) {
     ];
     let keeps_up = Gateway::before(&service, &[&arguments[..], &INTERVAL].concat()).await;
     let does_not = Gateway::before(&service, &[&arguments[..], &["--tls-reload-interval", "1h"]].concat()).await;
+    let within = Duration::from_secs(20);
     for gateway in [&keeps_up, &does_not] {
-        gateway.create(&key, "john@example.com").await.ok();
+        // A call may meet the end of a connection.
+        eventually("a call succeeds", within, async || {
+            gateway.create(&key, "john@example.com").await.code == "OK"
+        })
+        .await;
     }
 
     put(&new);
-    let within = Duration::from_secs(20);
     eventually("the old certificates are of no use", within, async || {
         does_not.create(&key, "john@example.com").await.code == "UNAVAILABLE"
             && does_not.log.so_far().contains("invalid peer certificate")
