@@ -11,6 +11,7 @@ mod health;
 mod mistake;
 mod sources;
 mod template;
+mod tls;
 mod trace;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -23,6 +24,7 @@ pub use self::{
     mistake::{Conflict, Discreet, Mistake},
     sources::{Refusal, Sources, read},
     template::template,
+    tls::{TlsConfig, UpstreamTlsConfig},
     trace::TraceConfig,
 };
 
@@ -160,6 +162,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub health: HealthConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub tls: TlsConfig,
 }
 
 /// What both `serve` and `gateway` allow a request.
@@ -244,7 +250,7 @@ pub struct ConnectionsConfig {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Gateway")]
 pub struct GatewayConfig {
-    /// The gRPC address of the service, as in http://host:50051
+    /// The gRPC address of the service, as in http://host:50051 or https://host:50051
     #[arg(long, env = "UPSTREAM", value_name = "URL")]
     pub upstream: String,
 
@@ -271,6 +277,14 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub health: HealthConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub tls: TlsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub upstream_tls: UpstreamTlsConfig,
 }
 
 /// What `device import` is told.

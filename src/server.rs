@@ -4,14 +4,17 @@
 mod connections;
 mod flood;
 mod readiness;
+mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::middleware::from_fn;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tonic::transport::Endpoint;
 
-pub use self::connections::ConnectionSettings;
+pub use self::{
+    connections::ConnectionSettings,
+    tls::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
+};
 use self::{connections::Protocol, readiness::Beacon};
 
 use crate::{
@@ -76,6 +79,8 @@ pub struct Listeners {
     pub rest: TcpListener,
     /// For operators.
     pub admin: Option<TcpListener>,
+    /// What callers have to speak; operators never.
+    pub tls: Option<FaceTls>,
 }
 
 /// The sockets that a gateway is reached at.
@@ -85,6 +90,8 @@ pub struct GatewayListeners {
     pub rest: TcpListener,
     /// For operators.
     pub admin: Option<TcpListener>,
+    /// What callers have to speak; operators never.
+    pub tls: Option<FaceTls>,
 }
 
 /// Why a service could not start, or had to stop.
@@ -149,6 +156,7 @@ pub async fn serve(
             listener,
             router,
             protocol,
+            listeners.tls.clone(),
             settings.connections,
             stopping,
         ));
@@ -179,16 +187,13 @@ pub async fn serve(
 /// # Errors
 /// As [`ServeError`] says.
 pub async fn serve_gateway(
-    upstream: Endpoint,
+    upstream: Upstream,
     settings: ServerSettings,
     listeners: GatewayListeners,
     figures: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let channel = upstream
-        .tcp_nodelay(true)
-        .connect_timeout(settings.request_timeout)
-        .connect_lazy();
+    let channel = upstream.channel(settings.request_timeout);
     let rest = gateway::router(
         channel.clone(),
         GatewaySettings {
@@ -206,6 +211,7 @@ pub async fn serve_gateway(
         listeners.rest,
         rest,
         Protocol::Rest,
+        listeners.tls,
         settings.connections,
         stopping,
     ));
@@ -245,6 +251,7 @@ impl Admin {
                 listener,
                 admin::router(readiness, figures),
                 Protocol::Admin,
+                None,
                 settings,
                 stopping,
             ));

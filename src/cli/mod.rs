@@ -12,6 +12,7 @@ mod output;
 mod serve;
 mod signals;
 mod telemetry;
+mod tls;
 
 use std::{env, process::ExitCode, time::Duration};
 

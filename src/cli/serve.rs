@@ -9,11 +9,12 @@ use tokio::net::TcpListener;
 use super::{
     Failure, Signals, connect,
     output::{print, say},
+    tls,
 };
 use crate::{
     config::{
         AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, HealthConfig,
-        LimitsConfig, ServeConfig, TraceConfig,
+        LimitsConfig, ServeConfig, TlsConfig, TraceConfig,
     },
     domain::{
         Error,
@@ -27,6 +28,18 @@ use crate::{
 
 /// The organization that a fresh embedded database has from the start.
 const DEFAULT_ORGANIZATION: &str = "default";
+
+/// What goes with lines that take any certificate: that of the service is seldom made out to the address in them.
+const INSECURE: &str = "
+--insecure and -insecure take any certificate, for a try on this machine. Elsewhere leave them out, and write --cacert FILE
+and -cacert FILE where the authority is a private one.
+";
+/// As [`INSECURE`], where clients need a certificate, too.
+const INSECURE_MUTUAL: &str = "
+client.crt and client.key stand for a certificate of an authority in --tls-client-ca, and for its key. --insecure and
+-insecure take any certificate of the service, for a try on this machine. Elsewhere leave them out, and write --cacert FILE
+and -cacert FILE where its authority is a private one.
+";
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -44,7 +57,8 @@ impl Serve {
 
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let Self { database: at, config } = self;
-        // Before anything counts.
+        // Before anything is made or changed, and before anything counts.
+        let tls = tls::of_listeners(&config.tls)?;
         let figures = collect_figures(&config.admin)?;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
@@ -57,17 +71,22 @@ impl Serve {
             grpc: bind(config.grpc_addr, "--grpc-addr (GRPC_ADDR)").await?,
             rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
             admin: bind_admin(&config.admin).await?,
+            tls,
         };
         let grpc = local_addr(&listeners.grpc)?;
         let rest = local_addr(&listeners.rest)?;
         // Before it says that it listens: whoever reads that may stop it.
         let signals = Signals::catch();
-        print(&format!("gRPC listening on {grpc}"))?;
-        print(&format!("REST listening on http://{rest}"))?;
+        let (grpc_scheme, rest_scheme) = match listeners.tls {
+            None => ("", "http://"),
+            Some(_) => ("https://", "https://"),
+        };
+        print(&format!("gRPC listening on {grpc_scheme}{grpc}"))?;
+        print(&format!("REST listening on {rest_scheme}{rest}"))?;
         print_admin(listeners.admin.as_ref())?;
         if at.database_url == EMBEDDED_DATABASE {
             if is_fresh(&database).await? {
-                welcome(&database, grpc, rest).await?;
+                welcome(&database, grpc, rest, &config.tls).await?;
             }
         } else if organizations(&database).await?.is_empty() {
             say(
@@ -79,7 +98,13 @@ impl Serve {
             max_devices_per_request: config.max_devices_per_request,
             ..ServiceSettings::default()
         };
-        let settings = settings(service, &config.limits, &config.connections, &config.health);
+        let settings = settings(
+            service,
+            &config.limits,
+            &config.connections,
+            &config.health,
+            &config.tls,
+        );
         signals
             .stop(|asked| server::serve(database, settings, listeners, figures, asked))
             .await
@@ -87,12 +112,13 @@ impl Serve {
 
     /// What is right by itself and does not go together.
     pub(super) fn conflicts(&self) -> Vec<Conflict> {
-        let mut listeners = vec![
+        let callers = [
             ("grpc-addr", self.config.grpc_addr),
             ("rest-addr", self.config.rest_addr),
         ];
-        listeners.extend(admin_listener(&self.config.admin));
-        shared_addresses(&listeners)
+        let mut conflicts = shared_addresses(callers.into_iter().chain(admin_listener(&self.config.admin)));
+        conflicts.extend(self.config.tls.conflicts(&callers));
+        conflicts
     }
 }
 
@@ -105,7 +131,8 @@ pub(super) fn admin_listener(config: &AdminConfig) -> Option<(&'static str, Sock
 }
 
 /// Listeners that would take each other's address.
-pub(super) fn shared_addresses(listeners: &[(&'static str, SocketAddr)]) -> Vec<Conflict> {
+pub(super) fn shared_addresses(listeners: impl Iterator<Item = (&'static str, SocketAddr)>) -> Vec<Conflict> {
+    let listeners: Vec<_> = listeners.collect();
     let mut conflicts = Vec::new();
     for (index, (name, address)) in listeners.iter().enumerate() {
         for (other, _) in listeners.iter().skip(index + 1).filter(|(_, other)| other == address) {
@@ -127,11 +154,13 @@ pub(super) fn settings(
     limits: &LimitsConfig,
     connections: &ConnectionsConfig,
     health: &HealthConfig,
+    tls: &TlsConfig,
 ) -> ServerSettings {
     ServerSettings {
         service,
         connections: ConnectionSettings {
             max_connections: connections.max_connections,
+            handshake_timeout: tls.tls_handshake_timeout,
             head_timeout: connections.head_timeout,
             max_streams: connections.max_streams,
             max_local_resets: connections.max_local_resets,
@@ -164,7 +193,7 @@ async fn is_fresh(database: &Database) -> Result<bool, Failure> {
 }
 
 /// Makes a fresh embedded database usable, and says how to use it.
-async fn welcome(database: &Database, grpc: SocketAddr, rest: SocketAddr) -> Result<(), Failure> {
+async fn welcome(database: &Database, grpc: SocketAddr, rest: SocketAddr, tls: &TlsConfig) -> Result<(), Failure> {
     let named = |problem| Failure::Failed(format!("a name {problem}"));
     let name = OrganizationName::parse(DEFAULT_ORGANIZATION).map_err(named)?;
     let label = ApiKeyLabel::parse("created at the first start").map_err(named)?;
@@ -176,6 +205,12 @@ async fn welcome(database: &Database, grpc: SocketAddr, rest: SocketAddr) -> Res
     let key = create_api_key(database, name.as_str(), &label, None).await?;
     let key = key.secret.reveal();
     let (grpc, rest) = (reachable(grpc), reachable(rest));
+    let Spoken {
+        curl,
+        scheme,
+        grpcurl,
+        note,
+    } = Spoken::with(tls);
     print(&format!(
         r#"
 This database is new. It has an organization named default, with an API key that is shown only now:
@@ -184,18 +219,51 @@ This database is new. It has an organization named default, with an API key that
 
 Assign two devices, over REST:
 
-  curl -X POST http://{rest}/api/ext-v1/deviceAssignment/assignDevicesToOwner \
+  curl{curl} -X POST {scheme}://{rest}/api/ext-v1/deviceAssignment/assignDevicesToOwner \
     -H 'x-api-key: {key}' \
     -H 'Content-Type: application/json' \
     -d '{{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", "SN-002"], "autoCreateDevices": true, "deviceType": "sensor"}}'
 
 or over gRPC:
 
-  grpcurl -plaintext -H 'x-api-key: {key}' \
+  grpcurl {grpcurl} -H 'x-api-key: {key}' \
     -d '{{"customer_email": "john.doe@example.com", "device_identifiers": ["SN-001", "SN-002"], "auto_create_devices": true, "device_type": "sensor"}}' \
     {grpc} telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner
-"#
+{note}"#
     ))
+}
+
+/// What the lines to paste need, for what is spoken on the listeners.
+struct Spoken {
+    curl: &'static str,
+    scheme: &'static str,
+    grpcurl: &'static str,
+    note: &'static str,
+}
+
+impl Spoken {
+    fn with(tls: &TlsConfig) -> Self {
+        match (&tls.tls_cert, &tls.tls_client_ca) {
+            (None, _) => Self {
+                curl: "",
+                scheme: "http",
+                grpcurl: "-plaintext",
+                note: "",
+            },
+            (Some(_), None) => Self {
+                curl: " --insecure",
+                scheme: "https",
+                grpcurl: "-insecure",
+                note: INSECURE,
+            },
+            (Some(_), Some(_)) => Self {
+                curl: " --insecure --cert client.crt --key client.key",
+                scheme: "https",
+                grpcurl: "-insecure -cert client.crt -key client.key",
+                note: INSECURE_MUTUAL,
+            },
+        }
+    }
 }
 
 /// Where a client on this machine reaches a listener on every address.

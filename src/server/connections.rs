@@ -29,12 +29,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+use tokio_rustls::server::TlsStream;
 
-use super::flood::Bounded;
+use super::{flood::Bounded, tls::FaceTls};
 use crate::telemetry::metrics::{FaceFigures, OpenConnection};
 
 /// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
@@ -43,6 +45,8 @@ use crate::telemetry::metrics::{FaceFigures, OpenConnection};
 pub struct ConnectionSettings {
     /// The most connections of a face. Further ones wait to be accepted.
     pub max_connections: usize,
+    /// How long a peer may take for the TLS handshake, where there is one.
+    pub handshake_timeout: Duration,
     /// How long a peer may take for the head of a request, the first one after it has connected included. So it is also how
     /// long an HTTP/1.1 connection may be idle: a proxy in front has to give up its own sooner.
     pub head_timeout: Duration,
@@ -71,6 +75,7 @@ impl Default for ConnectionSettings {
     fn default() -> Self {
         Self {
             max_connections: 4_096,
+            handshake_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
             max_streams: 128,
             max_local_resets: 1_024,
@@ -118,11 +123,13 @@ const LAST_CONNECTION: Duration = Duration::from_millis(10);
 /// that is on its way. On HTTP/1.1, the answer to it says that it was the last.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
 
-/// Serves `router` to whoever connects, until `stopping`; then accepts nobody, and returns when every connection is done.
+/// Serves `router` to whoever connects, over TLS if there is `tls`, until `stopping`; then accepts nobody, and returns when
+/// every connection is done.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     protocol: Protocol,
+    tls: Option<FaceTls>,
     settings: ConnectionSettings,
     stopping: watch::Receiver<bool>,
 ) {
@@ -134,6 +141,7 @@ pub(super) async fn serve(
     let connection = |(stream, permit)| {
         let connection = Connection {
             protocol,
+            tls: tls.clone(),
             settings,
             stopping: stopping.clone(),
             _permit: permit,
@@ -216,6 +224,7 @@ pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
 
 struct Connection {
     protocol: Protocol,
+    tls: Option<FaceTls>,
     settings: ConnectionSettings,
     stopping: watch::Receiver<bool>,
     /// Its place among the connections.
@@ -228,6 +237,38 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        match &self.tls {
+            None => self.http(stream, router).await,
+            // On the heap, so that a connection without TLS is no larger than it has to be.
+            Some(tls) => Box::pin(self.https(tls, stream, router)).await,
+        }
+    }
+
+    async fn https(&self, tls: &FaceTls, stream: TcpStream, router: Router) {
+        if let Some(stream) = self.handshake(tls, stream).await {
+            self.http(stream, router).await;
+        }
+    }
+
+    /// Whoever scans a network fails here, by the thousand: nothing to warn of.
+    async fn handshake(&self, tls: &FaceTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let stopped = async {
+            stopped(self.stopping.clone()).await;
+            tokio::time::sleep(LAST_REQUESTS).await;
+        };
+        let handshake = tokio::time::timeout(self.settings.handshake_timeout, tls.accept(stream, self.protocol));
+        tokio::select! {
+            handshake = handshake => match handshake {
+                Ok(Ok(stream)) => return Some(stream),
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
+            },
+            () = stopped => {}
+        }
+        None
+    }
+
+    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
         let was_asked = Arc::new(AtomicBool::new(false));
         let service = {
             let was_asked = Arc::clone(&was_asked);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use device_assignment::server::{GatewayListeners, ServerSettings, serve_gateway};
+use device_assignment::server::{GatewayListeners, ServerSettings, Upstream, serve_gateway};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
@@ -32,10 +32,14 @@ impl Gateway {
     async fn start(upstream: SocketAddr, key: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let upstream = Endpoint::from_shared(format!("http://{upstream}")).expect("an endpoint");
+        let upstream = Upstream {
+            endpoint: Endpoint::from_shared(format!("http://{upstream}")).expect("an endpoint"),
+            tls: None,
+        };
         let listeners = GatewayListeners {
             rest: listener,
             admin: None,
+            tls: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use device_assignment::{
-    server::{GatewayListeners, ServerSettings, serve_gateway},
+    server::{GatewayListeners, ServerSettings, Upstream, serve_gateway},
     service::ServiceSettings,
     storage::{Database, DatabaseUrl},
 };
@@ -412,12 +412,16 @@ async fn schema(database: &TestDatabase) {
 
 async fn gateway(database: &TestDatabase) {
     let program = Program::serve(database.url()).await;
-    let upstream = Endpoint::from_shared(format!("http://{}", program.grpc)).expect("an endpoint");
+    let upstream = Upstream {
+        endpoint: Endpoint::from_shared(format!("http://{}", program.grpc)).expect("an endpoint"),
+        tls: None,
+    };
     let (rest, admin) = (listener().await, listener().await);
     let address = admin.local_addr().expect("an address");
     let listeners = GatewayListeners {
         rest,
         admin: Some(admin),
+        tls: None,
     };
     let settings = ServerSettings {
         shutdown_grace: Duration::from_secs(1),

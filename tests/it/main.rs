@@ -33,6 +33,7 @@ mod shutdown;
 mod start;
 mod storage;
 mod support;
+mod tls;
 mod traces;
 mod usage;
 mod wire;
@@ -67,6 +68,7 @@ fn main() {
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
+    tls::register(&mut suite);
     traces::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);

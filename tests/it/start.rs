@@ -1,8 +1,7 @@
 //! `serve` from its first line to its last: what it prints, and how it ends.
 
-use std::{env, net::SocketAddr, process::Output};
+use std::{net::SocketAddr, process::Output};
 
-use libtest_mimic::{Completion, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{io::AsyncBufReadExt, net::TcpListener, process::Command};
@@ -10,25 +9,11 @@ use tokio::{io::AsyncBufReadExt, net::TcpListener, process::Command};
 use crate::support::{
     Client, Face, Program, Suite,
     program::{command, sentence, stderr, stdout},
-    suite::run,
 };
 
 pub fn register(suite: &mut Suite) {
     suite.test("start::the_printed_curl_line_works_as_pasted", curl_line);
-    suite.trials.push(Trial::ignorable_test(
-        "start::the_printed_grpcurl_line_works_as_pasted",
-        || {
-            let is_required = env::var("REQUIRE_GRPCURL").is_ok_and(|value| value == "1");
-            match (is_on_path("grpcurl"), is_required) {
-                (true, _) => {
-                    run(grpcurl_line());
-                    Ok(Completion::Completed)
-                }
-                (false, true) => Err("grpcurl is not on the PATH".into()),
-                (false, false) => Ok(Completion::ignored_with("grpcurl is not on the PATH")),
-            }
-        },
-    ));
+    suite.with_grpcurl("start::the_printed_grpcurl_line_works_as_pasted", grpcurl_line);
     suite.test("start::the_key_is_printed_once", key_once);
     suite.test("start::a_welcome_that_was_cut_short_is_given_again", cut_short);
     suite.test("start::other_databases_get_no_key", no_key_elsewhere);
@@ -46,13 +31,13 @@ pub fn register(suite: &mut Suite) {
 }
 
 /// What a first start prints after where it listens.
-struct Welcome {
-    key: String,
-    curl: String,
-    grpcurl: String,
+pub struct Welcome {
+    pub key: String,
+    pub curl: String,
+    pub grpcurl: String,
 }
 
-async fn welcome(program: &mut Program) -> Welcome {
+pub async fn welcome(program: &mut Program) -> Welcome {
     let mut lines = Vec::new();
     while !lines
         .last()
@@ -85,16 +70,11 @@ async fn welcome(program: &mut Program) -> Welcome {
 }
 
 /// Runs a command line as a shell does that it was pasted into.
-async fn paste(line: &str) -> Output {
+pub async fn paste(line: &str) -> Output {
     let mut shell = Command::new("bash");
     // No proxy of this machine stands between it and itself.
     shell.args(["-c", line]).env("NO_PROXY", "*");
     shell.output().await.expect("bash")
-}
-
-fn is_on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 async fn curl_line() {

@@ -9,6 +9,7 @@ pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod suite;
+pub mod tls;
 pub mod wire;
 
 pub use client::{Answer, Client, PATH};

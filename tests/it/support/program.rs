@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -81,7 +82,7 @@ pub struct Program {
     pub rest: SocketAddr,
     pub admin: SocketAddr,
     pub stdout: BufReader<ChildStdout>,
-    log: JoinHandle<String>,
+    log: Log,
 }
 
 impl Program {
@@ -116,19 +117,18 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let mut stderr = child.stderr.take().expect("a pipe");
-        let log = tokio::spawn(async move {
-            let mut log = String::new();
-            let _ = stderr.read_to_string(&mut log).await;
-            log
-        });
+        let log = Log::of(&mut child);
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let grpc = match upstream {
             Some(upstream) => upstream,
-            None => listening(&mut stdout, "gRPC listening on ").await,
+            None => listening(&mut stdout, &["gRPC listening on https://", "gRPC listening on "]).await,
         };
-        let rest = listening(&mut stdout, "REST listening on http://").await;
-        let admin = listening(&mut stdout, "admin listening on http://").await;
+        let rest = listening(
+            &mut stdout,
+            &["REST listening on https://", "REST listening on http://"],
+        )
+        .await;
+        let admin = listening(&mut stdout, &["admin listening on http://"]).await;
         Self {
             child,
             grpc,
@@ -148,10 +148,15 @@ impl Program {
         self.child.id().expect("still running")
     }
 
+    /// What it has logged so far.
+    pub fn logged(&self) -> String {
+        self.log.so_far()
+    }
+
     /// Ends the program at once, as `kill -9` does, and returns its log.
     pub async fn kill(mut self) -> String {
         self.child.kill().await.expect("killed");
-        self.log.await.expect("a log")
+        self.log.whole().await
     }
 
     /// Asks the program to stop, as a supervisor does, and returns its exit code and its log.
@@ -178,7 +183,7 @@ impl Program {
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).await.expect("text");
         let code = self.child.wait().await.expect("an exit").code();
-        let log = self.log.await.expect("a log");
+        let log = self.log.whole().await;
         Ended { code, stdout, log }
     }
 }
@@ -193,12 +198,45 @@ pub struct Ended {
     pub log: String,
 }
 
-async fn listening(stdout: &mut BufReader<ChildStdout>, prefix: &str) -> SocketAddr {
+/// What a running program writes to standard error.
+pub struct Log {
+    lines: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Log {
+    pub fn of(child: &mut Child) -> Self {
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let lines = Arc::<Mutex<String>>::default();
+        let written = Arc::clone(&lines);
+        let reader = tokio::spawn(async move {
+            let mut line = String::new();
+            while stderr.read_line(&mut line).await.is_ok_and(|count| count > 0) {
+                written.lock().expect("no panic").push_str(&line);
+                line.clear();
+            }
+        });
+        Self { lines, reader }
+    }
+
+    pub fn so_far(&self) -> String {
+        self.lines.lock().expect("no panic").clone()
+    }
+
+    /// Waits until the program has ended.
+    pub async fn whole(self) -> String {
+        self.reader.await.expect("no panic");
+        self.lines.lock().expect("no panic").clone()
+    }
+}
+
+/// Reads a line that begins with one of the prefixes, and returns the address after it.
+pub async fn listening(stdout: &mut BufReader<ChildStdout>, prefixes: &[&str]) -> SocketAddr {
     let mut line = String::new();
     stdout.read_line(&mut line).await.expect("a line");
-    let address = line.trim().strip_prefix(prefix);
+    let address = prefixes.iter().find_map(|prefix| line.trim().strip_prefix(prefix));
     address
-        .unwrap_or_else(|| panic!("expected {prefix:?}, found {line:?}"))
+        .unwrap_or_else(|| panic!("expected {prefixes:?}, found {line:?}"))
         .parse()
         .expect("an address")
 }

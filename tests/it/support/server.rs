@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use device_assignment::{
     domain::organization::{ApiKeyLabel, OrganizationName},
-    server::{GatewayListeners, Listeners, ServeError, ServerSettings, serve, serve_gateway},
+    server::{GatewayListeners, Listeners, ServeError, ServerSettings, Upstream, serve, serve_gateway},
     service::{create_api_key, create_organization, import_devices},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -60,6 +60,7 @@ impl TestServer {
             grpc: listener().await,
             rest: listener().await,
             admin: Some(listener().await),
+            tls: None,
         };
         let remote = listener().await;
         let address = |listener: &TcpListener| listener.local_addr().expect("an address");
@@ -68,8 +69,12 @@ impl TestServer {
         let remote = GatewayListeners {
             rest: remote,
             admin: None,
+            tls: None,
         };
-        let upstream = Endpoint::from_shared(format!("http://{grpc}")).expect("an endpoint");
+        let upstream = Upstream {
+            endpoint: Endpoint::from_shared(format!("http://{grpc}")).expect("an endpoint"),
+            tls: None,
+        };
         let (stop_service, service_stopped) = oneshot::channel();
         let (stop_gateway, gateway_stopped) = oneshot::channel();
         let service =

@@ -1,6 +1,6 @@
 //! How tests are registered: each becomes a trial of its own name for each database that it runs on.
 
-use std::future::Future;
+use std::{env, future::Future};
 
 use libtest_mimic::{Completion, Trial};
 
@@ -34,6 +34,21 @@ impl Suite {
             }));
     }
 
+    /// A test that calls grpcurl; `REQUIRE_GRPCURL=1` makes it a failure that there is none.
+    pub fn with_grpcurl<F: Future<Output = ()>>(&mut self, name: &str, test: impl FnOnce() -> F + Send + 'static) {
+        self.trials.push(Trial::ignorable_test(name, move || {
+            let is_required = env::var("REQUIRE_GRPCURL").is_ok_and(|value| value == "1");
+            match (is_on_path("grpcurl"), is_required) {
+                (true, _) => {
+                    run(test());
+                    Ok(Completion::Completed)
+                }
+                (false, true) => Err("grpcurl is not on the PATH".into()),
+                (false, false) => Ok(Completion::ignored_with("grpcurl is not on the PATH")),
+            }
+        }));
+    }
+
     /// A test of one database.
     pub fn on<F: Future<Output = ()>>(
         &mut self,
@@ -64,7 +79,12 @@ impl Suite {
     }
 }
 
-pub fn run(test: impl Future<Output = ()>) {
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

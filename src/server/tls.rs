@@ -1,0 +1,122 @@
+//! TLS: on the faces, and on the way from a gateway to its service. Certificates come from files, and come anew when those
+//! change.
+
+mod pem;
+mod reload;
+mod upstream;
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, RootCertStore, ServerConfig,
+        crypto::{CryptoProvider, ring},
+        server::WebPkiClientVerifier,
+        sign::SingleCertAndKey,
+    },
+    server::TlsStream,
+};
+
+use self::{pem::Files, reload::Reloading};
+pub use self::{
+    pem::TlsError,
+    upstream::{Upstream, UpstreamFiles, UpstreamTls},
+};
+use super::connections::Protocol;
+
+/// How HTTP/2 is named in a handshake.
+const HTTP_2: &[u8] = b"h2";
+/// How HTTP/1.1 is.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// A certificate and its key, in PEM files.
+#[derive(Debug, Clone)]
+pub struct IdentityFiles {
+    /// The certificate, followed by those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// The TLS of both faces.
+#[derive(Debug, Clone)]
+pub struct FaceTls(Reloading<Faces>);
+
+#[derive(Debug)]
+struct Faces {
+    grpc: Arc<ServerConfig>,
+    rest: Arc<ServerConfig>,
+}
+
+impl FaceTls {
+    /// Reads the files, and reads them again at each `interval`; needs the runtime. With `client_ca`, clients need a
+    /// certificate of an authority in that file.
+    ///
+    /// # Errors
+    /// As [`TlsError`] says, when the files are of no use now. When they are later, that is logged, and what was good
+    /// before stays in use.
+    pub fn load(identity: IdentityFiles, client_ca: Option<PathBuf>, interval: Duration) -> Result<Self, TlsError> {
+        let reloading = Reloading::start(
+            "the certificate of the listeners",
+            interval,
+            move |files: &mut Files| {
+                let (identity, expiry) = files.identity(&identity)?;
+                let clients = client_ca.as_ref().map(|file| files.authorities(file)).transpose()?;
+                let identity = Arc::new(SingleCertAndKey::from(identity));
+                let config = |protocols: &[&[u8]]| config(Arc::clone(&identity), clients.clone(), protocols);
+                let faces = Faces {
+                    grpc: config(&[HTTP_2])?,
+                    rest: config(&[HTTP_2, HTTP_1_1])?,
+                };
+                Ok((faces, Some(expiry)))
+            },
+        )?;
+        Ok(Self(reloading))
+    }
+
+    /// Shakes hands with a peer, on the certificate of this moment.
+    pub(super) async fn accept(&self, stream: TcpStream, protocol: Protocol) -> io::Result<TlsStream<TcpStream>> {
+        let faces = self.0.current();
+        let config = match protocol {
+            Protocol::Grpc => &faces.grpc,
+            Protocol::Rest | Protocol::Admin => &faces.rest,
+        };
+        TlsAcceptor::from(Arc::clone(config)).accept(stream).await
+    }
+}
+
+fn config(
+    identity: Arc<SingleCertAndKey>,
+    clients: Option<Arc<RootCertStore>>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authorities) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider()).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(identity);
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}
+
+impl From<rustls::server::VerifierBuilderError> for TlsError {
+    fn from(error: rustls::server::VerifierBuilderError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}

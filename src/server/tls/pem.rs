@@ -1,0 +1,166 @@
+//! Certificates and keys as files hold them, and what can be wrong with them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use sha2::{Digest, Sha256};
+use tokio_rustls::rustls::{
+    self, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
+use x509_cert::{Certificate, der::Decode, time::Time};
+
+use super::{IdentityFiles, provider};
+
+/// Why files are of no use for TLS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// The system does not let the program read a file.
+    #[error("{} cannot be read ({error})", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        error: String,
+    },
+    /// A file without a certificate.
+    #[error("{} holds no certificate in PEM form", .0.display())]
+    NoCertificate(PathBuf),
+    /// A file with a certificate that is none.
+    #[error("{} holds a certificate that is damaged", .0.display())]
+    BrokenCertificate(PathBuf),
+    /// A file without a key.
+    #[error("{} holds no private key in PEM form, or only an encrypted one", .0.display())]
+    NoKey(PathBuf),
+    /// A key that cannot be used.
+    #[error(
+        "the private key in {} is damaged or of no kind that is supported; use RSA of 2048 bits or more, ECDSA on P-256 or \
+         P-384, or Ed25519",
+        .0.display()
+    )]
+    BrokenKey(PathBuf),
+    /// The key of another certificate.
+    #[error(
+        "the private key in {} does not belong to the first certificate in {}; name the two that were made together",
+        key.display(),
+        certificate.display()
+    )]
+    Mismatch {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// A certificate of the past.
+    #[error("the certificate in {} expired at {not_after}; renew it", file.display())]
+    Expired {
+        /// The file.
+        file: PathBuf,
+        /// Until when it was valid.
+        not_after: String,
+    },
+    /// A certificate of the future.
+    #[error("the certificate in {} is not valid before {not_before}; check it, and the clock", file.display())]
+    NotYetValid {
+        /// The file.
+        file: PathBuf,
+        /// From when on it is valid.
+        not_before: String,
+    },
+    /// Anything else that the library has against them.
+    #[error("TLS cannot be set up: {0}")]
+    Unusable(String),
+}
+
+/// Reads files, and keeps a digest of all that it has read: two of them are alike if the files were.
+pub(super) struct Files(Sha256);
+
+impl Files {
+    pub(super) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    pub(super) fn digest(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    fn read(&mut self, file: &Path) -> Result<Vec<u8>, TlsError> {
+        match fs::read(file) {
+            Ok(content) => {
+                self.0.update(content.len().to_le_bytes());
+                self.0.update(&content);
+                Ok(content)
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.0.update(&error);
+                let file = file.to_owned();
+                Err(TlsError::Unreadable { file, error })
+            }
+        }
+    }
+
+    fn certificates(&mut self, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let content = self.read(file)?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+        match certificates {
+            // Its text may quote the file.
+            Err(_) => Err(TlsError::BrokenCertificate(file.to_owned())),
+            Ok(certificates) if certificates.is_empty() => Err(TlsError::NoCertificate(file.to_owned())),
+            Ok(certificates) => Ok(certificates),
+        }
+    }
+
+    /// A certificate that is valid now, with its key, and until when it is.
+    pub(super) fn identity(&mut self, files: &IdentityFiles) -> Result<(CertifiedKey, String), TlsError> {
+        let IdentityFiles { certificate: file, key } = files;
+        let broken = || TlsError::BrokenCertificate(file.clone());
+        let chain = self.certificates(file)?;
+        // Before anything is judged, so that a change of either file changes the digest.
+        let content = self.read(key)?;
+        let own = chain.first().ok_or_else(broken)?;
+        let own = Certificate::from_der(own).map_err(|_| broken())?;
+        let not_after = check_validity(&own, file)?;
+        let private_key = PrivateKeyDer::from_pem_slice(&content).map_err(|_| TlsError::NoKey(key.clone()))?;
+        let identity = CertifiedKey::from_der(chain, private_key, &provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+                certificate: file.clone(),
+                key: key.clone(),
+            },
+            rustls::Error::InvalidCertificate(_) => broken(),
+            _ => TlsError::BrokenKey(key.clone()),
+        })?;
+        Ok((identity, not_after))
+    }
+
+    /// The authorities in a file.
+    pub(super) fn authorities(&mut self, file: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+        let mut authorities = RootCertStore::empty();
+        for certificate in self.certificates(file)? {
+            let added = authorities.add(certificate);
+            added.map_err(|_| TlsError::BrokenCertificate(file.to_owned()))?;
+        }
+        Ok(Arc::new(authorities))
+    }
+}
+
+fn check_validity(certificate: &Certificate, file: &Path) -> Result<String, TlsError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let validity = certificate.tbs_certificate().validity();
+    let file = file.to_owned();
+    let text = |time: Time| time.to_string();
+    if now > validity.not_after.to_unix_duration() {
+        let not_after = text(validity.not_after);
+        return Err(TlsError::Expired { file, not_after });
+    }
+    if now < validity.not_before.to_unix_duration() {
+        let not_before = text(validity.not_before);
+        return Err(TlsError::NotYetValid { file, not_before });
+    }
+    Ok(text(validity.not_after))
+}

@@ -1,0 +1,104 @@
+//! The way from a gateway to its service.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{BoxError, http::Uri};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, pki_types::ServerName, sign::SingleCertAndKey},
+};
+use tonic::transport::{Channel, Endpoint};
+use tower::{ServiceExt, service_fn};
+
+use super::{HTTP_2, IdentityFiles, TlsError, pem::Files, provider, reload::Reloading};
+
+/// Where a gateway's service is, and how to speak to it.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The address of the service.
+    pub endpoint: Endpoint,
+    /// For an https address.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// The PEM files of a gateway as a client of its service.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamFiles {
+    /// The authorities of the service's certificate; the public ones if there is none.
+    pub ca: Option<PathBuf>,
+    /// The certificate by which the service knows the gateway.
+    pub identity: Option<IdentityFiles>,
+}
+
+/// The TLS of a gateway as a client of its service.
+#[derive(Debug, Clone)]
+pub struct UpstreamTls(Reloading<ClientConfig>);
+
+impl UpstreamTls {
+    /// As [`FaceTls::load`](super::FaceTls::load).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load(files: UpstreamFiles, interval: Duration) -> Result<Self, TlsError> {
+        let UpstreamFiles { ca, identity } = files;
+        let reloading = Reloading::start("the TLS of the upstream", interval, move |files: &mut Files| {
+            let authorities = match &ca {
+                Some(file) => files.authorities(file)?,
+                None => Arc::new(
+                    webpki_roots::TLS_SERVER_ROOTS
+                        .iter()
+                        .cloned()
+                        .collect::<RootCertStore>(),
+                ),
+            };
+            let builder = ClientConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(authorities);
+            let (mut config, expiry) = match &identity {
+                None => (builder.with_no_client_auth(), None),
+                Some(identity) => {
+                    let (identity, expiry) = files.identity(identity)?;
+                    let identity = Arc::new(SingleCertAndKey::from(identity));
+                    (builder.with_client_cert_resolver(identity), Some(expiry))
+                }
+            };
+            config.alpn_protocols = vec![HTTP_2.to_vec()];
+            Ok((config, expiry))
+        })?;
+        Ok(Self(reloading))
+    }
+
+    /// Connects, with the certificates of this moment.
+    async fn connect(&self, tcp: HttpConnector, uri: Uri) -> Result<TokioIo<TlsStream<TcpStream>>, BoxError> {
+        // An IPv6 address stands in brackets in a URL, and nowhere else.
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned())?;
+        let stream = tcp.oneshot(uri).await?.into_inner();
+        let connector = TlsConnector::from(self.0.current());
+        let stream = connector.connect(name, stream).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(HTTP_2) {
+            return Err("what answers there speaks TLS, but not HTTP/2".into());
+        }
+        Ok(TokioIo::new(stream))
+    }
+}
+
+impl Upstream {
+    /// A channel that connects when it is used, within `connect_timeout`.
+    pub(in crate::server) fn channel(self, connect_timeout: Duration) -> Channel {
+        let endpoint = self.endpoint.tcp_nodelay(true).connect_timeout(connect_timeout);
+        let Some(tls) = self.tls else {
+            return endpoint.connect_lazy();
+        };
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
+            let (tls, tcp) = (tls.clone(), tcp.clone());
+            async move { tls.connect(tcp, uri).await }
+        }))
+    }
+}

@@ -1,0 +1,205 @@
+//! A gateway in a process of its own, before a service that speaks TLS.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use tokio::{io::BufReader, process::Child};
+
+use super::serve;
+use crate::support::{
+    Answer, Client, Face, Kind, Program, Suite, TestDatabase,
+    load::eventually,
+    organization,
+    program::{Log, command, listening},
+    tls::{Authority, Folder, Peer, Tunnel},
+};
+
+pub fn register(suite: &mut Suite) {
+    suite.on(Kind::Sqlite, "tls::gateway_over_https", over_https);
+    suite.on(Kind::Sqlite, "tls::gateway_that_shows_a_certificate", with_certificate);
+    suite.on(
+        Kind::Sqlite,
+        "tls::gateway_whose_service_gets_other_certificates",
+        rotated,
+    );
+}
+
+struct Gateway {
+    rest: SocketAddr,
+    log: Log,
+    _child: Child,
+}
+
+impl Gateway {
+    async fn before(service: &Program, arguments: &[&str]) -> Self {
+        let upstream = format!("https://localhost:{}", service.grpc.port());
+        let mut gateway = command(&["gateway", "--upstream", &upstream, "--rest-addr", "127.0.0.1:0"]);
+        gateway.args(["--admin-addr", "off"]).args(arguments);
+        let mut child = gateway
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = Log::of(&mut child);
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let rest = listening(
+            &mut stdout,
+            &["REST listening on https://", "REST listening on http://"],
+        )
+        .await;
+        Self {
+            rest,
+            log,
+            _child: child,
+        }
+    }
+
+    async fn create(&self, key: &str, email: &str) -> Answer {
+        Client::new(Face::RemoteRest, self.rest, key)
+            .create(email, &[email])
+            .await
+    }
+}
+
+/// The caller is told nothing of why, and the operator is.
+#[track_caller]
+fn assert_unreachable(gateway: &Gateway, answer: &Answer, why: &str) {
+    assert_eq!(answer.http.as_ref().expect("REST").0, 503, "{answer:?}");
+    assert_eq!(answer.error, "Service temporarily unavailable; try again shortly");
+    let log = gateway.log.so_far();
+    assert!(log.contains(why), "{why}: {log}");
+}
+
+async fn over_https(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let authority = Authority::new("authority");
+    let folder = Folder::new();
+    let [certificate, private_key] = folder.put_identity("server", &authority.issue("service"));
+    let ca = folder.put("ca.crt", &authority.pem());
+    let service = serve(database, &folder, &[]).await;
+
+    let gateway = Gateway::before(&service, &["--upstream-ca", &ca]).await;
+    gateway.create(&key, "john@example.com").await.ok();
+    assert_eq!(
+        gateway.create("wrong", "john@example.com").await.code,
+        "UNAUTHENTICATED"
+    );
+
+    // Its own callers over TLS, too.
+    let arguments = [
+        "--upstream-ca",
+        &ca,
+        "--tls-cert",
+        &certificate,
+        "--tls-key",
+        &private_key,
+    ];
+    let gateway = Gateway::before(&service, &arguments).await;
+    let tunnel = Tunnel::to(gateway.rest, &Peer::new(&authority)).await;
+    let client = Client::new(Face::RemoteRest, tunnel.address, &key);
+    client.create("jane@example.com", &["SN-2"]).await.ok();
+    assert_eq!(tunnel.agreed().len(), 1);
+
+    // The authorities that browsers trust do not know this one, and nor does any other.
+    let other = folder.put("other.crt", &Authority::new("other").pem());
+    for arguments in [&[][..], &["--upstream-ca", &other]] {
+        let gateway = Gateway::before(&service, arguments).await;
+        let answer = gateway.create(&key, "jim@example.com").await;
+        assert_unreachable(&gateway, &answer, "invalid peer certificate");
+    }
+    service.terminate().await;
+
+    // A certificate of somebody else.
+    let folder = Folder::new();
+    let elsewhere = authority.issue_as("elsewhere", |params| {
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(
+            "elsewhere.example.com".try_into().expect("a name"),
+        )];
+    });
+    folder.put_identity("server", &elsewhere);
+    let service = serve(database, &folder, &[]).await;
+    let ca = folder.put("ca.crt", &authority.pem());
+    let gateway = Gateway::before(&service, &["--upstream-ca", &ca]).await;
+    let answer = gateway.create(&key, "jim@example.com").await;
+    assert_unreachable(&gateway, &answer, "not valid for name");
+    service.terminate().await;
+}
+
+async fn with_certificate(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let authority = Authority::new("authority");
+    let folder = Folder::new();
+    folder.put_identity("server", &authority.issue("service"));
+    let ca = folder.put("ca.crt", &authority.pem());
+    let service = serve(database, &folder, &["--tls-client-ca", &ca]).await;
+
+    let gateway = Gateway::before(&service, &["--upstream-ca", &ca]).await;
+    let answer = gateway.create(&key, "john@example.com").await;
+    assert_unreachable(&gateway, &answer, "cannot be reached");
+
+    let [certificate, private_key] = folder.put_identity("gateway", &authority.issue("gateway"));
+    let arguments = [
+        "--upstream-cert",
+        &certificate,
+        "--upstream-key",
+        &private_key,
+        "--upstream-ca",
+        &ca,
+    ];
+    let gateway = Gateway::before(&service, &arguments).await;
+    gateway.create(&key, "john@example.com").await.ok();
+    service.terminate().await;
+}
+
+/// Every certificate and authority on the way is replaced while both run.
+async fn rotated(database: &TestDatabase) {
+    const INTERVAL: [&str; 2] = ["--tls-reload-interval", "100ms"];
+    let key = organization(database, "acme").await;
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let folder = Folder::new();
+    let put = |authority: &Authority| {
+        folder.put_identity("server", &authority.issue("service"));
+        folder.put_identity("gateway", &authority.issue("gateway"));
+        folder.put("ca.crt", &authority.pem());
+    };
+    put(&old);
+    let path = |name: &str| folder.path(name).display().to_string();
+    let (ca, certificate, private_key) = (path("ca.crt"), path("gateway.crt"), path("gateway.key"));
+    // Connections end soon, so that there are new ones.
+    let arguments = ["--tls-client-ca", &ca, "--max-connection-age", "300ms"];
+    let service = serve(database, &folder, &[&arguments[..], &INTERVAL].concat()).await;
+    let arguments = [
+        "--upstream-ca",
+        &ca,
+        "--upstream-cert",
+        &certificate,
+        "--upstream-key",
+        &private_key,
+    ];
+    let keeps_up = Gateway::before(&service, &[&arguments[..], &INTERVAL].concat()).await;
+    let does_not = Gateway::before(&service, &[&arguments[..], &["--tls-reload-interval", "1h"]].concat()).await;
+    let within = Duration::from_secs(20);
+    for gateway in [&keeps_up, &does_not] {
+        // A call may meet the end of a connection.
+        eventually("a call succeeds", within, async || {
+            gateway.create(&key, "john@example.com").await.code == "OK"
+        })
+        .await;
+    }
+
+    put(&new);
+    eventually("the old certificates are of no use", within, async || {
+        does_not.create(&key, "john@example.com").await.code == "UNAVAILABLE"
+            && does_not.log.so_far().contains("invalid peer certificate")
+    })
+    .await;
+    eventually("the new ones are", within, async || {
+        keeps_up.create(&key, "john@example.com").await.code == "OK"
+    })
+    .await;
+    let log = keeps_up.log.so_far();
+    assert!(
+        log.contains("the TLS of the upstream has changed; new connections"),
+        "{log}"
+    );
+    service.terminate().await;
+}

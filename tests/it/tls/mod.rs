@@ -1,0 +1,51 @@
+//! TLS as callers and operators meet it: handshakes, certificates that change, a gateway before a service, and files that
+//! are of no use.
+
+mod gateway;
+mod handshake;
+mod refusals;
+mod reload;
+mod tools;
+
+use crate::support::{
+    Client, Face, Program, Suite, TestDatabase,
+    program::command,
+    tls::{Folder, Peer, Tunnel},
+};
+
+pub fn register(suite: &mut Suite) {
+    gateway::register(suite);
+    handshake::register(suite);
+    refusals::register(suite);
+    reload::register(suite);
+    tools::register(suite);
+}
+
+/// Starts `serve` on the certificate `server.crt` of the folder, with more arguments.
+async fn serve(database: &TestDatabase, folder: &Folder, arguments: &[&str]) -> Program {
+    let mut serve = command(&["serve", "--database-url", database.url()]);
+    serve.arg("--tls-cert").arg(folder.path("server.crt"));
+    serve.arg("--tls-key").arg(folder.path("server.key"));
+    serve.args(arguments);
+    Program::spawn(serve).await
+}
+
+/// A way to each face, for clients that know nothing of TLS.
+struct Tunnels {
+    grpc: Tunnel,
+    rest: Tunnel,
+}
+
+impl Tunnels {
+    async fn to(program: &Program, peer: &Peer<'_>) -> Self {
+        Self {
+            grpc: Tunnel::to(program.grpc, peer).await,
+            rest: Tunnel::to(program.rest, peer).await,
+        }
+    }
+
+    fn client(&self, face: Face, key: &str) -> Client {
+        let tunnel = if face == Face::Grpc { &self.grpc } else { &self.rest };
+        Client::new(face, tunnel.address, key)
+    }
+}

@@ -1,0 +1,268 @@
+//! Certificates that change while they are in use.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::{Tunnels, serve};
+use crate::support::{
+    Face, Kind, Load, Program, Suite, TestDatabase,
+    load::{Call, clients, create, eventually, faults, tally},
+    organization,
+    tls::{Authority, Folder, HTTP_1_1, Identity, Peer, agreed, connect},
+};
+
+/// How often the program looks, here.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long it may take until a change is seen.
+const SEEN: Duration = Duration::from_secs(20);
+
+pub fn register(suite: &mut Suite) {
+    for (name, swap) in [
+        ("written_over", Swap::WrittenOver),
+        ("renamed", Swap::Renamed),
+        ("linked_anew_as_on_kubernetes", Swap::LinkedAnew),
+    ] {
+        suite.on(
+            Kind::Sqlite,
+            &format!("tls::a_certificate_changes_under_load::{name}"),
+            move |database| under_load(database, swap),
+        );
+    }
+    suite.on(Kind::Sqlite, "tls::files_that_break_change_nothing", broken);
+    suite.on(Kind::Sqlite, "tls::the_authority_of_clients_changes", client_authority);
+}
+
+/// How files come to hold something else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Swap {
+    WrittenOver,
+    Renamed,
+    LinkedAnew,
+}
+
+impl Swap {
+    fn put(self, folder: &Folder, round: u32, identity: &Identity) {
+        let files = [("server.crt", &identity.certificate), ("server.key", &identity.key)];
+        match self {
+            Self::WrittenOver => {
+                for (name, content) in files {
+                    fs::write(folder.path(name), content).expect("written");
+                }
+            }
+            Self::Renamed => {
+                for (name, content) in files {
+                    folder.put(name, content);
+                }
+            }
+            // server.crt -> data/server.crt, data -> round-1: one rename changes all files at once.
+            Self::LinkedAnew => {
+                let data = format!("round-{round}");
+                fs::create_dir(folder.path(&data)).expect("a folder");
+                for (name, content) in files {
+                    folder.put(&format!("{data}/{name}"), content);
+                    if round == 0 {
+                        symlink(format!("data/{name}"), folder.path(name)).expect("a link");
+                    }
+                }
+                symlink(&data, folder.path("new")).expect("a link");
+                fs::rename(folder.path("new"), folder.path("data")).expect("renamed");
+            }
+        }
+    }
+}
+
+fn interval() -> String {
+    format!("{}ms", INTERVAL.as_millis())
+}
+
+async fn under_load(database: &'static TestDatabase, swap: Swap) {
+    const ROUNDS: u32 = 3;
+    let key = organization(database, "acme").await;
+    let authority = Authority::new("authority");
+    let folder = Folder::new();
+    let first = authority.issue("round 0");
+    swap.put(&folder, 0, &first);
+    let arguments = ["--tls-reload-interval", &interval(), "--head-timeout", "2m"];
+    let program = serve(database, &folder, &arguments).await;
+    let tunnels = Arc::new(Tunnels::to(&program, &Peer::new(&authority)).await);
+
+    // One connection that is there from the beginning to the end.
+    let peer = Peer {
+        protocols: &[HTTP_1_1],
+        ..Peer::new(&authority)
+    };
+    let mut old = connect(program.rest, peer.config()).await.expect("a connection");
+    let load = Load::start("load", clients(8, |face| tunnels.client(face, &key)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let newcomers = [Face::Grpc, Face::Rest].map(|face| {
+        tokio::spawn(call_on_new_connections(
+            Arc::clone(&tunnels),
+            face,
+            key.clone(),
+            Arc::clone(&stop),
+        ))
+    });
+    load.succeeds(16).await;
+    for round in 1..=ROUNDS {
+        let identity = authority.issue(&format!("round {round}"));
+        swap.put(&folder, round, &identity);
+        shows(&program, &authority, &identity).await;
+        assert_eq!(
+            ask(&mut old).await,
+            "HTTP/1.1 404 Not Found",
+            "the old connection lives"
+        );
+        assert_eq!(agreed(&old).certificate, first.der());
+        load.succeeds(16).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut calls = load.finish().await;
+    for newcomer in newcomers {
+        let made = newcomer.await.expect("no panic");
+        assert!(made.len() > 3, "{} calls on new connections", made.len());
+        calls.extend(made);
+    }
+    println!("{}", tally(&calls));
+    assert!(calls.iter().all(|call| call.is(&["OK"])), "{}", tally(&calls));
+    for tunnel in [&tunnels.grpc, &tunnels.rest] {
+        let mut certificates: Vec<CertificateDer<'_>> =
+            tunnel.agreed().into_iter().map(|agreed| agreed.certificate).collect();
+        certificates.dedup();
+        assert!(certificates.len() > 1, "some came before a change, and some after one");
+    }
+    drop(old);
+    let (code, log) = program.terminate().await;
+    assert_eq!(code, Some(0));
+    assert_eq!(count(&log, "has changed; new connections"), ROUNDS as usize, "{log}");
+    assert!(log.contains("\"expires\":\"4096-01-01T00:00:00Z\""), "{log}");
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
+
+async fn call_on_new_connections(tunnels: Arc<Tunnels>, face: Face, key: String, stop: Arc<AtomicBool>) -> Vec<Call> {
+    let mut calls = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let client = tunnels.client(face, &key);
+        let name = face.name().replace('_', "-");
+        let email = format!("new-{name}-{}@example.com", calls.len());
+        calls.push(create(&client, email).await);
+    }
+    calls
+}
+
+/// Waits until new connections to both faces are on a certificate.
+async fn shows(program: &Program, authority: &Authority, identity: &Identity) {
+    for address in [program.grpc, program.rest] {
+        eventually("new connections see the new certificate", SEEN, async || {
+            let stream = connect(address, Peer::new(authority).config()).await;
+            agreed(&stream.expect("a connection")).certificate == identity.der()
+        })
+        .await;
+    }
+}
+
+/// Asks for what is not there, and returns the first line of the answer.
+async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> String {
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.expect("a request");
+    let mut answer = String::new();
+    while !answer.ends_with('}') {
+        let mut buffer = [0; 1024];
+        let count = stream.read(&mut buffer).await.expect("an answer");
+        assert!(count > 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&buffer[..count]).expect("text"));
+    }
+    answer.lines().next().expect("a line").to_owned()
+}
+
+fn count(log: &str, words: &str) -> usize {
+    log.lines().filter(|line| line.contains(words)).count()
+}
+
+async fn broken(database: &TestDatabase) {
+    let authority = Authority::new("authority");
+    let folder = Folder::new();
+    let good = authority.issue("good");
+    folder.put_identity("server", &good);
+    let program = serve(database, &folder, &["--tls-reload-interval", &interval()]).await;
+    let other = authority.issue("other");
+    let expired = authority.issue_as("expired", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let breaks: [(&str, &dyn Fn()); 4] = [
+        ("does not belong to", &|| drop(folder.put("server.key", &other.key))),
+        ("expired at 2020-01-01T00:00:00Z", &|| {
+            drop(folder.put("server.crt", &expired.certificate))
+        }),
+        ("holds no certificate", &|| drop(folder.put("server.crt", ""))),
+        ("cannot be read", &|| {
+            fs::remove_file(folder.path("server.crt")).expect("removed")
+        }),
+    ];
+    for (number, (words, change)) in (1..).zip(breaks) {
+        change();
+        eventually(words, SEEN, async || count(&program.logged(), words) > 0).await;
+        // Time for more, of which there must be none.
+        tokio::time::sleep(INTERVAL * 5).await;
+        let log = program.logged();
+        assert_eq!(count(&log, "ERROR"), number, "one a change: {log}");
+        shows(&program, &authority, &good).await;
+    }
+    // What it was before is no change. The key first: the certificate is missing still.
+    folder.put("server.key", &good.key);
+    folder.put("server.crt", &good.certificate);
+    tokio::time::sleep(INTERVAL * 5).await;
+    let log = program.logged();
+    assert_eq!(count(&log, "ERROR"), 4, "{log}");
+    assert_eq!(count(&log, "has changed; new connections"), 0, "{log}");
+    folder.put_identity("server", &other);
+    shows(&program, &authority, &other).await;
+    program.terminate().await;
+}
+
+async fn client_authority(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let (authority, old, new) = (Authority::new("service"), Authority::new("old"), Authority::new("new"));
+    let folder = Folder::new();
+    folder.put_identity("server", &authority.issue("service"));
+    let ca = folder.put("clients.crt", &old.pem());
+    let arguments = ["--tls-client-ca", &ca, "--tls-reload-interval", &interval()];
+    let program = serve(database, &folder, &arguments).await;
+    let (of_old, of_new) = (old.issue("client"), new.issue("client"));
+    // Each keeps its sessions, which must not outlive what allowed them.
+    let of_old = Tunnels::to(&program, &Peer::with(&authority, &of_old)).await;
+    let of_new = Tunnels::to(&program, &Peer::with(&authority, &of_new)).await;
+    let mut number = 0;
+    let mut calls = async |tunnels: &Tunnels, face: Face| {
+        number += 1;
+        let client = tunnels.client(face, &key);
+        create(&client, format!("call-{number}@example.com")).await.is_ok()
+    };
+    let stays = of_old.client(Face::Grpc, &key);
+    stays.create("stays@example.com", &["SN-1"]).await.ok();
+    for face in [Face::Grpc, Face::Rest] {
+        assert!(calls(&of_old, face).await);
+        assert!(!calls(&of_new, face).await);
+    }
+    folder.put("clients.crt", &format!("{}{}", old.pem(), new.pem()));
+    for face in [Face::Grpc, Face::Rest] {
+        eventually("the new one is let in", SEEN, async || calls(&of_new, face).await).await;
+        assert!(calls(&of_old, face).await);
+    }
+    folder.put("clients.crt", &new.pem());
+    for face in [Face::Grpc, Face::Rest] {
+        eventually("the old one is not", SEEN, async || !calls(&of_old, face).await).await;
+        assert!(calls(&of_new, face).await);
+    }
+    stays.create("stays@example.com", &["SN-2"]).await.ok();
+    program.terminate().await;
+}
