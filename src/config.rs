@@ -14,7 +14,7 @@ mod template;
 mod tls;
 mod trace;
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -49,8 +49,8 @@ pub struct ProcessConfig {
     pub log_format: LogFormat,
 }
 
-/// Where the database is, and how long to wait for it.
-#[derive(Debug, Clone, Args)]
+/// Where the database is, and how long to wait for it. `Debug` prints no password.
+#[derive(Clone, Args)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
     /// sqlite://FILE?mode=rwc or postgres://USER:PASSWORD@HOST:PORT/DATABASE
@@ -72,6 +72,14 @@ pub struct DatabaseConfig {
         value_parser = humantime::parse_duration
     )]
     pub connect_timeout: Duration,
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("DatabaseConfig");
+        debug.field("connect_timeout", &self.connect_timeout);
+        debug.finish_non_exhaustive()
+    }
 }
 
 /// What both `serve` and `gateway` tell operators.

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-const SUBCOMMANDS: [(&str, &[&str]); 14] = [
+const SUBCOMMANDS: [(&str, &[&str]); 19] = [
     (
         "serve",
         &[
@@ -58,6 +58,11 @@ const SUBCOMMANDS: [(&str, &[&str]); 14] = [
     ("api-key revoke", &["DATABASE_URL"]),
     ("device", &[]),
     ("device import", &["DATABASE_URL"]),
+    ("config", &["CONFIG_FILE"]),
+    ("config default", &[]),
+    ("config check", &["CONFIG_FILE"]),
+    ("config check serve", &["DATABASE_URL", "GRPC_ADDR"]),
+    ("config check gateway", &["UPSTREAM", "REST_ADDR"]),
     ("", &[]),
 ];
 
