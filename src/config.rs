@@ -108,15 +108,15 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
-    pub traces: TraceConfig,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
 }
 
 /// What both `serve` and `gateway` allow a request.
@@ -209,15 +209,15 @@ pub struct GatewayConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
-    pub traces: TraceConfig,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
 }
 
 /// What `device import` is told.

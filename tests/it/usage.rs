@@ -18,6 +18,8 @@ const SUBCOMMANDS: [(&str, &[&str]); 13] = [
             "ADMIN_ADDR",
             "MAX_DEVICES_PER_REQUEST",
             "MIGRATE",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_TRACES_SAMPLER_ARG",
         ],
     ),
     (
@@ -28,6 +30,7 @@ const SUBCOMMANDS: [(&str, &[&str]); 13] = [
             "ADMIN_ADDR",
             "MAX_REQUEST_BYTES",
             "REQUEST_TIMEOUT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ],
     ),
     ("migrate", &["DATABASE_URL", "CONNECT_TIMEOUT"]),
