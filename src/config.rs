@@ -157,10 +157,6 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
-    pub traces: TraceConfig,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
 
     #[command(flatten)]
@@ -174,6 +170,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub tls: TlsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
 }
 
 /// What both `serve` and `gateway` allow a request.
@@ -272,10 +272,6 @@ pub struct GatewayConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
-    pub traces: TraceConfig,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub limits: LimitsConfig,
 
     #[command(flatten)]
@@ -293,6 +289,10 @@ pub struct GatewayConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub upstream_tls: UpstreamTlsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub traces: TraceConfig,
 }
 
 /// What `device import` is told.

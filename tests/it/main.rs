@@ -29,6 +29,7 @@ mod reach;
 mod request_ids;
 mod rest;
 mod schema;
+mod secrets;
 mod shutdown;
 mod start;
 mod storage;
@@ -65,6 +66,7 @@ fn main() {
     request_ids::register(&mut suite);
     rest::register(&mut suite);
     schema::register(&mut suite);
+    secrets::register(&mut suite);
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);

@@ -27,6 +27,8 @@ const SUBCOMMANDS: [(&str, &[&str]); 19] = [
             "TLS_HANDSHAKE_TIMEOUT",
             "TLS_RELOAD_INTERVAL",
             "PLAINTEXT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_TRACES_SAMPLER_ARG",
         ],
     ),
     (
@@ -45,6 +47,7 @@ const SUBCOMMANDS: [(&str, &[&str]); 19] = [
             "UPSTREAM_CA",
             "UPSTREAM_CERT",
             "UPSTREAM_KEY",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ],
     ),
     ("health", &["ADMIN_ADDR"]),
