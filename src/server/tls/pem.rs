@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
-use x509_cert::{Certificate, der::Decode, time::Time};
+use x509_cert::{Certificate, der::Decode};
 
 use super::{IdentityFiles, provider};
 
@@ -77,6 +77,25 @@ pub enum TlsError {
     Unusable(String),
 }
 
+/// When a certificate ends.
+#[derive(Debug, Clone)]
+pub(super) struct Expiry {
+    /// That moment, to be read.
+    pub(super) at: String,
+    /// From when on nobody should wait any longer to renew it, since 1970.
+    renew_by: Duration,
+}
+
+impl Expiry {
+    pub(super) fn is_near(&self) -> bool {
+        now() > self.renew_by
+    }
+}
+
+/// How long before it ends a certificate should have been renewed, at the latest; one that does not live long, in the last
+/// tenth of its life.
+const RENEW_BEFORE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
 /// Reads files, and keeps a digest of all that it has read: two of them are alike if the files were.
 pub(super) struct Files(Sha256);
 
@@ -117,7 +136,7 @@ impl Files {
     }
 
     /// A certificate that is valid now, with its key, and until when it is.
-    pub(super) fn identity(&mut self, files: &IdentityFiles) -> Result<(CertifiedKey, String), TlsError> {
+    pub(super) fn identity(&mut self, files: &IdentityFiles) -> Result<(CertifiedKey, Expiry), TlsError> {
         let IdentityFiles { certificate: file, key } = files;
         let broken = || TlsError::BrokenCertificate(file.clone());
         let chain = self.certificates(file)?;
@@ -125,7 +144,7 @@ impl Files {
         let content = self.read(key)?;
         let own = chain.first().ok_or_else(broken)?;
         let own = Certificate::from_der(own).map_err(|_| broken())?;
-        let not_after = check_validity(&own, file)?;
+        let expiry = check_validity(&own, file)?;
         let private_key = PrivateKeyDer::from_pem_slice(&content).map_err(|_| TlsError::NoKey(key.clone()))?;
         let identity = CertifiedKey::from_der(chain, private_key, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
@@ -135,7 +154,7 @@ impl Files {
             rustls::Error::InvalidCertificate(_) => broken(),
             _ => TlsError::BrokenKey(key.clone()),
         })?;
-        Ok((identity, not_after))
+        Ok((identity, expiry))
     }
 
     /// The authorities in a file.
@@ -149,18 +168,27 @@ impl Files {
     }
 }
 
-fn check_validity(certificate: &Certificate, file: &Path) -> Result<String, TlsError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn check_validity(certificate: &Certificate, file: &Path) -> Result<Expiry, TlsError> {
     let validity = certificate.tbs_certificate().validity();
+    let (begin, end) = (validity.not_before, validity.not_after);
     let file = file.to_owned();
-    let text = |time: Time| time.to_string();
-    if now > validity.not_after.to_unix_duration() {
-        let not_after = text(validity.not_after);
+    if now() > end.to_unix_duration() {
+        let not_after = end.to_string();
         return Err(TlsError::Expired { file, not_after });
     }
-    if now < validity.not_before.to_unix_duration() {
-        let not_before = text(validity.not_before);
+    if now() < begin.to_unix_duration() {
+        let not_before = begin.to_string();
         return Err(TlsError::NotYetValid { file, not_before });
     }
-    Ok(text(validity.not_after))
+    let (begin, until) = (begin.to_unix_duration(), end.to_unix_duration());
+    let renew_before = (until.saturating_sub(begin) / 10).min(RENEW_BEFORE);
+    Ok(Expiry {
+        at: end.to_string(),
+        renew_by: until.saturating_sub(renew_before),
+    })
+}
+
+/// The time since 1970, as certificates count it.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

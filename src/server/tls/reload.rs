@@ -7,7 +7,7 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
-use super::pem::{Files, TlsError};
+use super::pem::{Expiry, Files, TlsError};
 
 /// Something that was made of files, as of now. Who uses it keeps what they took, whatever comes after.
 pub(super) struct Reloading<T> {
@@ -17,7 +17,7 @@ pub(super) struct Reloading<T> {
 }
 
 /// What was made, and until when it is good, where that is known.
-type Made<T> = (T, Option<String>);
+type Made<T> = (T, Option<Expiry>);
 
 impl<T: Send + Sync + 'static> Reloading<T> {
     /// Makes it, and looks at each `interval` whether the files are still the same. They are read, and not watched: so it
@@ -33,11 +33,11 @@ impl<T: Send + Sync + 'static> Reloading<T> {
             (files.digest(), made)
         };
         let (digest, made) = look();
-        let (first, expires) = made?;
-        tracing::info!(expires, "{what} is in use");
+        let (first, expiry) = made?;
+        tracing::info!(expires = at(&expiry), "{what} is in use");
         let (sender, current) = watch::channel(Arc::new(first));
         let mut task = JoinSet::new();
-        task.spawn(keep_up(what, interval, Arc::new(look), digest, sender));
+        task.spawn(keep_up(what, interval, Arc::new(look), (digest, expiry), sender));
         Ok(Self {
             current,
             _task: Arc::new(task),
@@ -53,7 +53,7 @@ async fn keep_up<T: Send + Sync + 'static>(
     what: &'static str,
     interval: Duration,
     look: Arc<impl Fn() -> ([u8; 32], Result<Made<T>, TlsError>) + Send + Sync + 'static>,
-    mut in_use: [u8; 32],
+    (mut in_use, mut expiry): ([u8; 32], Option<Expiry>),
     sender: watch::Sender<Arc<T>>,
 ) {
     // Files that were of no use when they were last looked at, and whether that was told.
@@ -66,10 +66,13 @@ async fn keep_up<T: Send + Sync + 'static>(
         };
         match made {
             _ if digest == in_use => broken = None,
-            Ok((made, expires)) => {
+            Ok((made, its_expiry)) => {
                 sender.send_replace(Arc::new(made));
-                (in_use, broken) = (digest, None);
-                tracing::info!(expires, "{what} has changed; new connections get the new one");
+                (in_use, expiry, broken) = (digest, its_expiry, None);
+                tracing::info!(
+                    expires = at(&expiry),
+                    "{what} has changed; new connections get the new one"
+                );
             }
             Err(error) if broken == Some((digest, false)) => {
                 tracing::error!(%error, "{what} has changed, but is of no use; the one before stays in use");
@@ -79,7 +82,14 @@ async fn keep_up<T: Send + Sync + 'static>(
             Err(_) if broken.is_none_or(|(seen, _)| seen != digest) => broken = Some((digest, false)),
             Err(_) => {}
         }
+        if let Some(Expiry { at, .. }) = expiry.take_if(|expiry| expiry.is_near()) {
+            tracing::warn!(expires = at, "{what} ends soon, and has not been renewed");
+        }
     }
+}
+
+fn at(expiry: &Option<Expiry>) -> Option<&str> {
+    expiry.as_ref().map(|expiry| expiry.at.as_str())
 }
 
 impl<T> Clone for Reloading<T> {

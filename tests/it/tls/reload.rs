@@ -39,6 +39,7 @@ pub fn register(suite: &mut Suite) {
         );
     }
     suite.on(Kind::Sqlite, "tls::files_that_break_change_nothing", broken);
+    suite.on(Kind::Sqlite, "tls::a_certificate_that_ends_soon_is_told_of", ends_soon);
     suite.on(Kind::Sqlite, "tls::the_authority_of_clients_changes", client_authority);
 }
 
@@ -227,6 +228,29 @@ async fn broken(database: &TestDatabase) {
     folder.put_identity("server", &other);
     shows(&program, &authority, &other).await;
     program.terminate().await;
+}
+
+/// Once, in the last tenth of its life.
+async fn ends_soon(database: &TestDatabase) {
+    let authority = Authority::new("authority");
+    let folder = Folder::new();
+    let lives = |since: time::Duration, for_another: time::Duration| {
+        authority.issue_as("service", |params| {
+            let now = time::OffsetDateTime::now_utc();
+            (params.not_before, params.not_after) = (now - since, now + for_another);
+        })
+    };
+    let (day, hour) = (time::Duration::DAY, time::Duration::HOUR);
+    folder.put_identity("server", &lives(day, hour));
+    let program = serve(database, &folder, &["--tls-reload-interval", &interval()]).await;
+    let soon = "ends soon, and has not been renewed";
+    eventually(soon, SEEN, async || count(&program.logged(), soon) > 0).await;
+    let young = lives(hour, hour);
+    folder.put_identity("server", &young);
+    shows(&program, &authority, &young).await;
+    tokio::time::sleep(INTERVAL * 5).await;
+    let (_, log) = program.terminate().await;
+    assert_eq!(count(&log, soon), 1, "{log}");
 }
 
 async fn client_authority(database: &TestDatabase) {
