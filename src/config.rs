@@ -1,8 +1,19 @@
 //! What the program is told: flags, and the environment where a flag is absent, as one typed value a subcommand.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+mod keys;
+mod rate_limits;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+pub use self::{keys::KeysConfig, rate_limits::RateLimitsConfig};
 
 /// The embedded database in the working directory, which needs no set-up.
 pub const EMBEDDED_DATABASE: &str = "sqlite://device-assignment.db?mode=rwc";
@@ -108,6 +119,14 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub rate_limits: RateLimitsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub keys: KeysConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
 }
 
@@ -182,6 +201,17 @@ pub struct ConnectionsConfig {
     /// How long what is under way may take after that
     #[arg(long, env = "MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = at_most_a_day)]
     pub max_connection_age_grace: Duration,
+
+    /// The proxies in front, as addresses or networks (10.0.0.0/8), separated by commas: their X-Forwarded-For is believed. For
+    /// a service behind `gateway`, that one's address
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// What `gateway` is told.
@@ -218,6 +248,15 @@ pub struct ImportConfig {
     /// A CSV file whose first line is `identifier,type`, or - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// A network, or a single address as one.
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "must be an address or a network, as in 10.0.0.0/8".to_owned())
 }
 
 fn at_most_a_day(text: &str) -> Result<Duration, String> {

@@ -9,8 +9,8 @@ use axum::middleware::from_fn;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::transport::Endpoint;
 
-pub use self::connections::ConnectionSettings;
 use self::connections::Protocol;
+pub use self::connections::{ConnectionSettings, TrustedProxies};
 
 use crate::{
     admin,
@@ -32,12 +32,14 @@ const CLOSE: Duration = Duration::from_millis(200);
 const UPSTREAM_GRACE: Duration = Duration::from_secs(1);
 
 /// What a running service allows itself and its callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
     /// The use cases.
     pub service: ServiceSettings,
     /// What peers may take, on each face.
     pub connections: ConnectionSettings,
+    /// The proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: TrustedProxies,
     /// The largest request on either face, in bytes.
     pub max_request_bytes: usize,
     /// How long the body of a REST request may take to arrive. (That of a gRPC call counts among the call's time.)
@@ -51,6 +53,7 @@ impl Default for ServerSettings {
         Self {
             service: ServiceSettings::default(),
             connections: ConnectionSettings::default(),
+            trusted_proxies: Arc::default(),
             max_request_bytes: 8 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
@@ -133,6 +136,7 @@ pub async fn serve(
             router,
             protocol,
             settings.connections,
+            Arc::clone(&settings.trusted_proxies),
             stopping,
         ));
     }
@@ -185,6 +189,7 @@ pub async fn serve_gateway(
         rest,
         Protocol::Rest,
         settings.connections,
+        settings.trusted_proxies,
         stopping,
     ));
     shutdown.await;
@@ -210,6 +215,7 @@ impl Admin {
                 admin::router(),
                 Protocol::Rest,
                 settings,
+                TrustedProxies::default(),
                 stopping,
             ));
         }

@@ -44,6 +44,11 @@ impl Server {
                 "off",
                 "--log-format",
                 "json",
+                // One key makes all the calls of an organization, as fast as they are answered.
+                "--key-calls-per-second",
+                "0",
+                "--key-devices-per-second",
+                "0",
             ])
             .env("DATABASE_URL", database_url)
             .stdin(Stdio::null())

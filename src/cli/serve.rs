@@ -14,8 +14,11 @@ use crate::{
         organization::{ApiKeyLabel, OrganizationName},
     },
     server::{self, ConnectionSettings, Listeners, ServerSettings},
-    service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
-    storage::Database,
+    service::{
+        KeyUsageSettings, Limit, LimitSettings, ServiceSettings, api_keys, create_api_key, create_organization,
+        organizations,
+    },
+    storage::{Database, WriterSettings},
 };
 
 /// The organization that a fresh embedded database has from the start.
@@ -33,6 +36,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let Self { database: at, config } = self;
+        let service = service_settings(&config)?;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
             connect::migrate(&database).await?;
@@ -62,14 +66,43 @@ impl Serve {
                  and a key for it with `device-assignment api-key create --organization NAME`",
             );
         }
-        let service = ServiceSettings {
-            max_devices_per_request: config.max_devices_per_request,
-            ..ServiceSettings::default()
-        };
         let settings = settings(service, &config.limits, &config.connections);
         server::serve(database, settings, listeners, asked_to_stop).await?;
         Ok(())
     }
+}
+
+/// What the use cases allow.
+fn service_settings(config: &ServeConfig) -> Result<ServiceSettings, Failure> {
+    let (limits, keys) = (&config.rate_limits, &config.keys);
+    let devices = Limit::per_second(limits.key_devices_per_second, limits.key_devices_burst);
+    if devices.is_some_and(|limit| (limit.burst() as usize) < config.max_devices_per_request) {
+        return Err(Failure::Usage(format!(
+            "--key-devices-burst (KEY_DEVICES_BURST) is {}, less than the {} of --max-devices-per-request \
+             (MAX_DEVICES_PER_REQUEST): the largest request could never be made; raise the one or lower the other",
+            limits.key_devices_burst, config.max_devices_per_request
+        )));
+    }
+    Ok(ServiceSettings {
+        max_devices_per_request: config.max_devices_per_request,
+        key_usage: KeyUsageSettings {
+            interval: keys.key_usage_interval,
+            expiry_warning: keys.key_expiry_warning,
+        },
+        limits: LimitSettings {
+            calls: Limit::per_second(limits.key_calls_per_second, limits.key_calls_burst),
+            devices,
+            failed_keys: Limit::per_second(limits.failed_keys_per_second, limits.failed_keys_burst),
+            max_in_flight: (limits.max_in_flight > 0).then_some(limits.max_in_flight),
+        },
+        writer: WriterSettings {
+            lanes: limits.writer_lanes,
+            queue_calls: limits.queue_calls,
+            queue_devices: limits.queue_devices,
+            ..WriterSettings::default()
+        },
+        ..ServiceSettings::default()
+    })
 }
 
 /// What a server allows, as `serve` and `gateway` are told alike.
@@ -92,6 +125,7 @@ pub(super) fn settings(
             max_age: connections.max_connection_age,
             max_age_grace: connections.max_connection_age_grace,
         },
+        trusted_proxies: connections.trusted_proxies.clone().into(),
         max_request_bytes: limits.max_request_bytes,
         body_timeout: connections.body_timeout,
         request_timeout: limits.request_timeout,

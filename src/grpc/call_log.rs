@@ -14,17 +14,15 @@ use tracing::Span;
 
 use super::status::code_name;
 use crate::{
-    domain::{
-        assign_devices::{Fate, Outcome},
-        id::OrganizationId,
-    },
+    domain::assign_devices::{Fate, Outcome},
     request_id,
+    service::Caller,
 };
 
 /// What is found out about a call on its way; among the extensions of every call that is logged.
 #[derive(Debug, Default)]
 pub(super) struct Note {
-    organization: OnceLock<OrganizationId>,
+    caller: OnceLock<Arc<Caller>>,
     tally: OnceLock<Tally>,
 }
 
@@ -37,9 +35,14 @@ struct Tally {
 }
 
 impl Note {
-    /// Notes for whom the call is.
-    pub(super) fn organization(&self, organization: OrganizationId) {
-        let _ = self.organization.set(organization);
+    /// Notes who calls.
+    pub(super) fn set_caller(&self, caller: Arc<Caller>) {
+        let _ = self.caller.set(caller);
+    }
+
+    /// Who calls, once that is known.
+    pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.get()
     }
 
     /// Notes what the call did.
@@ -107,7 +110,7 @@ impl Drop for Line {
         tracing::info!(
             method = self.method(),
             request_id = self.request_id(),
-            organization = self.note.organization.get().map(display),
+            organization = self.note.caller().map(|caller| display(caller.organization)),
             assigned = tally.map(|tally| tally.assigned),
             already_assigned = tally.map(|tally| tally.already_assigned),
             skipped = tally.map(|tally| tally.skipped),

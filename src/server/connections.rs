@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -16,7 +17,7 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, Version, header},
+    http::{HeaderValue, Request as HttpRequest, Version, header},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
@@ -25,11 +26,14 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+
+use crate::peer;
 
 /// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
 /// there are any.
@@ -92,12 +96,16 @@ const LAST_CONNECTION: Duration = Duration::from_millis(10);
 /// that it was the last.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
 
+/// The proxies that are believed when they say for whom they ask.
+pub type TrustedProxies = Arc<[IpNet]>;
+
 /// Serves `router` to whoever connects, until `stopping`; then accepts nobody, and returns when every connection is done.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     protocol: Protocol,
     settings: ConnectionSettings,
+    trusted_proxies: TrustedProxies,
     stopping: watch::Receiver<bool>,
 ) {
     let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
@@ -108,6 +116,7 @@ pub(super) async fn serve(
         let connection = Connection {
             protocol,
             settings,
+            trusted_proxies: Arc::clone(&trusted_proxies),
             stopping: stopping.clone(),
             _permit: permit,
         };
@@ -172,6 +181,11 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
     response
 }
 
+fn with_peer<B>(mut request: HttpRequest<B>, peer: Option<IpAddr>, trusted_proxies: &[IpNet]) -> HttpRequest<B> {
+    peer::write(request.headers_mut(), peer, trusted_proxies);
+    request
+}
+
 pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -180,6 +194,7 @@ pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
 struct Connection {
     protocol: Protocol,
     settings: ConnectionSettings,
+    trusted_proxies: TrustedProxies,
     stopping: watch::Receiver<bool>,
     /// Its place among the connections.
     _permit: OwnedSemaphorePermit,
@@ -193,9 +208,11 @@ impl Connection {
         let was_asked = Arc::new(AtomicBool::new(false));
         let service = {
             let was_asked = Arc::clone(&was_asked);
+            let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+            let trusted_proxies = Arc::clone(&self.trusted_proxies);
             tower::util::MapRequest::new(router, move |request| {
                 was_asked.store(true, Ordering::Relaxed);
-                request
+                with_peer(request, peer, &trusted_proxies)
             })
         };
         let builder = self.builder();

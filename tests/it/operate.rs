@@ -33,6 +33,13 @@ fn printed(output: &Output) -> String {
     stdout(output)
 }
 
+/// What the program said, without the lines of its log.
+fn talk(output: &Output) -> String {
+    let said = stderr(output);
+    let lines = said.lines().filter(|line| !line.starts_with('{'));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 async fn create_organization(database: &TestDatabase, name: &str) {
     printed(&on(database, &["organization", "create", name]).await);
 }
@@ -59,7 +66,7 @@ async fn organizations(database: &'static TestDatabase) {
     assert_eq!(printed(&on(database, &["organization", "list"]).await), "");
     let output = on(database, &["organization", "create", "  globex "]).await;
     let created = printed(&output);
-    assert_eq!(stderr(&output), "");
+    assert_eq!(talk(&output), "");
     let output = on(database, &["organization", "create", "acme", "--json"]).await;
     let as_json = objects(&printed(&output));
     assert_eq!(as_json[0]["name"], "acme");
@@ -192,7 +199,7 @@ async fn listed_keys(database: &'static TestDatabase) {
     let lines: Vec<&str> = rows.lines().collect();
     let row = |key: &Value, state: String| {
         let (id, label, created_at) = (text(&key["id"]), text(&key["label"]), text(&key["createdAt"]));
-        format!("{id}\t{label}\t{created_at}\t{state}")
+        format!("{id}\t{label}\t{created_at}\t{state}\tnever used")
     };
     assert_eq!(
         lines[0],
@@ -216,7 +223,7 @@ async fn revoked_key(database: &'static TestDatabase) {
     for _ in 0..2 {
         let output = on(database, &["api-key", "revoke", &id]).await;
         assert_eq!(printed(&output), "", "nothing to read by a program");
-        assert_eq!(stderr(&output), format!("{id} is revoked\n"));
+        assert_eq!(talk(&output), format!("{id} is revoked\n"));
         times.push(revoked_at().await);
     }
     assert!(times[0].is_string());

@@ -72,7 +72,9 @@ impl TestServer {
         let upstream = Endpoint::from_shared(format!("http://{grpc}")).expect("an endpoint");
         let (stop_service, service_stopped) = oneshot::channel();
         let (stop_gateway, gateway_stopped) = oneshot::channel();
-        let service = tokio::spawn(async move { serve(database, settings, listeners, signal(service_stopped)).await });
+        let of_service = settings.clone();
+        let service =
+            tokio::spawn(async move { serve(database, of_service, listeners, signal(service_stopped)).await });
         let gateway =
             tokio::spawn(async move { serve_gateway(upstream, settings, remote, signal(gateway_stopped)).await });
         Self {
