@@ -8,7 +8,9 @@
 )]
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
+mod addresses;
 mod admin;
+mod audit;
 mod batch;
 mod contract;
 mod crash;
@@ -17,6 +19,7 @@ mod grpc;
 mod import;
 mod import_stream;
 mod keys;
+mod limits;
 mod logs;
 mod operate;
 mod outage;
@@ -38,7 +41,9 @@ use support::{Suite, database};
 fn main() {
     let arguments = Arguments::from_args();
     let mut suite = Suite::default();
+    addresses::register(&mut suite);
     admin::register(&mut suite);
+    audit::register(&mut suite);
     batch::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
@@ -47,6 +52,7 @@ fn main() {
     import::register(&mut suite);
     import_stream::register(&mut suite);
     keys::register(&mut suite);
+    limits::register(&mut suite);
     logs::register(&mut suite);
     operate::register(&mut suite);
     outage::register(&mut suite);

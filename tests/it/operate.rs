@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     Face, Program, Suite, TestDatabase,
-    program::{command, refused, run, sentence, stderr, stdout},
+    program::{command, refused, run, sentence, stderr, stdout, talk},
 };
 
 const UNKNOWN_KEY: &str = "key_00000000000000000000000000";
@@ -31,13 +31,6 @@ async fn on(database: &TestDatabase, arguments: &[&str]) -> Output {
 fn printed(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
     stdout(output)
-}
-
-/// What the program said, without the lines of its log.
-fn talk(output: &Output) -> String {
-    let said = stderr(output);
-    let lines = said.lines().filter(|line| !line.starts_with('{'));
-    lines.map(|line| format!("{line}\n")).collect()
 }
 
 async fn create_organization(database: &TestDatabase, name: &str) {
