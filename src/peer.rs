@@ -4,6 +4,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     str::FromStr,
+    sync::Arc,
 };
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,13 +17,43 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-peer-address");
 /// The header, and the metadata entry, in which a proxy says for whom it asks.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Writes down where a request comes from that came over a connection with `peer`, over whatever stood there.
-pub(crate) fn write(headers: &mut HeaderMap, peer: Option<IpAddr>, trusted_proxies: &[IpNet]) {
-    headers.remove(HEADER);
-    let origin = peer.and_then(|peer| origin(headers, peer.to_canonical(), trusted_proxies));
-    if let Some(address) = origin.and_then(|origin| HeaderValue::try_from(origin.to_string()).ok()) {
-        headers.insert(HEADER, address);
+/// The other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    address: Option<IpAddr>,
+    /// For the requests of one that is not trusted.
+    written: Option<HeaderValue>,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+impl Peer {
+    /// The peer with this address, if it is known.
+    pub(crate) fn new(address: Option<IpAddr>, trusted_proxies: Arc<[IpNet]>) -> Self {
+        let address = address.map(|address| address.to_canonical());
+        Self {
+            address,
+            written: address.and_then(written),
+            trusted_proxies,
+        }
     }
+
+    /// Writes down where a request of this peer comes from, over whatever stood there.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        headers.remove(HEADER);
+        let written = match self.address {
+            Some(peer) if is_trusted(peer, &self.trusted_proxies) => {
+                origin(headers, peer, &self.trusted_proxies).and_then(written)
+            }
+            _ => self.written.clone(),
+        };
+        if let Some(address) = written {
+            headers.insert(HEADER, address);
+        }
+    }
+}
+
+fn written(address: IpAddr) -> Option<HeaderValue> {
+    HeaderValue::try_from(address.to_string()).ok()
 }
 
 /// Where a request comes from, if that is known.
@@ -30,20 +61,20 @@ pub(crate) fn of(headers: &HeaderMap) -> Option<IpAddr> {
     headers.get(HEADER)?.to_str().ok()?.parse().ok()
 }
 
+fn is_trusted(address: IpAddr, trusted_proxies: &[IpNet]) -> bool {
+    trusted_proxies.iter().any(|network| network.contains(&address))
+}
+
 /// Every proxy adds at the end the address that it was asked from. So the last one that is no trusted proxy's is whom the
 /// trusted ones ask for, and what stands before it is that one's own word.
 fn origin(headers: &HeaderMap, peer: IpAddr, trusted_proxies: &[IpNet]) -> Option<IpAddr> {
-    let is_trusted = |address: &IpAddr| trusted_proxies.iter().any(|network| network.contains(address));
-    if !is_trusted(&peer) {
-        return Some(peer);
-    }
     let mut origin = peer;
     let values: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
     for value in values.into_iter().rev() {
         for entry in value.as_bytes().rsplit(|byte| *byte == b',') {
             // A trusted proxy that does not know whom it asks for: nobody knows then.
             origin = address(entry)?;
-            if !is_trusted(&origin) {
+            if !is_trusted(origin, trusted_proxies) {
                 return Some(origin);
             }
         }
@@ -69,7 +100,7 @@ mod tests {
             headers.append(FORWARDED_FOR, HeaderValue::from_str(value).expect("a value"));
         }
         let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().expect("a network")).collect();
-        write(&mut headers, peer.parse().ok(), &trusted);
+        Peer::new(peer.parse().ok(), trusted.into()).write(&mut headers);
         of(&headers).map(|address| address.to_string())
     }
 

@@ -9,7 +9,7 @@ use axum::{
 };
 use tonic::Code;
 
-use super::{Answer, Gateway, Told, json, on_behalf, problem::Problem};
+use super::{Answer, Gateway, Limits, Told, json, on_behalf, pass_on, problem::Problem};
 use crate::grpc::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
 
 pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> Answer {
@@ -17,7 +17,9 @@ pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
     match read(&gateway, &headers, request).await {
         Ok(message) => {
             let Told { answer, limits } = gateway.assign_devices(&headers, message).await?;
-            Ok((limits, Json(answer)).into_response())
+            let mut response = Json(answer).into_response();
+            pass_on(limits, response.headers_mut());
+            Ok(response)
         }
         Err(problem) => {
             let limits = gateway.check_key(&headers).await?;
@@ -51,7 +53,7 @@ impl Gateway {
     /// A caller with a wrong key learns that before anything about the body. The service judges keys, and it does so
     /// before it looks at the message: asked for nothing at all, it refuses the message only if the key is right. Returns
     /// what it tells of the key's limits.
-    async fn check_key(&self, headers: &HeaderMap) -> Result<HeaderMap, Problem> {
+    async fn check_key(&self, headers: &HeaderMap) -> Result<Limits, Problem> {
         match self
             .assign_devices(headers, AssignDevicesToOwnerRequest::default())
             .await

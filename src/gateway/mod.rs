@@ -109,16 +109,23 @@ impl Gateway {
 /// What a service answers, and what it tells beside that.
 struct Told<R> {
     answer: R,
-    limits: HeaderMap,
+    limits: Limits,
 }
 
-/// What the service tells of the caller's limits.
-fn limits(metadata: &HeaderMap) -> HeaderMap {
-    let told = RATE_LIMIT_HEADERS.into_iter().filter_map(|name| {
-        let value = metadata.get(&name)?.clone();
-        Some((name, value))
-    });
-    told.collect()
+/// What the service tells of the caller's limits, as far as it does.
+type Limits = [Option<HeaderValue>; 2];
+
+fn limits(metadata: &HeaderMap) -> Limits {
+    RATE_LIMIT_HEADERS.map(|name| metadata.get(name).cloned())
+}
+
+/// Passes on to a REST caller what the service tells of the limits.
+fn pass_on(limits: Limits, headers: &mut HeaderMap) {
+    for (name, value) in RATE_LIMIT_HEADERS.into_iter().zip(limits) {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// What carries the RPC failed: the service is down, or went down in the middle of the call, the outcome of which is unknown

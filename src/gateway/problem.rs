@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
+    http::{HeaderValue, Method, Response, StatusCode, header},
     middleware::Next,
     response::IntoResponse,
 };
@@ -14,7 +14,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::limits;
+use super::{Limits, limits, pass_on};
 use crate::{grpc::code_name, request_id};
 
 /// How long a caller waits before trying again, when the service does not say.
@@ -32,7 +32,7 @@ pub(super) struct Problem {
     violations: Vec<FieldViolation>,
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
-    limits: Box<HeaderMap>,
+    limits: Box<Limits>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -123,13 +123,13 @@ impl Problem {
     }
 
     /// This problem, which tells of the caller's limits too.
-    pub(super) fn with_limits(self, limits: HeaderMap) -> Self {
+    pub(super) fn with_limits(self, limits: Limits) -> Self {
         let limits = Box::new(limits);
         Self { limits, ..self }
     }
 
     /// What it tells of the caller's limits.
-    pub(super) fn into_limits(self) -> HeaderMap {
+    pub(super) fn into_limits(self) -> Limits {
         *self.limits
     }
 }
@@ -193,7 +193,7 @@ pub(super) async fn render(request: Request, next: Next) -> Response<Body> {
     };
     let mut response = (problem.http, Json(envelope)).into_response();
     let headers = response.headers_mut();
-    headers.extend(*problem.limits);
+    pass_on(*problem.limits, headers);
     if let Some(delay) = problem.retry_after {
         // Whole seconds, never zero: zero means at once.
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);

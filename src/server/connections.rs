@@ -5,7 +5,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -33,7 +32,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::peer;
+use crate::peer::Peer;
 
 /// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
 /// there are any.
@@ -181,8 +180,9 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
     response
 }
 
-fn with_peer<B>(mut request: HttpRequest<B>, peer: Option<IpAddr>, trusted_proxies: &[IpNet]) -> HttpRequest<B> {
-    peer::write(request.headers_mut(), peer, trusted_proxies);
+/// The same request, in which stands where it comes from.
+fn written_down<B>(mut request: HttpRequest<B>, peer: &Peer) -> HttpRequest<B> {
+    peer.write(request.headers_mut());
     request
 }
 
@@ -208,11 +208,11 @@ impl Connection {
         let was_asked = Arc::new(AtomicBool::new(false));
         let service = {
             let was_asked = Arc::clone(&was_asked);
-            let peer = stream.peer_addr().ok().map(|peer| peer.ip());
-            let trusted_proxies = Arc::clone(&self.trusted_proxies);
+            let address = stream.peer_addr().ok().map(|peer| peer.ip());
+            let peer = Arc::new(Peer::new(address, Arc::clone(&self.trusted_proxies)));
             tower::util::MapRequest::new(router, move |request| {
                 was_asked.store(true, Ordering::Relaxed);
-                with_peer(request, peer, &trusted_proxies)
+                written_down(request, &peer)
             })
         };
         let builder = self.builder();

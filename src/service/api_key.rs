@@ -35,7 +35,7 @@ pub async fn create_api_key(
     let record = database
         .create_api_key(organization.id, secret.digest(), label.as_str(), expires_at)
         .await?;
-    audit::api_key_created(organization.id, &record);
+    audit::api_key_created(&record);
     Ok(NewApiKey { secret, record })
 }
 
@@ -64,6 +64,6 @@ pub async fn revoke_api_key(database: &Database, id: ApiKeyId) -> Result<ApiKeyR
         .revoke_api_key(id)
         .await?
         .ok_or_else(|| Error::NotFound(format!("There is no API key with the id {id}")))?;
-    audit::api_key_revoked(id);
+    audit::api_key_revoked(&record);
     Ok(record)
 }

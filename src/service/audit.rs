@@ -7,7 +7,7 @@ use super::{Caller, ImportReport, Origin};
 use crate::{
     domain::{
         assign_devices::{Fate, Outcome},
-        id::{ApiKeyId, OrganizationId},
+        id::OrganizationId,
     },
     storage::{ApiKeyRecord, KeyOwner, OrganizationRecord},
 };
@@ -50,13 +50,13 @@ pub(super) fn organization_created(organization: &OrganizationRecord) {
     audit!("organization.created", organization = %organization.id, name = organization.name);
 }
 
-pub(super) fn api_key_created(organization: OrganizationId, key: &ApiKeyRecord) {
+pub(super) fn api_key_created(key: &ApiKeyRecord) {
     let expires_at = key.expires_at.map(tracing::field::display);
-    audit!("api_key.created", %organization, key = %key.id, label = key.label, expires_at);
+    audit!("api_key.created", organization = %key.organization, key = %key.id, label = key.label, expires_at);
 }
 
-pub(super) fn api_key_revoked(key: ApiKeyId) {
-    audit!("api_key.revoked", %key);
+pub(super) fn api_key_revoked(key: &ApiKeyRecord) {
+    audit!("api_key.revoked", organization = %key.organization, key = %key.id);
 }
 
 pub(super) fn api_key_refused(refusal: Refusal, origin: &Origin) {

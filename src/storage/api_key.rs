@@ -19,6 +19,8 @@ use crate::domain::{
 /// An API key, as stored: without the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRecord {
+    /// The organization it belongs to.
+    pub organization: OrganizationId,
     /// Its id.
     pub id: ApiKeyId,
     /// What its owner calls it.
@@ -178,6 +180,7 @@ impl Database {
 impl From<api_key::Model> for ApiKeyRecord {
     fn from(row: api_key::Model) -> Self {
         Self {
+            organization: row.organization_id.into(),
             id: row.id.into(),
             label: row.label,
             created_at: row.created_at,
