@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use time::format_description::well_known::Rfc3339;
+
 use super::{Caller, ImportReport, Origin};
 use crate::{
     domain::{
@@ -51,7 +53,7 @@ pub(super) fn organization_created(organization: &OrganizationRecord) {
 }
 
 pub(super) fn api_key_created(key: &ApiKeyRecord) {
-    let expires_at = key.expires_at.map(tracing::field::display);
+    let expires_at = key.expires_at.and_then(|time| time.format(&Rfc3339).ok());
     audit!("api_key.created", organization = %key.organization, key = %key.id, label = key.label, expires_at);
 }
 

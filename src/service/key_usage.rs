@@ -7,7 +7,7 @@ use std::{
 };
 
 use moka::sync::Cache;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -104,7 +104,7 @@ impl KeyUsage {
             tracing::warn!(
                 key = %owner.key,
                 organization = %owner.organization,
-                %expires_at,
+                expires_at = expires_at.format(&Rfc3339).ok(),
                 "an API key that is used expires soon; create another one for its owner"
             );
         }

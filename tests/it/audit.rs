@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use device_assignment::{
-    domain::{api_key::ApiKeySecret, organization::ApiKeyLabel},
-    service::{NewApiKey, create_api_key, revoke_api_key},
+    domain::api_key::ApiKeySecret,
+    service::{NewApiKey, revoke_api_key},
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Face, Kind, Program, Suite, TestDatabase, Wire, organization,
+    Client, Face, Kind, Program, Suite, TestDatabase, Wire, new_key, organization,
     program::{command, finish, stderr, stdout},
 };
 
@@ -53,14 +53,6 @@ fn events(log: &str) -> Vec<Event> {
 
 fn event(fields: Value) -> Event {
     serde_json::from_value(fields).expect("an object")
-}
-
-async fn new_key(database: &TestDatabase, expires_in: Option<Duration>) -> NewApiKey {
-    let database = database.open().await;
-    let label = ApiKeyLabel::parse("another").expect("a label");
-    let key = create_api_key(&database, "acme", &label, expires_in).await;
-    database.close().await;
-    key.expect("a key")
 }
 
 async fn organization_id(database: &TestDatabase) -> String {
@@ -149,7 +141,7 @@ async fn operators(database: &'static TestDatabase) {
 
 async fn changes(database: &'static TestDatabase, face: Face) {
     organization(database, "acme").await;
-    let key = new_key(database, None).await;
+    let key = new_key(database, "acme", None).await;
     let organization = organization_id(database).await;
     let program = serve(database, &[]).await;
     let client = program.client(face, key.secret.reveal());
@@ -200,8 +192,8 @@ async fn changes(database: &'static TestDatabase, face: Face) {
 async fn refusals(database: &'static TestDatabase, face: Face) {
     organization(database, "acme").await;
     let [revoked, expired] = [
-        new_key(database, None).await,
-        new_key(database, Some(Duration::ZERO)).await,
+        new_key(database, "acme", None).await,
+        new_key(database, "acme", Some(Duration::ZERO)).await,
     ];
     let admin = database.open().await;
     revoke_api_key(&admin, revoked.record.id).await.expect("revoked");

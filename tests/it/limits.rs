@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use device_assignment::{
-    domain::organization::ApiKeyLabel,
     server::ServerSettings,
-    service::{Limit, LimitSettings, ServiceSettings, create_api_key},
+    service::{Limit, LimitSettings, ServiceSettings},
 };
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 
-use crate::support::{Answer, Client, Face, Kind, Suite, TestDatabase, TestServer, load::eventually, organization};
+use crate::support::{
+    Answer, Client, Face, Kind, Suite, TestDatabase, TestServer, load::eventually, new_key, organization,
+};
 
 /// So long that nothing comes back during a test.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -78,19 +79,11 @@ fn told(answer: &Answer, name: &str, parameter: &str) -> Option<u64> {
     values.next().map(|value| value.parse().expect("a number"))
 }
 
-async fn another_key(database: &TestDatabase, organization: &str) -> String {
-    let database = database.open().await;
-    let label = ApiKeyLabel::parse("another").expect("a label");
-    let key = create_api_key(&database, organization, &label, None).await;
-    database.close().await;
-    key.expect("a key").secret.reveal().to_owned()
-}
-
 async fn calls(database: &TestDatabase, face: Face) {
     const BURST: u32 = 20;
     let acme = organization(database, "acme").await;
     let others = [
-        another_key(database, "acme").await,
+        new_key(database, "acme", None).await.secret.reveal().to_owned(),
         organization(database, "globex").await,
     ];
     let server = TestServer::start_with(database, settings(|limits| limits.calls = Limit::new(HOUR, BURST))).await;

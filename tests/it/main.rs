@@ -18,6 +18,7 @@ mod gateway;
 mod grpc;
 mod import;
 mod import_stream;
+mod key_usage;
 mod keys;
 mod limits;
 mod logs;
@@ -51,6 +52,7 @@ fn main() {
     grpc::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);
+    key_usage::register(&mut suite);
     keys::register(&mut suite);
     limits::register(&mut suite);
     logs::register(&mut suite);

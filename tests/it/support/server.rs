@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use device_assignment::{
     domain::organization::{ApiKeyLabel, OrganizationName},
     server::{GatewayListeners, Listeners, ServeError, ServerSettings, serve, serve_gateway},
-    service::{create_api_key, create_organization, import_devices},
+    service::{NewApiKey, create_api_key, create_organization, import_devices},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
@@ -129,6 +129,17 @@ pub async fn organization(database: &TestDatabase, name: &str) -> String {
         .expect("a key");
     database.close().await;
     key.secret.reveal().to_owned()
+}
+
+/// Creates another key of an organization.
+pub async fn new_key(database: &TestDatabase, organization: &str, expires_in: Option<Duration>) -> NewApiKey {
+    let database = database.open().await;
+    let label = ApiKeyLabel::parse("another").expect("a label");
+    let key = create_api_key(&database, organization, &label, expires_in)
+        .await
+        .expect("a key");
+    database.close().await;
+    key
 }
 
 /// Brings devices into an organization.
