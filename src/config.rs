@@ -8,20 +8,31 @@
 mod definition;
 mod file;
 mod health;
+mod keys;
 mod mistake;
+mod rate_limits;
 mod sources;
 mod template;
 mod tls;
 mod trace;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 
 pub use self::{
     definition::{map_args, with_switches},
     health::HealthConfig,
+    keys::KeysConfig,
     mistake::{Conflict, Discreet, Mistake},
+    rate_limits::RateLimitsConfig,
     sources::{Refusal, Sources, read},
     template::template,
     tls::{TlsConfig, UpstreamTlsConfig},
@@ -161,6 +172,14 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub rate_limits: RateLimitsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
+    pub keys: KeysConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as a heading")]
     pub connections: ConnectionsConfig,
 
     #[command(flatten)]
@@ -252,6 +271,17 @@ pub struct ConnectionsConfig {
     /// How long what is under way may take after that
     #[arg(long, env = "MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = at_most_a_day)]
     pub max_connection_age_grace: Duration,
+
+    /// The proxies in front, as addresses or networks (10.0.0.0/8), separated by commas: their X-Forwarded-For is believed. For
+    /// a service behind `gateway`, that one's address
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// What `gateway` is told.
@@ -305,6 +335,15 @@ pub struct ImportConfig {
     /// A CSV file whose first line is `identifier,type`, or - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// A network, or a single address as one.
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "must be an address or a network, as in 10.0.0.0/8".to_owned())
 }
 
 fn at_most_a_day(text: &str) -> Result<Duration, String> {

@@ -26,6 +26,7 @@ pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod grpc;
+mod peer;
 mod request_id;
 pub mod server;
 pub mod service;

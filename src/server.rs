@@ -11,11 +11,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 use axum::middleware::from_fn;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+use self::{connections::Protocol, readiness::Beacon};
 pub use self::{
-    connections::ConnectionSettings,
+    connections::{ConnectionSettings, TrustedProxies},
     tls::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
 };
-use self::{connections::Protocol, readiness::Beacon};
 
 use crate::{
     admin::{self, Readiness},
@@ -38,12 +38,14 @@ const CLOSE: Duration = Duration::from_millis(200);
 const UPSTREAM_GRACE: Duration = Duration::from_secs(1);
 
 /// What a running service allows itself and its callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
     /// The use cases.
     pub service: ServiceSettings,
     /// What peers may take, on each face.
     pub connections: ConnectionSettings,
+    /// The proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: TrustedProxies,
     /// The largest request on either face, in bytes.
     pub max_request_bytes: usize,
     /// How long the body of a REST request may take to arrive. (That of a gRPC call counts among the call's time.)
@@ -61,6 +63,7 @@ impl Default for ServerSettings {
         Self {
             service: ServiceSettings::default(),
             connections: ConnectionSettings::default(),
+            trusted_proxies: Arc::default(),
             max_request_bytes: 8 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
@@ -158,6 +161,7 @@ pub async fn serve(
             protocol,
             listeners.tls.clone(),
             settings.connections,
+            Arc::clone(&settings.trusted_proxies),
             stopping,
         ));
     }
@@ -213,6 +217,7 @@ pub async fn serve_gateway(
         Protocol::Rest,
         listeners.tls,
         settings.connections,
+        settings.trusted_proxies,
         stopping,
     ));
     tokio::select! {
@@ -253,6 +258,7 @@ impl Admin {
                 Protocol::Admin,
                 None,
                 settings,
+                TrustedProxies::default(),
                 stopping,
             ));
         }

@@ -7,6 +7,7 @@ use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
 pub use sea_orm_migration::{MigratorTrait, SchemaManager, seaql_migrations};
 
 mod m20261123_000001_create_tables;
+mod m20261125_000002_add_key_last_use;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -15,6 +16,9 @@ pub struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_create_tables::Migration)]
+        vec![
+            Box::new(m20261123_000001_create_tables::Migration),
+            Box::new(m20261125_000002_add_key_last_use::Migration),
+        ]
     }
 }

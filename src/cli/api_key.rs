@@ -122,6 +122,7 @@ fn print_record(key: &ApiKeyRecord, as_json: bool) -> Result<(), Failure> {
     let created_at = timestamp(key.created_at);
     let expires_at = optional_timestamp(key.expires_at);
     let revoked_at = optional_timestamp(key.revoked_at);
+    let last_used_at = optional_timestamp(key.last_used_at);
     if as_json {
         let value = json!({
             "id": key.id.to_string(),
@@ -129,6 +130,7 @@ fn print_record(key: &ApiKeyRecord, as_json: bool) -> Result<(), Failure> {
             "createdAt": created_at,
             "expiresAt": expires_at,
             "revokedAt": revoked_at,
+            "lastUsedAt": last_used_at,
         });
         return print(&value.to_string());
     }
@@ -137,5 +139,9 @@ fn print_record(key: &ApiKeyRecord, as_json: bool) -> Result<(), Failure> {
         (None, Some(time)) => format!("expires {time}"),
         (None, None) => "valid".to_owned(),
     };
-    print(&format!("{}\t{}\t{created_at}\t{state}", key.id, key.label))
+    let use_of_it = last_used_at.map_or("never used".to_owned(), |time| format!("last used {time}"));
+    print(&format!(
+        "{}\t{}\t{created_at}\t{state}\t{use_of_it}",
+        key.id, key.label
+    ))
 }

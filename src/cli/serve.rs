@@ -14,15 +14,18 @@ use super::{
 use crate::{
     config::{
         AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, HealthConfig,
-        LimitsConfig, ServeConfig, TlsConfig, TraceConfig,
+        LimitsConfig, RateLimitsConfig, ServeConfig, TlsConfig, TraceConfig,
     },
     domain::{
         Error,
         organization::{ApiKeyLabel, OrganizationName},
     },
     server::{self, ConnectionSettings, Listeners, ServerSettings},
-    service::{ServiceSettings, api_keys, create_api_key, create_organization, organizations},
-    storage::{Database, HealthSettings},
+    service::{
+        KeyUsageSettings, Limit, LimitSettings, ServiceSettings, api_keys, create_api_key, create_organization,
+        organizations,
+    },
+    storage::{Database, HealthSettings, WriterSettings},
     telemetry::Exposition,
 };
 
@@ -94,10 +97,7 @@ impl Serve {
                  and a key for it with `device-assignment api-key create --organization NAME`",
             );
         }
-        let service = ServiceSettings {
-            max_devices_per_request: config.max_devices_per_request,
-            ..ServiceSettings::default()
-        };
+        let service = service_settings(&config);
         let settings = settings(
             service,
             &config.limits,
@@ -118,6 +118,13 @@ impl Serve {
         ];
         let mut conflicts = shared_addresses(callers.into_iter().chain(admin_listener(&self.config.admin)));
         conflicts.extend(self.config.tls.conflicts(&callers));
+        let most = self.config.max_devices_per_request;
+        if devices_limit(&self.config.rate_limits).is_some_and(|limit| (limit.burst() as usize) < most) {
+            conflicts.push(Conflict {
+                settings: vec!["key-devices-burst", "max-devices-per-request"],
+                problem: "the largest request could never be made; raise the burst or lower the other".into(),
+            });
+        }
         conflicts
     }
 }
@@ -148,6 +155,36 @@ pub(super) fn shared_addresses(listeners: impl Iterator<Item = (&'static str, So
     conflicts
 }
 
+/// The limit on the devices of a key.
+fn devices_limit(limits: &RateLimitsConfig) -> Option<Limit> {
+    Limit::per_second(limits.key_devices_per_second, limits.key_devices_burst)
+}
+
+/// What the use cases allow.
+fn service_settings(config: &ServeConfig) -> ServiceSettings {
+    let (limits, keys) = (&config.rate_limits, &config.keys);
+    ServiceSettings {
+        max_devices_per_request: config.max_devices_per_request,
+        key_usage: KeyUsageSettings {
+            interval: keys.key_usage_interval,
+            expiry_warning: keys.key_expiry_warning,
+        },
+        limits: LimitSettings {
+            calls: Limit::per_second(limits.key_calls_per_second, limits.key_calls_burst),
+            devices: devices_limit(limits),
+            failed_keys: Limit::per_second(limits.failed_keys_per_second, limits.failed_keys_burst),
+            max_in_flight: (limits.max_in_flight > 0).then_some(limits.max_in_flight),
+        },
+        writer: WriterSettings {
+            lanes: limits.writer_lanes,
+            queue_calls: limits.queue_calls,
+            queue_devices: limits.queue_devices,
+            ..WriterSettings::default()
+        },
+        ..ServiceSettings::default()
+    }
+}
+
 /// What a server allows, as `serve` and `gateway` are told alike.
 pub(super) fn settings(
     service: ServiceSettings,
@@ -172,6 +209,7 @@ pub(super) fn settings(
             max_age: connections.max_connection_age,
             max_age_grace: connections.max_connection_age_grace,
         },
+        trusted_proxies: connections.trusted_proxies.clone().into(),
         max_request_bytes: limits.max_request_bytes,
         body_timeout: connections.body_timeout,
         request_timeout: limits.request_timeout,

@@ -59,14 +59,16 @@ impl TlsConfig {
                 problem: "they contradict each other; take one of them away".into(),
             });
         }
-        let public = listeners.iter().filter(|(_, address)| !is_loopback(address));
-        let public: Vec<&'static str> = public.map(|(setting, _)| *setting).collect();
+        let public: Vec<_> = listeners.iter().filter(|(_, address)| !is_loopback(address)).collect();
         if !self.plaintext && !is_on && !public.is_empty() {
+            let addresses: Vec<String> = public.iter().map(|(_, address)| address.to_string()).collect();
             conflicts.push(Conflict {
-                settings: public,
-                problem: "keys would come unencrypted from other machines; set --tls-cert (TLS_CERT) and --tls-key \
-                          (TLS_KEY), or --plaintext (PLAINTEXT) if a proxy in front does TLS"
-                    .into(),
+                settings: public.iter().map(|(setting, _)| *setting).collect(),
+                problem: format!(
+                    "keys would come unencrypted from other machines to {}; set --tls-cert (TLS_CERT) and --tls-key \
+                     (TLS_KEY), or --plaintext (PLAINTEXT) if a proxy in front does TLS",
+                    addresses.join(" and ")
+                ),
             });
         }
         conflicts

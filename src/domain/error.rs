@@ -1,6 +1,6 @@
 //! The one error of the service. Its text is what a caller reads; what only the log may know is its [`Cause`].
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Violations, plan::NoValidDevices};
 
@@ -31,6 +31,23 @@ pub enum Error {
     /// The name is taken.
     #[error("{0}")]
     AlreadyExists(String),
+    /// The limit of the API key is reached.
+    #[error("Too many {of} with this API key; try again in {} s", .retry_after.as_secs())]
+    RateLimited {
+        /// What there is too much of.
+        of: Metered,
+        /// How long to wait, in whole seconds.
+        retry_after: Duration,
+    },
+    /// The caller's address has shown too many wrong keys.
+    #[error("Too many invalid API keys from this address; try again in {} s", .retry_after.as_secs())]
+    TooManyFailedKeys {
+        /// How long to wait, in whole seconds.
+        retry_after: Duration,
+    },
+    /// As many calls are under way as may be.
+    #[error("Too many calls are under way; try again shortly")]
+    Overloaded,
     /// As many calls wait as may wait.
     #[error("Too many calls are waiting; try again shortly")]
     QueueFull,
@@ -46,6 +63,31 @@ pub enum Error {
     /// A fault of the service.
     #[error("Internal error")]
     Internal(Cause),
+}
+
+/// What the limits of an API key count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metered {
+    /// Calls.
+    Calls,
+    /// Device identifiers.
+    Devices,
+}
+
+impl Metered {
+    /// Its name, as callers read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Devices => "devices",
+        }
+    }
+}
+
+impl fmt::Display for Metered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// What lies behind an error: for the log, never for a caller.

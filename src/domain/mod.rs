@@ -11,5 +11,5 @@ pub mod plan;
 mod text;
 mod violations;
 
-pub use error::{Cause, Error};
+pub use error::{Cause, Error, Metered};
 pub use violations::{Field, Violation, Violations};

@@ -23,8 +23,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::Problem;
 use crate::{
-    grpc::{code_name, pb::device_assignment_service_client::DeviceAssignmentServiceClient},
-    request_id,
+    grpc::{RATE_LIMIT_HEADERS, code_name, pb::device_assignment_service_client::DeviceAssignmentServiceClient},
+    peer, request_id,
     telemetry::trace,
 };
 
@@ -89,9 +89,13 @@ where
 
 impl Gateway {
     /// Waits for an RPC, but not for ever.
-    async fn answer<R>(&self, call: impl Future<Output = Result<Response<R>, Status>>) -> Result<R, Problem> {
+    async fn answer<R>(&self, call: impl Future<Output = Result<Response<R>, Status>>) -> Result<Told<R>, Problem> {
         match tokio::time::timeout(self.settings.upstream_timeout, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => {
+                let (metadata, answer, _) = response.into_parts();
+                let limits = limits(metadata.as_ref());
+                Ok(Told { answer, limits })
+            }
             Ok(Err(status)) => {
                 if !Problem::is_of_the_service(&status) {
                     let (code, cause) = (code_name(status.code()), status.message());
@@ -100,6 +104,28 @@ impl Gateway {
                 Err(Problem::from(status))
             }
             Err(_elapsed) => Err(Problem::from(Status::deadline_exceeded("Deadline exceeded"))),
+        }
+    }
+}
+
+/// What a service answers, and what it tells beside that.
+struct Told<R> {
+    answer: R,
+    limits: Limits,
+}
+
+/// What the service tells of the caller's limits, as far as it does.
+type Limits = [Option<HeaderValue>; 2];
+
+fn limits(metadata: &HeaderMap) -> Limits {
+    RATE_LIMIT_HEADERS.map(|name| metadata.get(name).cloned())
+}
+
+/// Passes on to a REST caller what the service tells of the limits.
+fn pass_on(limits: Limits, headers: &mut HeaderMap) {
+    for (name, value) in RATE_LIMIT_HEADERS.into_iter().zip(limits) {
+        if let Some(value) = value {
+            headers.insert(name, value);
         }
     }
 }
@@ -116,7 +142,9 @@ fn unreachable(error: Box<dyn Error + Send + Sync>) -> Status {
     Status::unavailable(format!("the service cannot be reached: {cause}"))
 }
 
-/// An RPC's request on behalf of a REST caller: their key and request id go along, and the trace.
+/// An RPC's request on behalf of a REST caller: their key, request id and address go along, and the trace. The address
+/// twice: a service in the same process takes the gateway's word for it, and one elsewhere if it trusts the gateway as a
+/// proxy.
 fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut().as_mut();
@@ -132,6 +160,10 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
             };
             metadata.insert(name, value);
         }
+    }
+    if let Some(address) = headers.get(peer::HEADER) {
+        metadata.insert(peer::HEADER, address.clone());
+        metadata.insert(peer::FORWARDED_FOR, address.clone());
     }
     request
 }

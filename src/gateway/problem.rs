@@ -14,6 +14,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use super::{Limits, limits, pass_on};
 use crate::{grpc::code_name, request_id};
 
 /// How long a caller waits before trying again, when the service does not say.
@@ -31,6 +32,7 @@ pub(super) struct Problem {
     violations: Vec<FieldViolation>,
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
+    limits: Box<Limits>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -58,6 +60,7 @@ impl Problem {
             violations: Vec::new(),
             retry_after: None,
             allow: None,
+            limits: Box::default(),
         }
     }
 
@@ -118,6 +121,17 @@ impl Problem {
     pub(super) fn code(&self) -> Code {
         self.code
     }
+
+    /// This problem, which tells of the caller's limits too.
+    pub(super) fn with_limits(self, limits: Limits) -> Self {
+        let limits = Box::new(limits);
+        Self { limits, ..self }
+    }
+
+    /// What it tells of the caller's limits.
+    pub(super) fn into_limits(self) -> Limits {
+        *self.limits
+    }
 }
 
 impl From<Status> for Problem {
@@ -149,6 +163,7 @@ impl From<Status> for Problem {
         Self {
             violations: violations.unwrap_or_default(),
             retry_after: may_retry.then(|| asked.unwrap_or(RETRY_AFTER)),
+            limits: Box::new(limits(status.metadata().as_ref())),
             ..Self::new(http_status(code), code, sentence)
         }
     }
@@ -178,6 +193,7 @@ pub(super) async fn render(request: Request, next: Next) -> Response<Body> {
     };
     let mut response = (problem.http, Json(envelope)).into_response();
     let headers = response.headers_mut();
+    pass_on(*problem.limits, headers);
     if let Some(delay) = problem.retry_after {
         // Whole seconds, never zero: zero means at once.
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);

@@ -4,7 +4,8 @@ use axum::http::HeaderMap;
 
 use crate::{
     domain::Error,
-    service::{Caller, Service},
+    peer, request_id,
+    service::{Caller, Origin, Service},
 };
 
 /// The metadata entry that carries the API key.
@@ -26,5 +27,9 @@ pub(super) fn is_public(path: &str) -> bool {
 pub(super) async fn caller(service: &Service, headers: &HeaderMap) -> Result<Caller, Error> {
     // A key that is no text is a wrong key, not a missing one.
     let api_key = headers.get(API_KEY).map(|key| key.to_str().unwrap_or("?"));
-    service.authenticate(api_key).await
+    let origin = Origin {
+        request_id: request_id::of(headers).to_owned(),
+        address: peer::of(headers),
+    };
+    service.authenticate(api_key, origin).await
 }

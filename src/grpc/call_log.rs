@@ -18,18 +18,16 @@ use super::{
     status::{code_name, code_of},
 };
 use crate::{
-    domain::{
-        assign_devices::{Fate, Outcome},
-        id::OrganizationId,
-    },
+    domain::assign_devices::{Fate, Outcome},
     request_id,
+    service::Caller,
     telemetry::trace,
 };
 
 /// What is found out about a call on its way; among the extensions of every call that is logged.
 #[derive(Debug, Default)]
 pub(super) struct Note {
-    organization: OnceLock<OrganizationId>,
+    caller: OnceLock<Arc<Caller>>,
     tally: OnceLock<Tally>,
 }
 
@@ -42,9 +40,14 @@ struct Tally {
 }
 
 impl Note {
-    /// Notes for whom the call is.
-    pub(super) fn organization(&self, organization: OrganizationId) {
-        let _ = self.organization.set(organization);
+    /// Notes who calls.
+    pub(super) fn set_caller(&self, caller: Arc<Caller>) {
+        let _ = self.caller.set(caller);
+    }
+
+    /// Who calls, once that is known.
+    pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.get()
     }
 
     /// Notes what the call did.
@@ -126,7 +129,7 @@ impl Drop for Line {
             method = self.method(),
             request_id = self.request_id(),
             trace_id = self.trace_id.map(display),
-            organization = self.note.organization.get().map(display),
+            organization = self.note.caller().map(|caller| display(caller.organization)),
             assigned = tally.map(|tally| tally.assigned),
             already_assigned = tally.map(|tally| tally.already_assigned),
             skipped = tally.map(|tally| tally.skipped),

@@ -8,6 +8,7 @@ mod deadline;
 mod method;
 mod panic;
 pub mod pb;
+mod rate_limit;
 mod refusal;
 mod status;
 
@@ -26,6 +27,7 @@ use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 use tracing::{Instrument, Span};
 
+pub use rate_limit::RATE_LIMIT_HEADERS;
 pub use status::code_name;
 
 use self::{
@@ -73,7 +75,7 @@ impl DeviceAssignmentService for Handlers {
 /// What the policies say of a call that they let through.
 #[derive(Debug, Clone)]
 struct Admitted {
-    caller: Caller,
+    caller: Arc<Caller>,
     deadline: Instant,
     note: Arc<Note>,
 }
@@ -81,10 +83,11 @@ struct Admitted {
 /// Takes a request that came through the policies apart.
 fn admitted<M>(request: Request<M>) -> Result<(Admitted, M), Status> {
     let extensions = request.extensions();
-    let (caller, deadline, note) = (extensions.get(), extensions.get(), extensions.get());
+    let (deadline, note) = (extensions.get(), extensions.get::<Arc<Note>>());
+    let caller = note.and_then(|note| note.caller());
     match (caller, deadline, note) {
-        (Some(&caller), Some(&Deadline(deadline)), Some(note)) => {
-            let note = Arc::clone(note);
+        (Some(caller), Some(&Deadline(deadline)), Some(note)) => {
+            let (caller, note) = (Arc::clone(caller), Arc::clone(note));
             Ok((Admitted { caller, deadline, note }, request.into_inner()))
         }
         _ => {
@@ -145,27 +148,37 @@ async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, nex
         let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
         let line = call_log::Line::begin(&mut request, id.clone(), span);
         let deadline = deadline::of(&request, of.settings.default_timeout);
-        let call = async {
-            match authenticate::caller(&of.service, request.headers()).await {
-                Ok(caller) => {
-                    line.note().organization(caller.organization);
-                    request.extensions_mut().insert(caller);
-                    request.extensions_mut().insert(deadline);
-                    refusal::rephrase(next.run(request).await, of.settings.max_message_bytes)
-                }
-                Err(error) => to_status(&error).into_http(),
-            }
-        };
-        let response = panic::catch(deadline::hold(deadline, call))
+        request.extensions_mut().insert(deadline);
+        let call = carry_out(&of, request, next, line.note());
+        let mut response = panic::catch(deadline::hold(deadline, call))
             // The inner one is what further spans are part of.
             .instrument(line.trace().clone())
             .instrument(line.span())
             .await;
+        if let Some(caller) = line.note().caller() {
+            rate_limit::tell(response.headers_mut(), caller);
+        }
         line.finish(response.headers());
         response
     };
     response.headers_mut().insert(request_id::HEADER, id);
     response
+}
+
+/// Carries out a call if there is room for it, its key is good, and the key's limit not reached.
+async fn carry_out(of: &Policies, request: AxumRequest, next: Next, note: &Note) -> AxumResponse {
+    let headers = request.headers();
+    let admit = async {
+        let place = of.service.enter()?;
+        let caller = Arc::new(authenticate::caller(&of.service, headers).await?);
+        note.set_caller(Arc::clone(&caller));
+        of.service.count_call(&caller)?;
+        Ok(place)
+    };
+    match admit.await {
+        Ok(_place) => refusal::rephrase(next.run(request).await, of.settings.max_message_bytes),
+        Err(error) => to_status(&error).into_http(),
+    }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

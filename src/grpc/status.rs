@@ -14,7 +14,7 @@ use crate::{
 /// The domain of every reason (google.rpc.ErrorInfo).
 const DOMAIN: &str = "telemetron.ai";
 
-/// How long a caller waits before it tries again.
+/// How long a caller waits before it tries again, when nobody knows how long it will take.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Why a call was refused, for programs (google.rpc.ErrorInfo). A released name never changes.
@@ -27,6 +27,9 @@ pub(super) enum Reason {
     NoValidDevices,
     NotFound,
     AlreadyExists,
+    RateLimited,
+    TooManyFailedKeys,
+    Overloaded,
     QueueFull,
     DeadlineExceeded,
     ShuttingDown,
@@ -44,6 +47,9 @@ impl Reason {
             Self::NoValidDevices => "NO_VALID_DEVICES",
             Self::NotFound => "NOT_FOUND",
             Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::TooManyFailedKeys => "TOO_MANY_FAILED_KEYS",
+            Self::Overloaded => "OVERLOADED",
             Self::QueueFull => "QUEUE_FULL",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::ShuttingDown => "SHUTTING_DOWN",
@@ -62,6 +68,9 @@ pub(super) fn to_status(error: &Error) -> Status {
         Error::NoValidDevices { .. } => (Code::FailedPrecondition, Reason::NoValidDevices),
         Error::NotFound(_) => (Code::NotFound, Reason::NotFound),
         Error::AlreadyExists(_) => (Code::AlreadyExists, Reason::AlreadyExists),
+        Error::RateLimited { .. } => (Code::ResourceExhausted, Reason::RateLimited),
+        Error::TooManyFailedKeys { .. } => (Code::ResourceExhausted, Reason::TooManyFailedKeys),
+        Error::Overloaded => (Code::ResourceExhausted, Reason::Overloaded),
         Error::QueueFull => (Code::ResourceExhausted, Reason::QueueFull),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
         Error::ShuttingDown => (Code::Unavailable, Reason::ShuttingDown),
@@ -77,9 +86,17 @@ pub(super) fn to_status(error: &Error) -> Status {
         _ => {}
     }
     if matches!(code, Code::ResourceExhausted | Code::Unavailable) {
-        details.set_retry_info(Some(RETRY_DELAY));
+        details.set_retry_info(Some(retry_delay(error)));
     }
     Status::with_error_details(code, error.to_string(), details)
+}
+
+/// How long a caller waits before it tries again.
+fn retry_delay(error: &Error) -> Duration {
+    match error {
+        Error::RateLimited { retry_after, .. } | Error::TooManyFailedKeys { retry_after } => *retry_after,
+        _ => RETRY_DELAY,
+    }
 }
 
 /// The name of a code, as all languages write it (google.rpc.Code).

@@ -28,6 +28,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use ipnet::IpNet;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -37,7 +38,10 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{flood::Bounded, tls::FaceTls};
-use crate::telemetry::metrics::{FaceFigures, OpenConnection};
+use crate::{
+    peer::Peer,
+    telemetry::metrics::{FaceFigures, OpenConnection},
+};
 
 /// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
 /// there are any.
@@ -123,6 +127,9 @@ const LAST_CONNECTION: Duration = Duration::from_millis(10);
 /// that is on its way. On HTTP/1.1, the answer to it says that it was the last.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
 
+/// The proxies that are believed when they say for whom they ask.
+pub type TrustedProxies = Arc<[IpNet]>;
+
 /// Serves `router` to whoever connects, over TLS if there is `tls`, until `stopping`; then accepts nobody, and returns when
 /// every connection is done.
 pub(super) async fn serve(
@@ -131,6 +138,7 @@ pub(super) async fn serve(
     protocol: Protocol,
     tls: Option<FaceTls>,
     settings: ConnectionSettings,
+    trusted_proxies: TrustedProxies,
     stopping: watch::Receiver<bool>,
 ) {
     let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
@@ -143,6 +151,7 @@ pub(super) async fn serve(
             protocol,
             tls: tls.clone(),
             settings,
+            trusted_proxies: Arc::clone(&trusted_proxies),
             stopping: stopping.clone(),
             _permit: permit,
             _open: figures.accepted(),
@@ -209,9 +218,12 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
     response
 }
 
-/// Marks what must never be printed, or remembered by a compression of headers, before anybody else sees it.
-fn with_hidden_keys<B>(mut request: HttpRequest<B>) -> HttpRequest<B> {
-    if let Entry::Occupied(mut keys) = request.headers_mut().entry(API_KEY) {
+/// Writes down where a request comes from, and marks what must never be printed, or remembered by a compression of headers,
+/// before anybody else sees it.
+fn prepared<B>(mut request: HttpRequest<B>, peer: &Peer) -> HttpRequest<B> {
+    let headers = request.headers_mut();
+    peer.write(headers);
+    if let Entry::Occupied(mut keys) = headers.entry(API_KEY) {
         keys.iter_mut().for_each(|key| key.set_sensitive(true));
     }
     request
@@ -226,6 +238,7 @@ struct Connection {
     protocol: Protocol,
     tls: Option<FaceTls>,
     settings: ConnectionSettings,
+    trusted_proxies: TrustedProxies,
     stopping: watch::Receiver<bool>,
     /// Its place among the connections.
     _permit: OwnedSemaphorePermit,
@@ -237,16 +250,18 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let address = stream.peer_addr().ok().map(|peer| peer.ip());
+        let peer = Arc::new(Peer::new(address, Arc::clone(&self.trusted_proxies)));
         match &self.tls {
-            None => self.http(stream, router).await,
+            None => self.http(stream, peer, router).await,
             // On the heap, so that a connection without TLS is no larger than it has to be.
-            Some(tls) => Box::pin(self.https(tls, stream, router)).await,
+            Some(tls) => Box::pin(self.https(tls, stream, peer, router)).await,
         }
     }
 
-    async fn https(&self, tls: &FaceTls, stream: TcpStream, router: Router) {
+    async fn https(&self, tls: &FaceTls, stream: TcpStream, peer: Arc<Peer>, router: Router) {
         if let Some(stream) = self.handshake(tls, stream).await {
-            self.http(stream, router).await;
+            self.http(stream, peer, router).await;
         }
     }
 
@@ -268,13 +283,18 @@ impl Connection {
         None
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    async fn http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Arc<Peer>,
+        router: Router,
+    ) {
         let was_asked = Arc::new(AtomicBool::new(false));
         let service = {
             let was_asked = Arc::clone(&was_asked);
             tower::util::MapRequest::new(router, move |request| {
                 was_asked.store(true, Ordering::Relaxed);
-                with_hidden_keys(request)
+                prepared(request, &peer)
             })
         };
         let stream = TokioIo::new(Bounded::new(stream, self.settings.max_control_frames));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::organization::find_organization;
+use super::{audit, organization::find_organization};
 use crate::{
     domain::{Cause, Error, api_key::ApiKeySecret, id::ApiKeyId, organization::ApiKeyLabel},
     storage::{ApiKeyRecord, Database},
@@ -35,6 +35,7 @@ pub async fn create_api_key(
     let record = database
         .create_api_key(organization.id, secret.digest(), label.as_str(), expires_at)
         .await?;
+    audit::api_key_created(&record);
     Ok(NewApiKey { secret, record })
 }
 
@@ -59,8 +60,10 @@ pub async fn api_keys(database: &Database, organization: &str) -> Result<Vec<Api
 /// # Errors
 /// [`Error::NotFound`] when there is no such key.
 pub async fn revoke_api_key(database: &Database, id: ApiKeyId) -> Result<ApiKeyRecord, Error> {
-    database
+    let record = database
         .revoke_api_key(id)
         .await?
-        .ok_or_else(|| Error::NotFound(format!("There is no API key with the id {id}")))
+        .ok_or_else(|| Error::NotFound(format!("There is no API key with the id {id}")))?;
+    audit::api_key_revoked(&record);
+    Ok(record)
 }

@@ -1,11 +1,16 @@
 //! Assigning many devices to one customer.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use super::{Caller, Service};
-use crate::domain::{
-    Error,
-    assign_devices::{AssignDevices, Outcome},
+use tokio::runtime::Handle;
+
+use super::{Caller, Service, audit};
+use crate::{
+    domain::{
+        Error, Metered,
+        assign_devices::{AssignDevices, Outcome},
+    },
+    storage::Answer,
 };
 
 /// What is asked for, as the caller gave it.
@@ -31,7 +36,7 @@ impl Service {
     /// [`Error::DeadlineExceeded`], after which the outcome is unknown and the same call can be made again.
     pub async fn assign_devices(
         &self,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         request: &AssignDevicesRequest,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
@@ -43,6 +48,47 @@ impl Service {
             self.settings.max_devices_per_request,
         )
         .map_err(Error::InvalidRequest)?;
-        self.writer.assign_devices(caller.organization, command, deadline).await
+        let identifiers = u32::try_from(request.device_identifiers.len()).unwrap_or(u32::MAX);
+        caller.account.take(Metered::Devices, identifiers)?;
+        let answer = self.writer.assign_devices(caller.organization, command, deadline)?;
+        let witness = Witness {
+            answer: Some(answer),
+            caller: Arc::clone(caller),
+        };
+        witness.outcome().await
+    }
+}
+
+/// Sees to it that what a call changed is told of: also when its caller goes away, whose command is carried out all the
+/// same.
+struct Witness {
+    answer: Option<Answer>,
+    caller: Arc<Caller>,
+}
+
+impl Witness {
+    async fn outcome(mut self) -> Result<Outcome, Error> {
+        let Some(answer) = &mut self.answer else {
+            return Err(Error::ShuttingDown);
+        };
+        let outcome = answer.await;
+        self.answer = None;
+        tell(&self.caller, &outcome);
+        outcome
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if let (Some(answer), Ok(runtime)) = (self.answer.take(), Handle::try_current()) {
+            let caller = Arc::clone(&self.caller);
+            runtime.spawn(async move { tell(&caller, &answer.await) });
+        }
+    }
+}
+
+fn tell(caller: &Caller, outcome: &Result<Outcome, Error>) {
+    if let Ok(outcome) = outcome {
+        audit::devices_assigned(caller, outcome);
     }
 }

@@ -1,11 +1,16 @@
 //! Who is calling.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use moka::{Entry, future::Cache};
+use moka::{Entry, future, sync};
 use time::OffsetDateTime;
 
-use super::Service;
+use super::{
+    Service,
+    audit::{self, Refusal},
+    failed_keys::Strike,
+    limits::{Account, Allowance},
+};
 use crate::{
     domain::{
         Error,
@@ -18,31 +23,64 @@ use crate::{
 
 /// The most keys that are remembered, known and unknown ones: a flood of wrong keys costs no memory beyond it.
 const REMEMBERED_KEYS: u64 = 10_000;
+/// How long after its last use a key is looked at whatever else its address shows.
+const PROVEN_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// Where a call comes from, for the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The id of the request.
+    pub request_id: String,
+    /// The address of the caller, where it is known.
+    pub address: Option<IpAddr>,
+}
 
 /// Who calls: what a valid API key proves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Caller {
     /// The organization that the caller acts for.
     pub organization: OrganizationId,
     /// The key that the caller showed.
     pub key: ApiKeyId,
+    /// Where the call comes from.
+    pub origin: Origin,
+    pub(super) account: Account,
+}
+
+impl Caller {
+    /// The limits of the caller's key, and what this call found left of them.
+    pub fn allowances(&self) -> impl Iterator<Item = Allowance> {
+        self.account.allowances()
+    }
 }
 
 /// Looks keys up, and remembers what it found for a short while.
 #[derive(Debug)]
 pub(super) struct Keys {
     database: Database,
-    remembered: Cache<ApiKeyDigest, Option<KeyOwner>>,
+    remembered: future::Cache<ApiKeyDigest, Option<KeyOwner>>,
+    /// Keys that were good a moment ago.
+    proven: sync::Cache<ApiKeyDigest, ()>,
 }
 
 impl Keys {
     pub(super) fn new(database: Database, ttl: Duration) -> Self {
-        let remembered = Cache::builder().max_capacity(REMEMBERED_KEYS).time_to_live(ttl).build();
-        Self { database, remembered }
+        let remembered = future::Cache::builder()
+            .max_capacity(REMEMBERED_KEYS)
+            .time_to_live(ttl)
+            .build();
+        let proven = sync::Cache::builder()
+            .max_capacity(REMEMBERED_KEYS)
+            .time_to_idle(PROVEN_FOR)
+            .build();
+        Self {
+            database,
+            remembered,
+            proven,
+        }
     }
 
-    async fn owner(&self, key: &ApiKeySecret) -> Result<Option<KeyOwner>, Error> {
-        let digest = key.digest();
+    async fn owner(&self, digest: ApiKeyDigest) -> Result<Option<KeyOwner>, Error> {
         // Callers who ask for the same key at the same time share one look into the database.
         let found = self
             .remembered
@@ -61,26 +99,71 @@ impl Keys {
             }
         }
     }
+
+    /// Whether a key was good a moment ago.
+    fn is_proven(&self, digest: &ApiKeyDigest) -> bool {
+        self.proven.get(digest).is_some()
+    }
+
+    /// Says whose key it is, or why it is refused.
+    async fn judge(&self, digest: ApiKeyDigest, now: OffsetDateTime) -> Result<Result<KeyOwner, Refusal>, Error> {
+        let verdict = match self.owner(digest).await? {
+            None => Err(Refusal::Unknown),
+            Some(owner) if owner.revoked_at.is_some() => Err(Refusal::Revoked(owner)),
+            Some(owner) if owner.expires_at.is_some_and(|expiry| expiry <= now) => Err(Refusal::Expired(owner)),
+            Some(owner) => Ok(owner),
+        };
+        Ok(verdict)
+    }
 }
 
 impl Service {
     /// Finds out who shows `api_key`.
     ///
     /// # Errors
-    /// [`Error::MissingApiKey`], [`Error::InvalidApiKey`], and [`Error::Unavailable`] when the database cannot tell.
-    pub async fn authenticate(&self, api_key: Option<&str>) -> Result<Caller, Error> {
+    /// [`Error::MissingApiKey`], [`Error::InvalidApiKey`], [`Error::TooManyFailedKeys`], and [`Error::Unavailable`] when the
+    /// database cannot tell.
+    pub async fn authenticate(&self, api_key: Option<&str>, origin: Origin) -> Result<Caller, Error> {
         let given = api_key.filter(|key| !key.is_empty()).ok_or(Error::MissingApiKey)?;
-        let secret = ApiKeySecret::parse(given).ok_or(Error::InvalidApiKey)?;
-        let owner = self.keys.owner(&secret).await?.ok_or(Error::InvalidApiKey)?;
-        if owner
-            .expires_at
-            .is_some_and(|expiry| expiry <= OffsetDateTime::now_utc())
-        {
-            return Err(Error::InvalidApiKey);
+        let digest = ApiKeySecret::parse(given).map(|secret| secret.digest());
+        let is_proven = digest.is_some_and(|digest| self.keys.is_proven(&digest));
+        if !is_proven {
+            self.failed_keys.admit(origin.address)?;
         }
-        Ok(Caller {
-            organization: owner.organization,
-            key: owner.key,
-        })
+        let Some(digest) = digest else {
+            return Err(self.refuse(Refusal::Malformed, &origin));
+        };
+        let now = OffsetDateTime::now_utc();
+        match self.keys.judge(digest, now).await? {
+            Ok(owner) => {
+                if !is_proven {
+                    self.keys.proven.insert(digest, ());
+                }
+                self.key_usage.note(&owner, now);
+                Ok(Caller {
+                    organization: owner.organization,
+                    key: owner.key,
+                    origin,
+                    account: self.limits.account(owner.key),
+                })
+            }
+            Err(refusal) => {
+                self.keys.proven.invalidate(&digest);
+                Err(self.refuse(refusal, &origin))
+            }
+        }
+    }
+
+    /// What the caller learns of a key that is refused: the same whatever the reason.
+    fn refuse(&self, refusal: Refusal, origin: &Origin) -> Error {
+        let strike = self.failed_keys.strike(origin.address);
+        if let Strike::Beyond { retry_after } = strike {
+            return Error::TooManyFailedKeys { retry_after };
+        }
+        audit::api_key_refused(refusal, origin);
+        if strike == Strike::Last {
+            audit::address_refused(origin.address);
+        }
+        Error::InvalidApiKey
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use csv::ByteRecord;
 
-use super::organization::find_organization;
+use super::{audit, organization::find_organization};
 use crate::{
     domain::{
         Error,
@@ -68,14 +68,25 @@ pub async fn import_devices(
     database: &Database,
     organization: &str,
     list: impl Read,
-    mut refused: impl FnMut(RefusedRow),
+    refused: impl FnMut(RefusedRow),
 ) -> Result<ImportReport, ImportError> {
     let organization = find_organization(database, organization).await?;
     let import = DeviceImport::begin(database, organization.id)
         .await
         .map_err(Error::from)?;
-    let mut rows = Rows::new(list)?;
     let mut report = ImportReport::default();
+    let result = import_rows(&import, Rows::new(list)?, refused, &mut report).await;
+    // Also when it stopped: the batches before that are in the database.
+    audit::devices_imported(organization.id, &report);
+    result.map(|()| report)
+}
+
+async fn import_rows<R: Read>(
+    import: &DeviceImport,
+    mut rows: Rows<R>,
+    mut refused: impl FnMut(RefusedRow),
+    report: &mut ImportReport,
+) -> Result<(), ImportError> {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let row = rows.next()?;
@@ -96,7 +107,7 @@ pub async fn import_devices(
             batch.clear();
         }
         if is_last {
-            return Ok(report);
+            return Ok(());
         }
     }
 }

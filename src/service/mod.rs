@@ -2,8 +2,12 @@
 
 mod api_key;
 mod assign_devices;
+mod audit;
 mod authenticate;
+mod failed_keys;
 mod import_devices;
+mod key_usage;
+mod limits;
 mod organization;
 
 use std::time::Duration;
@@ -15,8 +19,10 @@ use crate::{
 
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
-pub use authenticate::Caller;
+pub use authenticate::{Caller, Origin};
 pub use import_devices::{ImportError, ImportReport, RefusedRow, import_devices};
+pub use key_usage::KeyUsageSettings;
+pub use limits::{Allowance, Limit, LimitSettings, Place};
 pub use organization::{create_organization, organizations};
 
 /// What the service allows itself and its callers.
@@ -27,6 +33,10 @@ pub struct ServiceSettings {
     /// How long a key is trusted before the database is asked again. A revoked key works no longer than this and the time
     /// that asking takes, which storage bounds by 3 s.
     pub key_cache_ttl: Duration,
+    /// How the use of keys is watched.
+    pub key_usage: KeyUsageSettings,
+    /// What keys and addresses may take.
+    pub limits: LimitSettings,
     /// How much the writer takes on.
     pub writer: WriterSettings,
 }
@@ -36,6 +46,8 @@ impl Default for ServiceSettings {
         Self {
             max_devices_per_request: 10_000,
             key_cache_ttl: Duration::from_secs(2),
+            key_usage: KeyUsageSettings::default(),
+            limits: LimitSettings::default(),
             writer: WriterSettings::default(),
         }
     }
@@ -46,6 +58,9 @@ impl Default for ServiceSettings {
 pub struct Service {
     settings: ServiceSettings,
     keys: authenticate::Keys,
+    failed_keys: failed_keys::FailedKeys,
+    key_usage: key_usage::KeyUsage,
+    limits: limits::Limits,
     writer: Writer,
 }
 
@@ -56,12 +71,18 @@ impl Service {
     /// When the database's driver refuses.
     pub async fn start(database: Database, settings: ServiceSettings) -> Result<Self, Error> {
         let writer = Writer::start(&database, settings.writer).await?;
-        let keys = authenticate::Keys::new(database, settings.key_cache_ttl);
-        Ok(Self { settings, keys, writer })
+        Ok(Self {
+            settings,
+            keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
+            failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
+            key_usage: key_usage::KeyUsage::start(database, settings.key_usage),
+            limits: limits::Limits::new(settings.limits),
+            writer,
+        })
     }
 
-    /// Takes no further commands, and returns when those that wait are answered.
+    /// Takes no further commands, and returns when those that wait are answered and the use of keys is stored, if it can be.
     pub async fn close(&self) {
-        self.writer.close().await;
+        tokio::join!(self.writer.close(), self.key_usage.close());
     }
 }

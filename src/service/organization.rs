@@ -1,5 +1,6 @@
 //! Organizations, as operators manage them.
 
+use super::audit;
 use crate::{
     domain::{Error, organization::OrganizationName},
     storage::{Database, OrganizationRecord},
@@ -10,10 +11,12 @@ use crate::{
 /// # Errors
 /// [`Error::AlreadyExists`] when the name is taken.
 pub async fn create_organization(database: &Database, name: &OrganizationName) -> Result<OrganizationRecord, Error> {
-    database
+    let organization = database
         .create_organization(name.as_str())
         .await?
-        .ok_or_else(|| Error::AlreadyExists(format!("There is an organization named {name} already")))
+        .ok_or_else(|| Error::AlreadyExists(format!("There is an organization named {name} already")))?;
+    audit::organization_created(&organization);
+    Ok(organization)
 }
 
 /// All organizations, by name.

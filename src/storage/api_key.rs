@@ -4,17 +4,27 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, Failure, entity::api_key, observed::Kind};
+use super::{
+    Database, Failure,
+    attempts::{Attempts, pause},
+    entity::api_key,
+    observed::Kind,
+    session::Session,
+    sql::{Column, Sql},
+};
 use crate::domain::{
     api_key::ApiKeyDigest,
     id::{ApiKeyId, OrganizationId},
 };
 
 static FINDS: Kind = Kind::new("find_api_key", "SELECT", "SELECT api_key");
+static USES: Kind = Kind::new("use_api_keys", "UPDATE", "UPDATE api_key");
 
 /// An API key, as stored: without the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRecord {
+    /// The organization it belongs to.
+    pub organization: OrganizationId,
     /// Its id.
     pub id: ApiKeyId,
     /// What its owner calls it.
@@ -25,9 +35,11 @@ pub struct ApiKeyRecord {
     pub expires_at: Option<OffsetDateTime>,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
+    /// When it was last used, as far as instances have told.
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
-/// Who calls with a key that is not revoked.
+/// Whose key it is, and whether it still holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyOwner {
     /// The key.
@@ -36,7 +48,33 @@ pub struct KeyOwner {
     pub organization: OrganizationId,
     /// From when on it is refused.
     pub expires_at: Option<OffsetDateTime>,
+    /// When it was revoked.
+    pub revoked_at: Option<OffsetDateTime>,
 }
+
+/// That a key was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The organization it belongs to.
+    pub organization: OrganizationId,
+    /// The key.
+    pub key: ApiKeyId,
+    /// When, to the second.
+    pub at: OffsetDateTime,
+}
+
+/// Only ever forward: other instances tell of the same keys. Not a statement of a call, so it may concern several
+/// organizations.
+const USE_KEYS: Sql = Sql {
+    kind: &USES,
+    postgres: "UPDATE api_key SET last_used_at = used.at \
+               FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS used (organization_id, id, at) \
+               WHERE api_key.organization_id = used.organization_id AND api_key.id = used.id \
+               AND (api_key.last_used_at IS NULL OR api_key.last_used_at < used.at)",
+    sqlite: "UPDATE api_key SET last_used_at = used.value ->> 2 FROM json_each(?1) AS used \
+             WHERE api_key.organization_id = unhex(used.value ->> 0) AND api_key.id = unhex(used.value ->> 1) \
+             AND (api_key.last_used_at IS NULL OR api_key.last_used_at < used.value ->> 2)",
+};
 
 impl Database {
     /// Stores a new key of `organization`.
@@ -58,18 +96,17 @@ impl Database {
             created_at: Set(OffsetDateTime::now_utc()),
             expires_at: Set(expires_at),
             revoked_at: Set(None),
+            last_used_at: Set(None),
         };
         Ok(row.insert(&self.reads()).await?.into())
     }
 
-    /// Whose key this is, unless it was revoked.
+    /// Whose key this is, if it is one.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn key_owner(&self, digest: &ApiKeyDigest) -> Result<Option<KeyOwner>, Failure> {
-        let query = api_key::Entity::find()
-            .filter(api_key::Column::Digest.eq(digest.to_vec()))
-            .filter(api_key::Column::RevokedAt.is_null());
+        let query = api_key::Entity::find().filter(api_key::Column::Digest.eq(digest.to_vec()));
         let row = self
             .read(&FINDS, move |db| {
                 let query = query.clone();
@@ -80,7 +117,41 @@ impl Database {
             key: row.id.into(),
             organization: row.organization_id.into(),
             expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
         }))
+    }
+
+    /// Stores when these keys were last used, unless a later use is stored already. On a connection of its own, so that no
+    /// call waits for it.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the same can be stored later.
+    pub async fn use_keys(&self, uses: &[KeyUse]) -> Result<(), Failure> {
+        let pool = self.own_connection().await?;
+        // In one order everywhere: two instances that lock the same rows in different orders deadlock.
+        let mut uses = uses.to_vec();
+        uses.sort_unstable_by_key(|used| (used.organization, used.key));
+        let statement = USE_KEYS.bind(
+            [],
+            [
+                Column::Ids(uses.iter().map(|used| used.organization.uuid()).collect()),
+                Column::Ids(uses.iter().map(|used| used.key.uuid()).collect()),
+                Column::Times(uses.iter().map(|used| used.at).collect()),
+            ],
+        );
+        let statements = [statement];
+        let mut attempts = Attempts::default();
+        let written = loop {
+            let mut session = Session::take(&pool).await?;
+            match session.write(&statements).await {
+                Err(refused) if attempts.may_succeed_after(&refused.failure) => pause().await,
+                result => break result.map_err(|refused| refused.failure),
+            }
+        };
+        if let Err(error) = pool.close().await {
+            tracing::debug!(%error, "closing a connection failed");
+        }
+        written.map(drop)
     }
 
     /// All keys of `organization`, oldest first.
@@ -114,11 +185,13 @@ impl Database {
 impl From<api_key::Model> for ApiKeyRecord {
     fn from(row: api_key::Model) -> Self {
         Self {
+            organization: row.organization_id.into(),
             id: row.id.into(),
             label: row.label,
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
+            last_used_at: row.last_used_at,
         }
     }
 }

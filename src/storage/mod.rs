@@ -15,11 +15,11 @@ mod session;
 mod sql;
 mod writer;
 
-pub use api_key::{ApiKeyRecord, KeyOwner};
+pub use api_key::{ApiKeyRecord, KeyOwner, KeyUse};
 pub use connect::{Database, DatabaseUrl, InvalidDatabaseUrl};
 pub use device::{DeviceImport, Imported};
 pub use failure::Failure;
 pub use health::{Health, HealthSettings, watch};
 pub use migrate::{SchemaStatus, migrate, schema_status};
 pub use organization::OrganizationRecord;
-pub use writer::{Writer, WriterSettings};
+pub use writer::{Answer, Writer, WriterSettings};

@@ -4,12 +4,12 @@
 //! instead would make a new text for each length, which churns the statement cache and meets the limit on parameters.
 
 use sea_orm::sqlx::{Arguments, Error, postgres::PgArguments, sqlite::SqliteArguments};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::observed::Kind;
 
-/// One statement, as each database wants it. The organization's id is always the first parameter: no statement reaches
+/// One statement, as each database wants it. The organization's id is the first parameter of those of a call: none reaches
 /// across organizations, and a sharded PostgreSQL can send each to the one shard that holds the organization.
 #[derive(Clone, Copy)]
 pub(super) struct Sql {
@@ -31,6 +31,8 @@ pub(super) enum Column<'a> {
     Ids(Vec<Uuid>),
     Texts(Vec<&'a str>),
     Numbers(Vec<i32>),
+    /// Whole seconds, of which SQLite's texts compare as the times do.
+    Times(Vec<OffsetDateTime>),
 }
 
 /// A statement with its parameters: the scalars first, then each set of rows.
@@ -89,6 +91,7 @@ impl<'a> Statement<'a> {
                 Column::Ids(ids) => arguments.add(ids),
                 Column::Texts(texts) => arguments.add(texts),
                 Column::Numbers(numbers) => arguments.add(numbers),
+                Column::Times(times) => arguments.add(times),
             };
             added.map_err(Error::Encode)?;
         }
@@ -118,6 +121,7 @@ impl Column<'_> {
             Self::Ids(ids) => ids.len(),
             Self::Texts(texts) => texts.len(),
             Self::Numbers(numbers) => numbers.len(),
+            Self::Times(times) => times.len(),
         }
     }
 
@@ -127,6 +131,8 @@ impl Column<'_> {
             Self::Ids(ids) => ids.get(row).map(|id| id.simple().to_string()).into(),
             Self::Texts(texts) => texts.get(row).copied().into(),
             Self::Numbers(numbers) => numbers.get(row).copied().into(),
+            // The driver's own form.
+            Self::Times(times) => times.get(row).and_then(|time| time.format(&Rfc3339).ok()).into(),
         }
     }
 }

@@ -124,7 +124,7 @@ const ALL: [(Kind, &str, Unit, &str); 21] = [
         Kind::Counter,
         STATEMENTS,
         Unit::Count,
-        "Statements sent to the database on behalf of calls",
+        "Statements sent to the database",
     ),
     (
         Kind::Counter,

@@ -87,11 +87,12 @@ async fn carry_out_together(database: &TestDatabase, commands: Vec<For>) -> Vec<
     blocker.execute_unprepared(block(database.kind)).await.expect("blocked");
 
     let deadline = Instant::now() + Duration::from_secs(60);
-    let calls = commands
+    let calls: Vec<_> = commands
         .into_iter()
-        .map(|(name, command)| writer.assign_devices(ids[name], command, deadline));
+        .map(|(name, command)| writer.assign_devices(ids[name], command, deadline))
+        .collect();
+    let calls = calls.into_iter().map(|call| call.expect("taken on"));
     let mut calls = pin!(join_all(calls));
-    // Each call is in the queue as soon as it has been asked for once.
     assert!(calls.as_mut().now_or_never().is_none(), "the calls wait");
     blocker.commit().await.expect("committed");
     let outcomes = calls.await;

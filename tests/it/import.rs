@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Suite, TestDatabase, organization,
-    program::{run, sentence, stderr, stdout},
+    program::{run, sentence, stderr, stdout, talk},
 };
 
 pub fn register(suite: &mut Suite) {
@@ -58,7 +58,7 @@ async fn counts(database: &'static TestDatabase) {
     let output = import(database, list, &[]).await;
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stdout(&output), "3 created, 0 updated, 0 unchanged, 0 refused\n");
-    assert_eq!(stderr(&output), "");
+    assert_eq!(talk(&output), "");
     let after = database.dump().await;
     assert!(after.contains(" SN-2 sensor\n"), "{after}");
     assert!(after.contains(" SN-3, the \"third\" meter\n"), "{after}");

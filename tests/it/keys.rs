@@ -2,13 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use device_assignment::{
-    domain::{api_key::ApiKeySecret, organization::ApiKeyLabel},
-    service::{NewApiKey, create_api_key, revoke_api_key},
-};
+use device_assignment::{domain::api_key::ApiKeySecret, service::revoke_api_key};
 use serde_json::json;
 
-use crate::support::{Answer, Face, Suite, TestDatabase, TestServer, organization};
+use crate::support::{Answer, Face, Suite, TestDatabase, TestServer, new_key, organization};
 
 /// How soon a revoked key must be refused everywhere.
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
@@ -28,16 +25,6 @@ pub fn register(suite: &mut Suite) {
         });
         suite.on_each(&name("an_organization_sees_only_its_own"), move |db| isolated(db, face));
     }
-}
-
-async fn new_key(database: &TestDatabase, organization: &str, expires_in: Option<Duration>) -> NewApiKey {
-    let database = database.open().await;
-    let label = ApiKeyLabel::parse("another").expect("a label");
-    let key = create_api_key(&database, organization, &label, expires_in)
-        .await
-        .expect("a key");
-    database.close().await;
-    key
 }
 
 #[track_caller]

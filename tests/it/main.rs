@@ -8,7 +8,9 @@
 )]
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
+mod addresses;
 mod admin;
+mod audit;
 mod batch;
 mod config;
 mod contract;
@@ -19,7 +21,9 @@ mod grpc;
 mod health;
 mod import;
 mod import_stream;
+mod key_usage;
 mod keys;
+mod limits;
 mod logs;
 mod metrics;
 mod operate;
@@ -45,7 +49,9 @@ use support::{Suite, database};
 fn main() {
     let arguments = Arguments::from_args();
     let mut suite = Suite::default();
+    addresses::register(&mut suite);
     admin::register(&mut suite);
+    audit::register(&mut suite);
     batch::register(&mut suite);
     config::register(&mut suite);
     contract::register(&mut suite);
@@ -56,7 +62,9 @@ fn main() {
     health::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);
+    key_usage::register(&mut suite);
     keys::register(&mut suite);
+    limits::register(&mut suite);
     logs::register(&mut suite);
     metrics::register(&mut suite);
     operate::register(&mut suite);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     Face, Program, Suite, TestDatabase,
-    program::{command, refused, run, sentence, stderr, stdout},
+    program::{command, refused, run, sentence, stderr, stdout, talk},
 };
 
 const UNKNOWN_KEY: &str = "key_00000000000000000000000000";
@@ -59,7 +59,7 @@ async fn organizations(database: &'static TestDatabase) {
     assert_eq!(printed(&on(database, &["organization", "list"]).await), "");
     let output = on(database, &["organization", "create", "  globex "]).await;
     let created = printed(&output);
-    assert_eq!(stderr(&output), "");
+    assert_eq!(talk(&output), "");
     let output = on(database, &["organization", "create", "acme", "--json"]).await;
     let as_json = objects(&printed(&output));
     assert_eq!(as_json[0]["name"], "acme");
@@ -192,7 +192,7 @@ async fn listed_keys(database: &'static TestDatabase) {
     let lines: Vec<&str> = rows.lines().collect();
     let row = |key: &Value, state: String| {
         let (id, label, created_at) = (text(&key["id"]), text(&key["label"]), text(&key["createdAt"]));
-        format!("{id}\t{label}\t{created_at}\t{state}")
+        format!("{id}\t{label}\t{created_at}\t{state}\tnever used")
     };
     assert_eq!(
         lines[0],
@@ -216,7 +216,7 @@ async fn revoked_key(database: &'static TestDatabase) {
     for _ in 0..2 {
         let output = on(database, &["api-key", "revoke", &id]).await;
         assert_eq!(printed(&output), "", "nothing to read by a program");
-        assert_eq!(stderr(&output), format!("{id} is revoked\n"));
+        assert_eq!(talk(&output), format!("{id} is revoked\n"));
         times.push(revoked_at().await);
     }
     assert!(times[0].is_string());

@@ -300,6 +300,7 @@ async fn tally_control() {
         http: None,
         reason: None,
         retry_after: None,
+        limits: [None, None],
     };
     let mut tally = Tally::default();
     tally.add("john@example.com", &answer);

@@ -9,7 +9,9 @@ mod queue;
 
 use std::{
     iter,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -70,6 +72,21 @@ impl Default for WriterSettings {
     }
 }
 
+/// What will have become of a command. Dropping it is safe at any time: the command is carried out whole or not at all.
+#[derive(Debug)]
+pub struct Answer(oneshot::Receiver<Result<Outcome, Error>>);
+
+impl Future for Answer {
+    type Output = Result<Outcome, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // A lane answers every call it takes; it can fail to only by a fault of its own.
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|answer| answer.unwrap_or_else(|_| Err(Error::Internal(Cause::new("a lane dropped a call")))))
+    }
+}
+
 /// Carries out commands, several in one transaction.
 #[derive(Debug)]
 pub struct Writer {
@@ -113,19 +130,18 @@ impl Writer {
         })
     }
 
-    /// Carries out `command` in `organization`, and returns when it is durable. A command whose `deadline` has passed
-    /// when its turn comes is not carried out.
-    ///
-    /// Dropping the future is safe at any time: the command is carried out whole or not at all.
+    /// Takes on `command` in `organization`; the answer comes when it is durable. A command whose `deadline` has passed when
+    /// its turn comes is not carried out.
     ///
     /// # Errors
-    /// As [`Error`] says. After [`Error::Unavailable`] the outcome may be unknown.
-    pub async fn assign_devices(
+    /// When the command is not taken on. The answer's are as [`Error`] says; after [`Error::Unavailable`] the outcome may be
+    /// unknown.
+    pub fn assign_devices(
         &self,
         organization: OrganizationId,
         command: AssignDevices,
         deadline: Instant,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Answer, Error> {
         self.database.check_reach()?;
         let is_small = command.devices().len() <= self.small_devices;
         let (queue, name) = if is_small {
@@ -143,10 +159,7 @@ impl Writer {
                 wait: Wait::begin(name),
             },
         )?;
-        // A lane answers every call it takes; it can fail to only by a fault of its own.
-        answer
-            .await
-            .unwrap_or_else(|_| Err(Error::Internal(Cause::new("a lane dropped a call"))))
+        Ok(Answer(answer))
     }
 
     /// Takes no further calls, and returns when those that wait are answered.

@@ -1,6 +1,9 @@
 //! One client for both faces, so that one test can speak to either.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use device_assignment::grpc::{
     code_name,
@@ -24,6 +27,8 @@ pub struct Client {
     pub face: Face,
     address: SocketAddr,
     key: Option<String>,
+    /// What is sent along beside the key.
+    headers: Vec<(&'static str, String)>,
     http: reqwest::Client,
     channel: Channel,
 }
@@ -46,7 +51,12 @@ pub struct Answer {
     pub reason: Option<String>,
     /// Seconds to wait before trying again.
     pub retry_after: Option<u64>,
+    /// `RateLimit-Policy` and `RateLimit`.
+    pub limits: [Option<String>; 2],
 }
+
+/// The names of [`Answer::limits`].
+const LIMITS: [&str; 2] = ["ratelimit-policy", "ratelimit"];
 
 impl Client {
     pub fn new(face: Face, address: SocketAddr, key: &str) -> Self {
@@ -55,9 +65,28 @@ impl Client {
             face,
             address,
             key: Some(key.to_owned()),
+            headers: Vec::new(),
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
             channel: endpoint.connect_lazy(),
         }
+    }
+
+    /// The same client at another address of this machine.
+    pub fn at(&self, local: IpAddr) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("an endpoint");
+        let http = reqwest::Client::builder().no_proxy().local_address(local).build();
+        Self {
+            http: http.expect("a client"),
+            channel: endpoint.local_address(Some(local)).connect_lazy(),
+            ..self.clone()
+        }
+    }
+
+    /// Sends a header along, or a metadata entry.
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name, value.to_owned()));
+        client
     }
 
     pub fn with_key(&self, key: Option<&str>) -> Self {
@@ -119,6 +148,7 @@ impl Client {
             Ok(response) => Answer {
                 code: "OK".into(),
                 request_id: request_id_of(response.metadata()),
+                limits: limits_of(response.metadata()),
                 body: serde_json::to_value(response.into_inner()).expect("JSON"),
                 error: String::new(),
                 violations: Vec::new(),
@@ -130,8 +160,11 @@ impl Client {
         }
     }
 
-    /// Puts the key where it belongs.
+    /// Puts the key where it belongs, and what is sent along.
     pub fn sign(&self, metadata: &mut MetadataMap) {
+        for (name, value) in &self.headers {
+            metadata.append(*name, MetadataValue::try_from(value).expect("metadata"));
+        }
         if let Some(key) = &self.key {
             metadata.insert("x-api-key", MetadataValue::try_from(key).expect("metadata"));
         }
@@ -147,7 +180,10 @@ impl Client {
     }
 
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
         match &self.key {
             Some(key) => request.header("x-api-key", key),
             None => request,
@@ -176,6 +212,7 @@ async fn read(response: reqwest::Response) -> Answer {
     let retry_after = headers
         .get("retry-after")
         .map(|seconds| seconds.parse().expect("seconds"));
+    let limits = LIMITS.map(|name| headers.get(name).cloned());
     let mut answer = Answer {
         code: "OK".into(),
         body: Value::Null,
@@ -185,6 +222,7 @@ async fn read(response: reqwest::Response) -> Answer {
         http: Some((status, headers)),
         reason: None,
         retry_after,
+        limits,
     };
     if status == 200 {
         answer.body = body;
@@ -224,6 +262,7 @@ impl From<Status> for Answer {
                 .map(|violation| (json_name(&violation.field), violation.description))
                 .collect(),
             request_id: request_id_of(status.metadata()),
+            limits: limits_of(status.metadata()),
             http: None,
             reason: details.error_info().map(|info| {
                 assert_eq!(info.domain, "telemetron.ai");
@@ -261,6 +300,10 @@ impl Answer {
 fn request_id_of(metadata: &MetadataMap) -> String {
     let id = metadata.get("x-request-id").expect("every answer has an id");
     id.to_str().expect("text").to_owned()
+}
+
+fn limits_of(metadata: &MetadataMap) -> [Option<String>; 2] {
+    LIMITS.map(|name| metadata.get(name).map(|value| value.to_str().expect("text").to_owned()))
 }
 
 fn json_name(path: &str) -> String {

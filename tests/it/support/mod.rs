@@ -19,7 +19,7 @@ pub use load::Load;
 pub use postgres::PostgresServer;
 pub use program::Program;
 pub use proxy::Proxy;
-pub use server::{Face, TestServer, devices, organization};
+pub use server::{Face, TestServer, devices, new_key, organization};
 pub use suite::Suite;
 pub use wire::Wire;
 

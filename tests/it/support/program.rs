@@ -52,6 +52,13 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
+/// Standard error without the log.
+pub fn talk(output: &Output) -> String {
+    let said = stderr(output);
+    let lines = said.lines().filter(|line| !line.starts_with('{'));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// Checks that the program refused with this exit code, printed no data and did not crash; returns what it said.
 #[track_caller]
 pub fn refused(output: &Output, code: i32) -> String {
@@ -69,10 +76,10 @@ pub fn refused(output: &Output, code: i32) -> String {
 pub fn sentence(output: &Output, code: i32) -> String {
     let said = refused(output, code);
     // A database that is new is brought up to date before, which the log tells.
-    let talk: Vec<&str> = said.lines().filter(|line| !line.starts_with('{')).collect();
-    assert_eq!(talk.len(), 1, "{said}");
-    assert!(talk[0].starts_with("device-assignment: "), "{said}");
-    talk[0].to_owned()
+    let talk = talk(output);
+    assert_eq!(talk.lines().count(), 1, "{said}");
+    assert!(talk.starts_with("device-assignment: "), "{said}");
+    talk.trim_end().to_owned()
 }
 
 /// A running `serve`.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use device_assignment::{
     domain::organization::{ApiKeyLabel, OrganizationName},
     server::{GatewayListeners, Listeners, ServeError, ServerSettings, Upstream, serve, serve_gateway},
-    service::{create_api_key, create_organization, import_devices},
+    service::{NewApiKey, create_api_key, create_organization, import_devices},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
@@ -77,8 +77,9 @@ impl TestServer {
         };
         let (stop_service, service_stopped) = oneshot::channel();
         let (stop_gateway, gateway_stopped) = oneshot::channel();
+        let of_service = settings.clone();
         let service =
-            tokio::spawn(async move { serve(database, settings, listeners, None, signal(service_stopped)).await });
+            tokio::spawn(async move { serve(database, of_service, listeners, None, signal(service_stopped)).await });
         let gateway =
             tokio::spawn(async move { serve_gateway(upstream, settings, remote, None, signal(gateway_stopped)).await });
         Self {
@@ -133,6 +134,17 @@ pub async fn organization(database: &TestDatabase, name: &str) -> String {
         .expect("a key");
     database.close().await;
     key.secret.reveal().to_owned()
+}
+
+/// Creates another key of an organization.
+pub async fn new_key(database: &TestDatabase, organization: &str, expires_in: Option<Duration>) -> NewApiKey {
+    let database = database.open().await;
+    let label = ApiKeyLabel::parse("another").expect("a label");
+    let key = create_api_key(&database, organization, &label, expires_in)
+        .await
+        .expect("a key");
+    database.close().await;
+    key
 }
 
 /// Brings devices into an organization.

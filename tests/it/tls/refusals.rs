@@ -122,15 +122,15 @@ async fn settings() {
     for (arguments, words) in [
         (
             format!("{SERVE} --tls-cert a"),
-            "--tls-cert (TLS_CERT) needs --tls-key (TLS_KEY) beside it",
+            "--tls-cert (from the command line): needs --tls-key (TLS_KEY) beside it",
         ),
         (
             format!("{SERVE} --tls-key a"),
-            "--tls-key (TLS_KEY) needs --tls-cert (TLS_CERT) beside it",
+            "--tls-key (from the command line): needs --tls-cert (TLS_CERT) beside it",
         ),
         (
             format!("{SERVE} --tls-client-ca a"),
-            "--tls-client-ca (TLS_CLIENT_CA) needs",
+            "--tls-client-ca (from the command line): needs",
         ),
         (
             format!("{SERVE} --plaintext --tls-cert a --tls-key b"),
@@ -138,23 +138,23 @@ async fn settings() {
         ),
         (
             format!("{GATEWAY} http://localhost:1 --tls-key a"),
-            "--tls-key (TLS_KEY) needs",
+            "--tls-key (from the command line): needs",
         ),
         (
             format!("{GATEWAY} https://localhost:1 --upstream-cert a"),
-            "--upstream-cert (UPSTREAM_CERT) needs",
+            "--upstream-cert (from the command line): needs",
         ),
         (
             format!("{GATEWAY} https://localhost:1 --upstream-key a"),
-            "--upstream-key (UPSTREAM_KEY) needs",
+            "--upstream-key (from the command line): needs",
         ),
         (
             format!("{GATEWAY} http://localhost:1 --upstream-ca a"),
-            "--upstream-ca (UPSTREAM_CA) needs an --upstream",
+            "--upstream-ca (from the command line): needs an --upstream",
         ),
         (
             format!("{GATEWAY} http://localhost:1 --upstream-cert a --upstream-key b"),
-            "--upstream-cert (UPSTREAM_CERT) needs an --upstream",
+            "--upstream-cert (from the command line): needs an --upstream",
         ),
         (
             format!("{GATEWAY} ftp://localhost:1"),

@@ -1,0 +1,114 @@
+//! The audit log: who was let in or not, and what was changed, as events of a target of their own. Never a key, an email
+//! address or a device's identifier.
+
+use std::net::IpAddr;
+
+use time::format_description::well_known::Rfc3339;
+
+use super::{Caller, ImportReport, Origin};
+use crate::{
+    domain::{
+        assign_devices::{Fate, Outcome},
+        id::OrganizationId,
+    },
+    storage::{ApiKeyRecord, KeyOwner, OrganizationRecord},
+};
+
+/// One event. Its name, `event`, is one of a small set, and its message always the same.
+macro_rules! audit {
+    ($event:literal, $($fields:tt)+) => {
+        tracing::info!(target: "audit", event = $event, $($fields)+, "audit")
+    };
+}
+
+/// Why a key was refused: for the log, never for who showed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Malformed,
+    Unknown,
+    Revoked(KeyOwner),
+    Expired(KeyOwner),
+}
+
+impl Refusal {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Revoked(_) => "revoked",
+            Self::Expired(_) => "expired",
+        }
+    }
+
+    fn owner(&self) -> Option<&KeyOwner> {
+        match self {
+            Self::Malformed | Self::Unknown => None,
+            Self::Revoked(owner) | Self::Expired(owner) => Some(owner),
+        }
+    }
+}
+
+pub(super) fn organization_created(organization: &OrganizationRecord) {
+    audit!("organization.created", organization = %organization.id, name = organization.name);
+}
+
+pub(super) fn api_key_created(key: &ApiKeyRecord) {
+    let expires_at = key.expires_at.and_then(|time| time.format(&Rfc3339).ok());
+    audit!("api_key.created", organization = %key.organization, key = %key.id, label = key.label, expires_at);
+}
+
+pub(super) fn api_key_revoked(key: &ApiKeyRecord) {
+    audit!("api_key.revoked", organization = %key.organization, key = %key.id);
+}
+
+pub(super) fn api_key_refused(refusal: Refusal, origin: &Origin) {
+    let owner = refusal.owner();
+    audit!(
+        "api_key.refused",
+        reason = refusal.reason(),
+        address = origin.address.map(tracing::field::display),
+        request_id = origin.request_id,
+        organization = owner.map(|owner| tracing::field::display(owner.organization)),
+        key = owner.map(|owner| tracing::field::display(owner.key))
+    );
+}
+
+/// An address has shown too many wrong keys: what comes of it from now on is refused without a line each.
+pub(super) fn address_refused(address: Option<IpAddr>) {
+    let address = address.map(tracing::field::display);
+    audit!("api_key.refused", reason = "too_many_failed_keys", address);
+}
+
+pub(super) fn devices_imported(organization: OrganizationId, report: &ImportReport) {
+    audit!(
+        "devices.imported",
+        %organization,
+        created = report.created,
+        updated = report.updated
+    );
+}
+
+/// Nothing is told of a call that changed nothing.
+pub(super) fn devices_assigned(caller: &Caller, outcome: &Outcome) {
+    let (mut assigned, mut created) = (0_usize, 0_usize);
+    for (_, fate) in &outcome.devices {
+        if let Fate::Assigned { was_created, .. } = fate {
+            assigned += 1;
+            created += usize::from(*was_created);
+        }
+    }
+    // A customer is only created for devices that are assigned.
+    if assigned == 0 {
+        return;
+    }
+    audit!(
+        "devices.assigned",
+        organization = %caller.organization,
+        key = %caller.key,
+        request_id = caller.origin.request_id,
+        address = caller.origin.address.map(tracing::field::display),
+        assigned,
+        created,
+        customer_created = outcome.customer_was_created
+    );
+}

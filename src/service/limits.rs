@@ -1,0 +1,328 @@
+//! How much a key may ask for in a while, and how much all of them at once. Counted by each instance for itself.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    middleware::StateInformationMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use moka::{policy::EvictionPolicy, sync::Cache};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{Caller, Service};
+use crate::domain::{Error, Metered, id::ApiKeyId};
+
+/// The most keys, and the most addresses, of which is known what they took. Beyond it, who was idle longest is forgotten.
+pub(super) const REMEMBERED: u64 = 100_000;
+/// Nothing is remembered for longer than this without need: a bucket that is full is like a new one.
+pub(super) const LONGEST_MEMORY: Duration = Duration::from_secs(24 * 3_600);
+
+/// So much of something in a while: one unit each interval, and after a rest as many at once as the burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    interval: Duration,
+    burst: NonZeroU32,
+}
+
+impl Limit {
+    /// One unit each `interval`, and at most `burst` at once; `None`, which is no limit, when one of them is nothing.
+    pub fn new(interval: Duration, burst: u32) -> Option<Self> {
+        let burst = NonZeroU32::new(burst)?;
+        (!interval.is_zero()).then_some(Self { interval, burst })
+    }
+
+    /// So many units a second, and at most `burst` at once; `None`, which is no limit, when one of them is 0.
+    pub fn per_second(units: u32, burst: u32) -> Option<Self> {
+        Self::new(Duration::from_secs(1).checked_div(units)?, burst)
+    }
+
+    /// How long it takes until another unit may be taken.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// The most units at once.
+    pub fn burst(&self) -> u32 {
+        self.burst.get()
+    }
+
+    /// How long it takes until so many units may be taken again.
+    fn time_for(&self, units: u32) -> Duration {
+        self.interval.saturating_mul(units)
+    }
+
+    /// How long it takes from nothing to the burst.
+    pub fn window(&self) -> Duration {
+        self.time_for(self.burst.get())
+    }
+}
+
+/// What keys and addresses may take. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// Calls with one API key.
+    pub calls: Option<Limit>,
+    /// Device identifiers in the calls with one API key.
+    pub devices: Option<Limit>,
+    /// Wrong API keys from one address.
+    pub failed_keys: Option<Limit>,
+    /// The most calls under way at once, of all callers.
+    pub max_in_flight: Option<usize>,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            calls: Limit::per_second(10_000, 20_000),
+            devices: Limit::per_second(1_000_000, 2_000_000),
+            failed_keys: Limit::per_second(10, 100),
+            max_in_flight: Some(10_000),
+        }
+    }
+}
+
+/// One limit, and what was taken of it.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    limit: Limit,
+    limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
+}
+
+/// What was not there to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Short {
+    pub(super) left: u32,
+    pub(super) wait: Duration,
+}
+
+impl Bucket {
+    pub(super) fn new(limit: Limit) -> Self {
+        let quota = Quota::with_period(limit.interval).unwrap_or(Quota::per_second(limit.burst));
+        let limiter = RateLimiter::direct(quota.allow_burst(limit.burst)).with_middleware();
+        Self { limit, limiter }
+    }
+
+    /// Takes `units`, all or none, and says how many are left.
+    pub(super) fn take(&self, units: u32) -> Result<u32, Short> {
+        // What is more than the burst would never be there.
+        let units = units.min(self.limit.burst());
+        let Some(wanted) = NonZeroU32::new(units) else {
+            return Ok(self.limit.burst());
+        };
+        match self.limiter.check_n(wanted) {
+            Ok(Ok(state)) => Ok(state.remaining_burst_capacity()),
+            Ok(Err(not_until)) => {
+                let wait = not_until.wait_time_from(self.limiter.clock().now());
+                let missing = wait.as_nanos().div_ceil(self.limit.interval.as_nanos().max(1));
+                let left = units.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX));
+                Err(Short { left, wait })
+            }
+            // Bounded above.
+            Err(_more_than_the_burst) => Ok(0),
+        }
+    }
+}
+
+/// Whole seconds, and at least one: who comes back a moment too early is refused again.
+pub(super) fn whole_seconds(wait: Duration) -> Duration {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Duration::from_secs(seconds.max(1))
+}
+
+/// The limits of one key.
+#[derive(Debug, Default)]
+pub(super) struct KeyLimits {
+    calls: Option<Bucket>,
+    devices: Option<Bucket>,
+}
+
+/// What a call found of the limits of its key.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    limits: Arc<KeyLimits>,
+    calls_left: OnceLock<u32>,
+    devices_left: OnceLock<u32>,
+}
+
+/// A limit of a caller's key, and what is left of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// What it counts.
+    pub of: Metered,
+    /// What it allows.
+    pub limit: Limit,
+    /// How much is left, when the call came so far that it was counted.
+    pub left: Option<u32>,
+}
+
+impl Allowance {
+    /// How long it takes until nothing is missing any more, when so much is left.
+    pub fn full_in(&self, left: u32) -> Duration {
+        self.limit.time_for(self.limit.burst().saturating_sub(left))
+    }
+}
+
+impl Account {
+    pub(super) fn take(&self, of: Metered, units: u32) -> Result<(), Error> {
+        let (bucket, left) = match of {
+            Metered::Calls => (&self.limits.calls, &self.calls_left),
+            Metered::Devices => (&self.limits.devices, &self.devices_left),
+        };
+        let Some(bucket) = bucket else {
+            return Ok(());
+        };
+        let taken = bucket.take(units);
+        let _ = left.set(taken.unwrap_or_else(|short| short.left));
+        taken.map(drop).map_err(|short| Error::RateLimited {
+            of,
+            retry_after: whole_seconds(short.wait),
+        })
+    }
+
+    pub(super) fn allowances(&self) -> impl Iterator<Item = Allowance> {
+        let KeyLimits { calls, devices } = &*self.limits;
+        let of_each = [
+            (Metered::Calls, calls, &self.calls_left),
+            (Metered::Devices, devices, &self.devices_left),
+        ];
+        of_each.into_iter().filter_map(|(of, bucket, left)| {
+            let limit = bucket.as_ref()?.limit;
+            let left = left.get().copied();
+            Some(Allowance { of, limit, left })
+        })
+    }
+}
+
+/// What every key took of its limits, and the place for calls that are under way.
+#[derive(Debug)]
+pub(super) struct Limits {
+    settings: LimitSettings,
+    keys: Cache<ApiKeyId, Arc<KeyLimits>>,
+    in_flight: Option<Semaphore>,
+}
+
+impl Limits {
+    pub(super) fn new(settings: LimitSettings) -> Self {
+        let of_a_key = [settings.calls, settings.devices];
+        let longest = of_a_key.iter().flatten().map(Limit::window).max().unwrap_or_default();
+        let keys = Cache::builder()
+            .max_capacity(REMEMBERED)
+            // Else a key that is new among many would not be remembered, and its calls not be counted.
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(whole_seconds(longest).min(LONGEST_MEMORY))
+            .build();
+        let in_flight = settings
+            .max_in_flight
+            .map(|calls| Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+        Self {
+            settings,
+            keys,
+            in_flight,
+        }
+    }
+
+    /// What `key` took so far.
+    pub(super) fn account(&self, key: ApiKeyId) -> Account {
+        let LimitSettings { calls, devices, .. } = self.settings;
+        if calls.is_none() && devices.is_none() {
+            return Account::default();
+        }
+        let limits = self.keys.get_with(key, || {
+            Arc::new(KeyLimits {
+                calls: calls.map(Bucket::new),
+                devices: devices.map(Bucket::new),
+            })
+        });
+        Account {
+            limits,
+            ..Account::default()
+        }
+    }
+}
+
+/// A call's place among those that are under way, until it is dropped.
+#[derive(Debug)]
+pub struct Place<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Service {
+    /// Takes a place among the calls that are under way.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when there is none left.
+    pub fn enter(&self) -> Result<Place<'_>, Error> {
+        let places = self.limits.in_flight.as_ref();
+        let permit = places.map(Semaphore::try_acquire).transpose();
+        permit
+            .map(|_permit| Place { _permit })
+            .map_err(|_none_left| Error::Overloaded)
+    }
+
+    /// Counts a call of `caller`.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub fn count_call(&self, caller: &Caller) -> Result<(), Error> {
+        caller.account.take(Metered::Calls, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn bucket(interval: Duration, burst: u32) -> Bucket {
+        Bucket::new(Limit::new(interval, burst).expect("a limit"))
+    }
+
+    #[test]
+    fn nothing_a_second_is_no_limit() {
+        assert_eq!(Limit::per_second(0, 5), None);
+        assert_eq!(Limit::per_second(5, 0), None);
+        let limit = Limit::per_second(10_000, 20_000).expect("a limit");
+        assert_eq!((limit.burst(), limit.window()), (20_000, Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_burst_is_there_once() {
+        let bucket = bucket(HOUR, 3);
+        assert_eq!([bucket.take(1), bucket.take(1), bucket.take(1)], [Ok(2), Ok(1), Ok(0)]);
+        let short = bucket.take(1).expect_err("nothing left");
+        assert_eq!(short.left, 0);
+        assert_eq!(whole_seconds(short.wait), HOUR);
+    }
+
+    #[test]
+    fn many_units_are_taken_all_or_none() {
+        let bucket = bucket(HOUR, 10);
+        assert_eq!(bucket.take(6), Ok(4));
+        let short = bucket.take(6).expect_err("too many");
+        assert_eq!((short.left, whole_seconds(short.wait)), (4, 2 * HOUR));
+        assert_eq!(bucket.take(4), Ok(0));
+    }
+
+    #[test]
+    fn more_than_the_burst_takes_the_burst() {
+        let bucket = bucket(HOUR, 10);
+        assert_eq!(bucket.take(u32::MAX), Ok(0));
+        assert_eq!(bucket.take(0), Ok(10), "nothing is always there");
+        assert!(bucket.take(1).is_err());
+    }
+
+    #[test]
+    fn a_wait_is_whole_seconds() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2)] {
+            let wait = whole_seconds(Duration::from_millis(millis));
+            assert_eq!(wait, Duration::from_secs(seconds));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Wrong keys from one address: so many, and then only keys that have worked are looked at. And nobody can claim another
+//! address.
+
+use std::{net::IpAddr, time::Duration};
+
+use device_assignment::{
+    domain::api_key::ApiKeySecret,
+    server::ServerSettings,
+    service::Limit,
+    storage::{Database, DatabaseUrl},
+};
+use futures_util::future::join_all;
+
+use crate::{
+    limits::{assert_too_many, settings},
+    support::{Answer, Client, Face, Kind, Proxy, Suite, TestDatabase, TestServer, organization},
+};
+
+const BURST: usize = 5;
+
+pub fn register(suite: &mut Suite) {
+    for face in Face::ALL {
+        let name = |test: &str| format!("addresses::{test}::{}", face.name());
+        suite.on_each(&name("wrong_keys_are_counted_exactly"), move |db| counted(db, face));
+        suite.on_each(&name("an_address_cannot_be_forged"), move |db| forged(db, face));
+        suite.on_each(&name("a_trusted_proxy_is_believed"), move |db| trusted(db, face));
+    }
+    suite.on_each("addresses::a_remote_gateway_passes_the_address_on", passed_on);
+    suite.on_each("addresses::without_a_limit_wrong_keys_are_just_refused", unlimited);
+    suite.on(
+        Kind::Postgres,
+        "addresses::beyond_the_limit_the_database_is_not_asked",
+        not_asked,
+    );
+}
+
+fn few_failed_keys() -> ServerSettings {
+    settings(|limits| {
+        limits.failed_keys = Limit::new(Duration::from_secs(3_600), u32::try_from(BURST).expect("a few"));
+    })
+}
+
+fn behind_proxies_at(networks: &[&str]) -> ServerSettings {
+    let trusted: Vec<_> = networks.iter().map(|net| net.parse().expect("a network")).collect();
+    ServerSettings {
+        trusted_proxies: trusted.into(),
+        ..few_failed_keys()
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// Calls with a wrong key, another one each time.
+async fn wrong(client: &Client) -> Answer {
+    let key = ApiKeySecret::from_random(rand::random());
+    client
+        .with_key(Some(key.reveal()))
+        .create("john@example.com", &["SN-1"])
+        .await
+}
+
+#[track_caller]
+fn assert_refused(answer: &Answer) {
+    assert_eq!(
+        (answer.code.as_str(), answer.error.as_str()),
+        ("UNAUTHENTICATED", "Invalid API key"),
+        "{answer:?}"
+    );
+}
+
+#[track_caller]
+fn assert_shut(answer: &Answer) {
+    assert_too_many(answer, "TOO_MANY_FAILED_KEYS");
+    let wait = answer.retry_after.expect("a time to wait");
+    assert!((3_000..=3_600).contains(&wait), "{answer:?}");
+    let sentence = format!("Too many invalid API keys from this address; try again in {wait} s");
+    assert_eq!(answer.error, sentence);
+}
+
+/// Uses up what an address has.
+async fn use_up(client: &Client) {
+    for _ in 0..BURST {
+        assert_refused(&wrong(client).await);
+    }
+    assert_shut(&wrong(client).await);
+}
+
+async fn counted(database: &TestDatabase, face: Face) {
+    let keys = [
+        organization(database, "acme").await,
+        organization(database, "globex").await,
+    ];
+    // The gateway that is elsewhere has to be trusted; or else it is the address.
+    let server = TestServer::start_with(database, few_failed_keys()).await;
+    let [used, unused] = keys.each_ref().map(|key| server.client(face, key));
+    used.create("john@example.com", &["SN-1"]).await.ok();
+
+    // All at once, of which some are on their way when others use up the rest.
+    let malformed = used.with_key(Some("your_api_key_here"));
+    let answers = join_all((0..BURST).map(|_| async {
+        let malformed = malformed.create("john@example.com", &["SN-1"]).await;
+        [malformed, wrong(&used).await]
+    }))
+    .await;
+    let (refused, shut): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .flatten()
+        .partition(|call| call.code == "UNAUTHENTICATED");
+    assert_eq!((refused.len(), shut.len()), (BURST, BURST));
+    refused.into_iter().for_each(assert_refused);
+    shut.into_iter().for_each(assert_shut);
+
+    assert_shut(&malformed.create("john@example.com", &["SN-1"]).await);
+    assert_shut(&unused.create("john@example.com", &["SN-1"]).await);
+    let missing = used.with_key(None).create("john@example.com", &["SN-1"]).await;
+    assert_eq!(missing.error, "Missing API key");
+    // Who has called before goes on undisturbed.
+    for _ in 0..3 {
+        used.create("john@example.com", &["SN-1"]).await.ok();
+    }
+    if face != Face::RemoteRest {
+        let elsewhere = unused.at(ip("127.0.0.2"));
+        assert_refused(&wrong(&elsewhere).await);
+        elsewhere.create("john@example.com", &["SN-1"]).await.ok();
+        // It has worked.
+        unused.create("john@example.com", &["SN-1"]).await.ok();
+    }
+    server.stop().await;
+}
+
+async fn forged(database: &TestDatabase, face: Face) {
+    let key = organization(database, "acme").await;
+    // The gateway that is elsewhere is trusted, its callers are not.
+    let server = TestServer::start_with(database, behind_proxies_at(&["127.0.0.1/32"])).await;
+    let client = server.client(face, &key).at(ip("127.0.0.7"));
+    for number in 0..BURST {
+        let claim = format!("203.0.113.{number}");
+        let liar = client
+            .with_header("x-forwarded-for", &claim)
+            .with_header("x-peer-address", &claim)
+            .with_header("x-peer-address", "")
+            .with_header("forwarded", &format!("for={claim}"))
+            .with_header("x-real-ip", &claim);
+        assert_refused(&wrong(&liar).await);
+    }
+    for name in ["x-forwarded-for", "x-peer-address", "x-real-ip"] {
+        assert_shut(&wrong(&client.with_header(name, "203.0.113.99")).await);
+    }
+    assert_shut(&wrong(&client).await);
+    // And those that were claimed are untouched.
+    assert_refused(&wrong(&client.at(ip("127.0.0.8"))).await);
+    server.stop().await;
+}
+
+async fn trusted(database: &TestDatabase, face: Face) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(database, behind_proxies_at(&["127.0.0.0/8", "10.0.0.0/8"])).await;
+    let proxy = server.client(face, &key);
+    let behind = |forwarded_for: &str| proxy.with_header("x-forwarded-for", forwarded_for);
+    use_up(&behind("198.51.100.1, 203.0.113.7, 10.1.2.3")).await;
+    // What stands before the address is the caller's own claim.
+    for same in ["203.0.113.7", "192.0.2.9, 203.0.113.7", "203.0.113.7:4711"] {
+        assert_shut(&wrong(&behind(same)).await);
+    }
+    for other in ["198.51.100.1", "203.0.113.8", "203.0.113.7, 203.0.113.9"] {
+        assert_refused(&wrong(&behind(other)).await);
+    }
+    use_up(&behind("2001:db8:1:2::1")).await;
+    assert_shut(&wrong(&behind("2001:db8:1:2:ffff::1")).await);
+    assert_refused(&wrong(&behind("2001:db8:1:3::1")).await);
+    // The proxy's own.
+    assert_refused(&wrong(&proxy).await);
+    server.stop().await;
+}
+
+async fn passed_on(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(database, behind_proxies_at(&["127.0.0.1/32"])).await;
+    let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Face::RemoteRest, &key).at(ip(from)));
+    use_up(&one).await;
+    assert_refused(&wrong(&other).await);
+    // One address, whichever way it comes.
+    for face in [Face::Grpc, Face::Rest] {
+        assert_shut(&wrong(&server.client(face, &key).at(ip("127.0.0.2"))).await);
+    }
+    server.stop().await;
+
+    // A service that does not trust it takes the gateway for the caller.
+    let server = TestServer::start_with(database, few_failed_keys()).await;
+    let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Face::RemoteRest, &key).at(ip(from)));
+    use_up(&one).await;
+    assert_shut(&wrong(&other).await);
+    server.stop().await;
+}
+
+async fn unlimited(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(database, settings(|_| {})).await;
+    for face in Face::ALL {
+        let client = server.client(face, &key);
+        let answers = join_all((0..50).map(|_| wrong(&client))).await;
+        answers.iter().for_each(assert_refused);
+    }
+    server.stop().await;
+}
+
+async fn not_asked(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let proxy = Proxy::before(database).await;
+    let url = DatabaseUrl::parse(proxy.url()).expect("a URL");
+    let service = Database::open(url).await.expect("a database");
+    let server = TestServer::start_over(service, few_failed_keys()).await;
+    let client = server.client(Face::Grpc, &key);
+    use_up(&client).await;
+    proxy.fall_silent();
+    for _ in 0..10 {
+        assert_shut(&wrong(&client).await);
+    }
+    // Elsewhere, such a key is looked up.
+    let answer = wrong(&client.at(ip("127.0.0.2"))).await;
+    assert_eq!(answer.code, "UNAVAILABLE", "{answer:?}");
+    proxy.recover_without_memory();
+    server.stop().await;
+}
