@@ -241,7 +241,9 @@ async fn entities(database: &'static TestDatabase) {
 async fn statements(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let mut command = program::command(&["serve", "--log-format", "json", "--database-url", database.url()]);
-    command.env("RUST_LOG", "info,sqlx::query=debug");
+    command
+        .arg("--key-usage-interval=1h")
+        .env("RUST_LOG", "info,sqlx::query=debug");
     let program = Program::spawn(command).await;
     let client = program.client(Face::Grpc, &key);
     let sizes = [1, 2, 3, 100, 9_999, 10_000];
@@ -311,8 +313,9 @@ async fn statements(database: &'static TestDatabase) {
     }
 }
 
-/// What every table has written so far.
-const WRITTEN: &str = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables";
+/// What every table has written so far, but for that of the keys, where it is noted now and then that they are used.
+const WRITTEN: &str = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables \
+                       WHERE relname <> 'api_key'";
 
 async fn replay(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
@@ -324,8 +327,8 @@ async fn replay(database: &'static TestDatabase) {
         .ok();
     server.stop().await;
     let written = database.number(WRITTEN).await;
-    // One organization, key, customer and step of the schema's history, two devices and assignments.
-    assert!(written >= 7, "the counter counts: {written}");
+    // One organization and customer, two devices and assignments.
+    assert!(written >= 6, "the counter counts: {written}");
     let before = database.dump().await;
 
     let server = TestServer::start(database).await;
