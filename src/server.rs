@@ -27,9 +27,9 @@ use crate::{
     telemetry::{Exposition, metrics},
 };
 
-/// How long connections may take to finish what they are doing once the service stops; the writer has the rest of the ten
-/// seconds within which the program ends.
-const DRAIN: Duration = Duration::from_millis(7_500);
+/// How long connections may take to finish what they are doing once the service stops; the writer and the last traces have
+/// the rest of the ten seconds within which the program ends.
+const DRAIN: Duration = Duration::from_secs(7);
 /// How long the writer may take to carry out what still waits after that.
 const DRAIN_WRITER: Duration = Duration::from_millis(1_500);
 /// How long closing the connections to the database may take: it waits for a database that may be silent.

@@ -29,6 +29,7 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("traces::one_tree_over_grpc", over_grpc);
     suite.on_each("traces::one_tree_over_rest", over_rest);
     suite.on_each("traces::one_tree_through_a_gateway", through_gateway);
+    suite.on(Kind::Sqlite, "traces::the_last_are_sent_at_the_end", flush);
     suite.on_each("traces::of_no_caller_begin_here", roots);
     suite.on_each("traces::what_is_not_sampled_is_not_sent", unsampled);
     suite.on_each("traces::failures_are_marked", failures);
@@ -119,9 +120,9 @@ async fn over_grpc(database: &'static TestDatabase) {
     create(&program.client(Face::Grpc, &key), "one", &traceparent("01"))
         .await
         .ok();
+    collector.until(|all| all.trace(TRACE).len() >= SPANS).await;
     let (code, log) = program.terminate().await;
     assert_eq!(code, Some(0), "{log}");
-    // The last ones are sent before the program ends.
     let spans = collector.trace(TRACE);
     assert_eq!(tree(&spans, CALLER), CALL);
     assert_eq!(spans.len(), SPANS);
@@ -168,6 +169,21 @@ fn check_attributes(spans: &[Collected], kind: Kind) {
     }
 }
 
+async fn flush(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let collector = Collector::start().await;
+    let serve = command(&["serve", "--database-url", database.url()]);
+    let mut serve = traced(serve, &collector.endpoint());
+    serve.env("OTEL_BSP_SCHEDULE_DELAY", "3600000");
+    let program = Program::spawn(serve).await;
+    create(&program.client(Face::Grpc, &key), "one", &traceparent("01"))
+        .await
+        .ok();
+    assert_eq!(collector.spans().len(), 0);
+    program.terminate().await;
+    assert_eq!(collector.trace(TRACE).len(), SPANS);
+}
+
 async fn over_rest(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
@@ -175,6 +191,7 @@ async fn over_rest(database: &'static TestDatabase) {
     create(&program.client(Face::Rest, &key), "one", &traceparent("01"))
         .await
         .ok();
+    collector.until(|all| all.trace(TRACE).len() > SPANS).await;
     let (_, log) = program.terminate().await;
     let spans = collector.trace(TRACE);
     assert_eq!(tree(&spans, CALLER), below("device-assignment"));
@@ -197,6 +214,7 @@ async fn through_gateway(database: &'static TestDatabase) {
     create(&gateway.client(Face::Rest, &key), "one", &traceparent("01"))
         .await
         .ok();
+    collector.until(|all| all.trace(TRACE).len() > SPANS).await;
     let (_, log_of_gateway) = gateway.terminate().await;
     let (_, log) = service.terminate().await;
     let spans = collector.trace(TRACE);
@@ -214,6 +232,7 @@ async fn roots(database: &'static TestDatabase) {
         let malformed = format!("00-{TRACE}-{CALLER}-01-canary");
         create(&program.client(face, &key), face.name(), &malformed).await.ok();
     }
+    collector.until(|all| all.spans().len() >= 2 * SPANS).await;
     let (_, log) = program.terminate().await;
     assert_eq!(collector.trace(TRACE).len(), 0);
     let lines = lines(&log, "call");
@@ -246,6 +265,8 @@ async fn unsampled(database: &'static TestDatabase) {
     // One that is: what comes before it would have arrived with it.
     let wanted = traceparent("01").replace(TRACE, &"9".repeat(32));
     create(&program.client(Face::Grpc, &key), "wanted", &wanted).await.ok();
+    let id = "9".repeat(32);
+    collector.until(|all| all.trace(&id).len() >= SPANS - 1).await;
     let (_, log) = program.terminate().await;
     assert_eq!(collector.trace(&"9".repeat(32)).len(), collector.spans().len());
     assert!(collector.spans().len() >= SPANS - 1);
@@ -278,6 +299,14 @@ async fn failures(database: &'static TestDatabase) {
         .code,
         "UNAUTHENTICATED"
     );
+    let requests = |all: &Collector| {
+        let spans = all.trace(TRACE);
+        spans
+            .iter()
+            .filter(|collected| collected.span.name.starts_with("POST"))
+            .count()
+    };
+    collector.until(|all| requests(all) == 2).await;
     program.terminate().await;
     outside
         .execute_unprepared("ALTER TABLE elsewhere RENAME TO device_assignment")
@@ -363,6 +392,9 @@ async fn batches(database: &'static TestDatabase) {
         call.await.expect("a call");
     }
     outside.close().await.expect("closed");
+    collector
+        .until(|all| all.trace(&id("c")).len() >= SPANS - 1 && all.trace(&id("d")).len() >= 2)
+        .await;
     program.terminate().await;
 
     assert_eq!(collector.trace(&id("a")).len() + collector.trace(&id("b")).len(), 0);

@@ -26,7 +26,7 @@ use crate::{config::TraceConfig, telemetry::trace};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the last spans may take when the program ends.
-const FLUSH: Duration = Duration::from_millis(500);
+const FLUSH: Duration = Duration::from_secs(1);
 /// How often it is said that spans are lost.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 

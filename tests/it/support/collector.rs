@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use opentelemetry_proto::tonic::{
@@ -16,6 +17,8 @@ use opentelemetry_proto::tonic::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+
+use super::load::eventually;
 
 /// Takes spans, and keeps them. Ends when it is dropped.
 pub struct Collector {
@@ -53,6 +56,11 @@ impl Collector {
     /// Everything that has arrived.
     pub fn spans(&self) -> Vec<Collected> {
         self.spans.lock().expect("no panic").clone()
+    }
+
+    /// Waits until what has arrived is enough.
+    pub async fn until(&self, is_enough: impl Fn(&Self) -> bool) {
+        eventually("the spans arrive", Duration::from_secs(30), async || is_enough(self)).await;
     }
 
     /// What has arrived of one trace, in hexadecimal digits.
