@@ -245,6 +245,8 @@ async fn ends_soon(database: &TestDatabase) {
     let program = serve(database, &folder, &["--tls-reload-interval", &interval()]).await;
     let soon = "ends soon, and has not been renewed";
     eventually(soon, SEEN, async || count(&program.logged(), soon) > 0).await;
+    // Time for more, of which there must be none.
+    tokio::time::sleep(INTERVAL * 5).await;
     let young = lives(hour, hour);
     folder.put_identity("server", &young);
     shows(&program, &authority, &young).await;
