@@ -6,6 +6,7 @@ mod device;
 mod gateway;
 mod logging;
 mod migrate;
+mod openapi;
 mod organization;
 mod output;
 mod serve;
@@ -67,6 +68,8 @@ enum Command {
     /// Bring in devices
     #[command(subcommand)]
     Device(device::Device),
+    /// Print the OpenAPI description of the REST face, with the default limits
+    Openapi,
 }
 
 /// Why the program ends without success, in one sentence that says what to do.
@@ -148,6 +151,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Organization(command) => command.run().await?,
         Command::ApiKey(command) => command.run().await?,
         Command::Device(command) => return command.run().await,
+        Command::Openapi => openapi::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

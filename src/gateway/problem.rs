@@ -13,6 +13,7 @@ use axum::{
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use utoipa::ToSchema;
 
 use crate::{grpc::code_name, request_id};
 
@@ -33,19 +34,33 @@ pub(super) struct Problem {
     allow: Option<HeaderValue>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// One field that breaks its rule.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct FieldViolation {
+    /// The path of the field in the request.
+    #[schema(example = "deviceIdentifiers[2]")]
     field: String,
+    /// What is wrong with it.
+    #[schema(example = "deviceIdentifiers[2] must not be empty")]
     description: String,
 }
 
-#[derive(Serialize)]
+/// Why a request was refused.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+#[schema(as = Error)]
+pub(super) struct Envelope<'a> {
+    /// One sentence that says what to mend.
+    #[schema(example = "Invalid API key")]
     error: &'a str,
+    /// The name of the gRPC code (google.rpc.Code).
+    #[schema(example = "UNAUTHENTICATED")]
     code: &'a str,
+    /// The id of the request, as in the header `x-request-id`: what to tell whoever runs the service.
     request_id: &'a str,
+    /// The fields that break their rules, at most 16 of them; only where there are some.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(min_items = 1, max_items = 16)]
     field_violations: &'a [FieldViolation],
 }
 
@@ -209,7 +224,7 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 /// The JSON name of a field's path: `device_identifiers[2]` is `deviceIdentifiers[2]` (proto3 JSON).
-fn json_path(path: &str) -> String {
+pub(super) fn json_path(path: &str) -> String {
     let mut after_underscore = false;
     let mut name = String::with_capacity(path.len());
     for char in path.chars() {
