@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use utoipa::{
     IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
     openapi::{
-        ContentBuilder, Header, Object, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
+        ContentBuilder, Header, Object, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Type,
         example::ExampleBuilder,
         security::{ApiKey, ApiKeyValue, SecurityScheme},
     },
@@ -17,7 +17,7 @@ use super::{
     problem::{self, json_path},
     refusals::REFUSALS,
 };
-use crate::{grpc::pb::AssignDevicesToOwnerRequest, request_id};
+use crate::request_id;
 
 const INTRODUCTION: &str = "\
 Tells the platform which customer owns which device, in bulk.
@@ -29,18 +29,32 @@ described is refused.
 Calls are idempotent: after a time-out, a lost connection, 503 or 504 make the call again. After 429 and 503 wait as long as \
 `Retry-After` says.";
 
+const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Device assignment", description = INTRODUCTION),
     paths(assign_devices::handle),
     components(schemas(problem::Envelope)),
     tags((name = "Devices", description = "Which customer owns which device")),
-    modifiers(&Keys),
+    modifiers(&Keys, &License),
 )]
 struct Api;
 
 /// How callers show who they are.
 struct Keys;
+
+/// Under which terms.
+struct License;
+
+impl Modify for License {
+    fn modify(&self, document: &mut Document) {
+        if let Some(license) = &mut document.info.license {
+            // The name is the expression already, and of an identifier the page would make a link that leads nowhere.
+            license.identifier = None;
+        }
+    }
+}
 
 impl Modify for Keys {
     fn modify(&self, document: &mut Document) {
@@ -100,28 +114,31 @@ fn header(description: &str, of_type: Type) -> Header {
 
 /// The document, for a face with these settings.
 pub fn document(settings: &GatewaySettings) -> Value {
-    let mut document = Api::openapi();
-    let schemas = document.components.as_mut().map(|components| &mut components.schemas);
-    let request = schemas.and_then(|schemas| schemas.get_mut(AssignDevicesToOwnerRequest::name().as_ref()));
-    if let Some(RefOr::T(Schema::Object(request))) = request
-        && let Some(RefOr::T(Schema::Array(devices))) = request.properties.get_mut("deviceIdentifiers")
-    {
-        devices.max_items = settings.max_devices_per_request;
-    }
-    let mut document = json!(document);
-    if let Some(Value::Object(request)) = document.pointer_mut("/components/schemas/AssignDevicesToOwnerRequest") {
-        // The library has no words for conditions.
-        let is_true =
-            json!({ "properties": { "autoCreateDevices": { "const": true } }, "required": ["autoCreateDevices"] });
-        let rule = json!({
-            "properties": { "deviceType": { "type": "string", "minLength": 1, "maxLength": 100 } },
-            "required": ["deviceType"],
-        });
-        request.insert("if".into(), is_true);
-        request.insert("then".into(), rule);
+    let mut document = json!(Api::openapi());
+    if let Some(request) = document.pointer_mut("/components/schemas/AssignDevicesToOwnerRequest") {
+        add_rules(request, settings.max_devices_per_request);
     }
     give_json_names(&mut document);
     document
+}
+
+/// The rules that hang on a setting, or that the derived schema has no words for.
+fn add_rules(request: &mut Value, max_devices: Option<usize>) {
+    let devices = &mut request["properties"]["deviceIdentifiers"];
+    devices["items"]["pattern"] = json!(NO_CONTROL_CHARACTER);
+    if let Some(max_devices) = max_devices {
+        devices["maxItems"] = json!(max_devices);
+    }
+    request["if"] = json!({
+        "properties": { "autoCreateDevices": { "const": true } },
+        "required": ["autoCreateDevices"],
+    });
+    request["then"] = json!({
+        "properties": {
+            "deviceType": { "type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_CONTROL_CHARACTER },
+        },
+        "required": ["deviceType"],
+    });
 }
 
 /// The comments of the proto name fields as the proto does; here they have their JSON names.
