@@ -115,30 +115,36 @@ fn header(description: &str, of_type: Type) -> Header {
 /// The document, for a face with these settings.
 pub fn document(settings: &GatewaySettings) -> Value {
     let mut document = json!(Api::openapi());
-    if let Some(request) = document.pointer_mut("/components/schemas/AssignDevicesToOwnerRequest") {
-        add_rules(request, settings.max_devices_per_request);
-    }
+    merge(&mut document, rules(settings.max_devices_per_request));
     give_json_names(&mut document);
     document
 }
 
-/// The rules that hang on a setting, or that the derived schema has no words for.
-fn add_rules(request: &mut Value, max_devices: Option<usize>) {
-    let devices = &mut request["properties"]["deviceIdentifiers"];
-    devices["items"]["pattern"] = json!(NO_CONTROL_CHARACTER);
+/// What hangs on a setting, or the derived schema has no words for.
+fn rules(max_devices: Option<usize>) -> Value {
+    let mut devices = json!({ "items": { "pattern": NO_CONTROL_CHARACTER } });
     if let Some(max_devices) = max_devices {
-        devices["maxItems"] = json!(max_devices);
+        merge(&mut devices, json!({ "maxItems": max_devices }));
     }
-    request["if"] = json!({
-        "properties": { "autoCreateDevices": { "const": true } },
-        "required": ["autoCreateDevices"],
+    let device_type = json!({ "type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_CONTROL_CHARACTER });
+    let request = json!({
+        "properties": { "deviceIdentifiers": devices },
+        "if": { "properties": { "autoCreateDevices": { "const": true } }, "required": ["autoCreateDevices"] },
+        "then": { "properties": { "deviceType": device_type }, "required": ["deviceType"] },
     });
-    request["then"] = json!({
-        "properties": {
-            "deviceType": { "type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_CONTROL_CHARACTER },
-        },
-        "required": ["deviceType"],
-    });
+    json!({ "components": { "schemas": { "AssignDevicesToOwnerRequest": request } } })
+}
+
+/// Puts the members of `more` where they belong.
+fn merge(value: &mut Value, more: Value) {
+    match (value, more) {
+        (Value::Object(members), Value::Object(more)) => {
+            for (name, more) in more {
+                merge(members.entry(name).or_insert(Value::Null), more);
+            }
+        }
+        (value, more) => *value = more,
+    }
 }
 
 /// The comments of the proto name fields as the proto does; here they have their JSON names.

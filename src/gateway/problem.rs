@@ -36,13 +36,13 @@ pub(super) struct Problem {
 
 /// One field that breaks its rule.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-struct FieldViolation {
+pub(super) struct FieldViolation {
     /// The path of the field in the request.
     #[schema(example = "deviceIdentifiers[2]")]
-    field: String,
+    pub(super) field: String,
     /// What is wrong with it.
     #[schema(example = "deviceIdentifiers[2] must not be empty")]
-    description: String,
+    pub(super) description: String,
 }
 
 /// Why a request was refused.
@@ -52,16 +52,16 @@ struct FieldViolation {
 pub(super) struct Envelope<'a> {
     /// One sentence that says what to mend.
     #[schema(example = "Invalid API key")]
-    error: &'a str,
+    pub(super) error: &'a str,
     /// The name of the gRPC code (google.rpc.Code).
     #[schema(example = "UNAUTHENTICATED")]
-    code: &'a str,
+    pub(super) code: &'a str,
     /// The id of the request, as in the header `x-request-id`: what to tell whoever runs the service.
-    request_id: &'a str,
+    pub(super) request_id: &'a str,
     /// The fields that break their rules, at most 16 of them; only where there are some.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(min_items = 1, max_items = 16)]
-    field_violations: &'a [FieldViolation],
+    pub(super) field_violations: &'a [FieldViolation],
 }
 
 impl Problem {

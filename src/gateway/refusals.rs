@@ -2,7 +2,11 @@
 //! tests hold this to it.
 
 use serde_json::{Value, json};
+use tonic::Code;
 use utoipa::openapi::Type;
+
+use super::problem::{Envelope, FieldViolation};
+use crate::grpc::code_name;
 
 /// One status, and what it means.
 pub(super) struct Refusal {
@@ -16,14 +20,14 @@ pub(super) struct Refusal {
 /// An envelope as a caller may see it.
 pub(super) struct Example {
     pub(super) name: &'static str,
-    code: &'static str,
+    code: Code,
     error: &'static str,
     /// Field and description.
     violations: &'static [(&'static str, &'static str)],
 }
 
 impl Example {
-    const fn new(name: &'static str, code: &'static str, error: &'static str) -> Self {
+    const fn new(name: &'static str, code: Code, error: &'static str) -> Self {
         let violations = &[];
         Self {
             name,
@@ -34,25 +38,20 @@ impl Example {
     }
 
     pub(super) fn envelope(&self) -> Value {
-        let mut envelope = json!({
-            "error": self.error,
-            "code": self.code,
-            "requestId": "0190163d-8694-739b-aea5-966c26f8ad91",
+        let violations = self.violations.iter().map(|&(field, description)| FieldViolation {
+            field: field.to_owned(),
+            description: description.to_owned(),
         });
-        if !self.violations.is_empty() {
-            let violations = self.violations.iter();
-            envelope["fieldViolations"] = violations
-                .map(|(field, description)| json!({ "field": field, "description": description }))
-                .collect();
-        }
-        envelope
+        json!(Envelope {
+            error: self.error,
+            code: code_name(self.code),
+            request_id: "0190163d-8694-739b-aea5-966c26f8ad91",
+            field_violations: &violations.collect::<Vec<_>>(),
+        })
     }
 }
 
 const RETRY_AFTER: (&str, &str, Type) = ("Retry-After", "Seconds to wait before trying again", Type::Integer);
-
-const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
-const INVALID_ARGUMENT: &str = "INVALID_ARGUMENT";
 
 pub(super) const REFUSALS: &[Refusal] = &[
     Refusal {
@@ -67,13 +66,13 @@ pub(super) const REFUSALS: &[Refusal] = &[
                 ],
                 ..Example::new(
                     "fields",
-                    INVALID_ARGUMENT,
+                    Code::InvalidArgument,
                     "customerEmail must be a valid email address (the first of 2 problems)",
                 )
             },
             Example::new(
                 "no valid devices",
-                "FAILED_PRECONDITION",
+                Code::FailedPrecondition,
                 "No valid devices: none of the 3 device identifiers exist in your organization; set autoCreateDevices to \
                  create them",
             ),
@@ -84,21 +83,21 @@ pub(super) const REFUSALS: &[Refusal] = &[
         http: 401,
         description: "No API key, or one that is malformed, unknown, expired or revoked. Judged before anything of the body",
         examples: &[
-            Example::new("no key", "UNAUTHENTICATED", "Missing API key"),
-            Example::new("wrong key", "UNAUTHENTICATED", "Invalid API key"),
+            Example::new("no key", Code::Unauthenticated, "Missing API key"),
+            Example::new("wrong key", Code::Unauthenticated, "Invalid API key"),
         ],
         headers: &[],
     },
     Refusal {
         http: 404,
         description: "There is no such path",
-        examples: &[Example::new("path", "NOT_FOUND", "There is nothing at this path")],
+        examples: &[Example::new("path", Code::NotFound, "There is nothing at this path")],
         headers: &[],
     },
     Refusal {
         http: 405,
         description: "The path takes another method",
-        examples: &[Example::new("method", "UNIMPLEMENTED", "This path takes POST only")],
+        examples: &[Example::new("method", Code::Unimplemented, "This path takes POST only")],
         headers: &[("Allow", "The methods that the path takes", Type::String)],
     },
     Refusal {
@@ -106,7 +105,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
         description: "The body did not arrive in time",
         examples: &[Example::new(
             "slow",
-            DEADLINE_EXCEEDED,
+            Code::DeadlineExceeded,
             "The request body did not arrive in time",
         )],
         headers: &[],
@@ -116,7 +115,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
         description: "The body is too large",
         examples: &[Example::new(
             "large",
-            INVALID_ARGUMENT,
+            Code::InvalidArgument,
             "Request too large. Maximum 8388608 bytes",
         )],
         headers: &[],
@@ -126,7 +125,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
         description: "The Content-Type is given, and is not JSON",
         examples: &[Example::new(
             "type",
-            INVALID_ARGUMENT,
+            Code::InvalidArgument,
             "Content-Type must be application/json",
         )],
         headers: &[],
@@ -136,7 +135,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
         description: "Too many calls; nothing was changed. Wait as long as `Retry-After` says, and call again",
         examples: &[Example::new(
             "queue",
-            "RESOURCE_EXHAUSTED",
+            Code::ResourceExhausted,
             "Too many calls are waiting; try again shortly",
         )],
         headers: &[RETRY_AFTER],
@@ -144,13 +143,13 @@ pub(super) const REFUSALS: &[Refusal] = &[
     Refusal {
         http: 499,
         description: "The caller went away",
-        examples: &[Example::new("gone", "CANCELLED", "Cancelled")],
+        examples: &[Example::new("gone", Code::Cancelled, "Cancelled")],
         headers: &[],
     },
     Refusal {
         http: 500,
         description: "A fault of the service; tell whoever runs it the request id",
-        examples: &[Example::new("fault", "INTERNAL", "Internal error")],
+        examples: &[Example::new("fault", Code::Internal, "Internal error")],
         headers: &[],
     },
     Refusal {
@@ -159,7 +158,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
                       `Retry-After` says, and call again",
         examples: &[Example::new(
             "unavailable",
-            "UNAVAILABLE",
+            Code::Unavailable,
             "Service temporarily unavailable; try again shortly",
         )],
         headers: &[RETRY_AFTER],
@@ -167,7 +166,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
     Refusal {
         http: 504,
         description: "The call took too long, and its outcome is unknown: call again",
-        examples: &[Example::new("deadline", DEADLINE_EXCEEDED, "Deadline exceeded")],
+        examples: &[Example::new("deadline", Code::DeadlineExceeded, "Deadline exceeded")],
         headers: &[],
     },
 ];

@@ -9,7 +9,7 @@ use tokio::{io::AsyncBufReadExt, net::TcpListener, process::Command};
 
 use crate::support::{
     Client, Face, Program, Suite,
-    program::{command, sentence, stderr, stdout},
+    program::{command, is_on_path, sentence, stderr, stdout},
     suite::run,
 };
 
@@ -90,11 +90,6 @@ async fn paste(line: &str) -> Output {
     // No proxy of this machine stands between it and itself.
     shell.args(["-c", line]).env("NO_PROXY", "*");
     shell.output().await.expect("bash")
-}
-
-fn is_on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 async fn curl_line() {

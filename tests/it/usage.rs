@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-const SUBCOMMANDS: [(&str, &[&str]); 13] = [
+const SUBCOMMANDS: [(&str, &[&str]); 14] = [
     (
         "serve",
         &[
@@ -40,6 +40,7 @@ const SUBCOMMANDS: [(&str, &[&str]); 13] = [
     ("api-key revoke", &["DATABASE_URL"]),
     ("device", &[]),
     ("device import", &["DATABASE_URL"]),
+    ("openapi", &[]),
     ("", &[]),
 ];
 

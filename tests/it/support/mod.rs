@@ -1,5 +1,6 @@
 //! What the tests stand on: real databases, the real server, real clients.
 
+pub mod browser;
 pub mod client;
 pub mod database;
 pub mod load;
@@ -10,6 +11,7 @@ pub mod server;
 pub mod suite;
 pub mod wire;
 
+pub use browser::Browser;
 pub use client::{Answer, Client, PATH};
 pub use database::{Kind, TestDatabase};
 pub use load::Load;
