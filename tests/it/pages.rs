@@ -74,7 +74,26 @@ async fn over_http(database: &TestDatabase, face: Face) {
         let told: Vec<&str> = named.into_iter().filter_map(header).collect();
         answers.push_str(&format!("{method} {path}: {} {}\n", status.as_u16(), told.join(" | ")));
     }
-    allow_duplicates! { assert_snapshot!(answers, @"") };
+    allow_duplicates! { assert_snapshot!(answers, @"
+    GET /: 200 text/html; charset=utf-8
+    HEAD /: 200 text/html; charset=utf-8
+    POST /: 405 application/json | GET, HEAD
+    GET /style.css: 200 text/css; charset=utf-8
+    GET /openapi.json: 200 application/json
+    DELETE /openapi.json: 405 application/json | GET, HEAD
+    GET /docs: 308 docs/
+    GET /docs/: 200 text/html; charset=utf-8
+    OPTIONS /docs/: 405 application/json | GET, HEAD
+    GET /docs/swagger-ui-bundle.js: 200 text/javascript | gzip
+    GET /docs/swagger-ui.css: 200 text/css | gzip
+    GET /docs/nothing.js: 404 application/json
+    POST /docs/nothing.js: 405 application/json | GET, HEAD
+    GET /docs/../Cargo.toml: 404 application/json
+    GET /docs/%2e%2e%2fCargo.toml: 404 application/json
+    GET /docs/swagger-ui/nothing: 404 application/json
+    GET /guides/api: 200 text/html; charset=utf-8
+    GET /guides: 404 application/json
+    ") };
     server.stop().await;
 }
 

@@ -114,7 +114,7 @@ impl Browser {
 }
 
 fn capabilities(profile: &Path) -> impl Into<thirtyfour::Capabilities> {
-    let mut chromium = DesiredCapabilities::chromium();
+    let mut chromium = DesiredCapabilities::chrome();
     let profile = format!("--user-data-dir={}", profile.display());
     for argument in [
         "--headless",
