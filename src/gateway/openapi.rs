@@ -72,7 +72,7 @@ impl Modify for Keys {
 pub(super) struct RequestId {
     /// The id by which the answer and the log name the request: 1 to 64 of `[A-Za-z0-9._-]`. Any other is replaced by a new
     /// one.
-    #[param(rename = "x-request-id", required = false, example = "order-4711")]
+    #[param(rename = "x-request-id", required = false)]
     id: String,
 }
 
