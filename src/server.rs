@@ -73,6 +73,18 @@ impl Default for ServerSettings {
     }
 }
 
+impl ServerSettings {
+    /// What the REST face in the service's process is told.
+    pub fn gateway(&self) -> GatewaySettings {
+        GatewaySettings {
+            max_body_bytes: self.max_request_bytes,
+            body_timeout: self.body_timeout,
+            upstream_timeout: self.request_timeout + UPSTREAM_GRACE,
+            max_devices_per_request: Some(self.service.max_devices_per_request),
+        }
+    }
+}
+
 /// The sockets that a service is reached at.
 #[derive(Debug)]
 pub struct Listeners {
@@ -130,14 +142,7 @@ pub async fn serve(
         },
     )?;
     let (beacon, readiness) = Beacon::new(Some(health)).await;
-    let rest = gateway::router(
-        routes.clone(),
-        GatewaySettings {
-            max_body_bytes: settings.max_request_bytes,
-            body_timeout: settings.body_timeout,
-            upstream_timeout: settings.request_timeout + UPSTREAM_GRACE,
-        },
-    );
+    let rest = gateway::router(routes.clone(), settings.gateway());
 
     let figures = figures.map(|figures| {
         let database = database.clone();
@@ -201,9 +206,8 @@ pub async fn serve_gateway(
     let rest = gateway::router(
         channel.clone(),
         GatewaySettings {
-            max_body_bytes: settings.max_request_bytes,
-            body_timeout: settings.body_timeout,
-            upstream_timeout: settings.request_timeout + UPSTREAM_GRACE,
+            max_devices_per_request: None,
+            ..settings.gateway()
         },
     );
     let rest = rest.layer(from_fn(gateway::access_log::layer));

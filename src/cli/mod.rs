@@ -7,6 +7,7 @@ mod device;
 mod gateway;
 mod health;
 mod migrate;
+mod openapi;
 mod organization;
 mod output;
 mod serve;
@@ -72,6 +73,8 @@ enum Command {
     /// Write a file of settings, and check one
     #[command(subcommand)]
     Config(config::Config),
+    /// Print the OpenAPI description of the REST face, with the default limits
+    Openapi,
 }
 
 impl Command {
@@ -186,6 +189,7 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         Command::Gateway(config) => gateway::conflicts(config),
         Command::Config(command) => command.conflicts(),
         Command::Health(_)
+        | Command::Openapi
         | Command::Migrate(_)
         | Command::Organization(_)
         | Command::ApiKey(_)
@@ -219,6 +223,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ApiKey(command) => command.run().await?,
         Command::Device(command) => return command.run().await,
         Command::Config(command) => command.run(cli.process.config.as_deref())?,
+        Command::Openapi => openapi::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

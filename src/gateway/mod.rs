@@ -5,7 +5,10 @@ pub mod access_log;
 mod assign_devices;
 mod json;
 mod observe;
+mod openapi;
+mod pages;
 mod problem;
+mod refusals;
 
 use std::{error::Error, future::Future, time::Duration};
 
@@ -21,6 +24,7 @@ use tonic::{Request, Response, Status};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use self::openapi::document;
 use self::problem::Problem;
 use crate::{
     grpc::{RATE_LIMIT_HEADERS, code_name, pb::device_assignment_service_client::DeviceAssignmentServiceClient},
@@ -37,6 +41,9 @@ pub struct GatewaySettings {
     pub body_timeout: Duration,
     /// How long the service may take to answer before the gateway gives up.
     pub upstream_timeout: Duration,
+    /// The most device identifiers in one request, for the description: the service sees to it, and only one in the same
+    /// process says what it is.
+    pub max_devices_per_request: Option<usize>,
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -79,6 +86,7 @@ where
             "/api/ext-v1/deviceAssignment/assignDevicesToOwner",
             post(assign_devices::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
+        .merge(pages::routes(&settings))
         .fallback(async || Problem::not_found())
         .with_state(gateway)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))

@@ -13,6 +13,7 @@ use axum::{
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use utoipa::ToSchema;
 
 use super::{Limits, limits, pass_on};
 use crate::{grpc::code_name, request_id};
@@ -35,20 +36,34 @@ pub(super) struct Problem {
     limits: Box<Limits>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct FieldViolation {
-    field: String,
-    description: String,
+/// One field that breaks its rule.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct FieldViolation {
+    /// The path of the field in the request.
+    #[schema(example = "deviceIdentifiers[2]")]
+    pub(super) field: String,
+    /// What is wrong with it.
+    #[schema(example = "deviceIdentifiers[2] must not be empty")]
+    pub(super) description: String,
 }
 
-#[derive(Serialize)]
+/// Why a request was refused.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    error: &'a str,
-    code: &'a str,
-    request_id: &'a str,
+#[schema(as = Error)]
+pub(super) struct Envelope<'a> {
+    /// One sentence that says what to mend.
+    #[schema(example = "Invalid API key")]
+    pub(super) error: &'a str,
+    /// The name of the gRPC code (google.rpc.Code).
+    #[schema(example = "UNAUTHENTICATED")]
+    pub(super) code: &'a str,
+    /// The id of the request, as in the header `x-request-id`: what to tell whoever runs the service.
+    pub(super) request_id: &'a str,
+    /// The fields that break their rules, at most 16 of them; only where there are some.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    field_violations: &'a [FieldViolation],
+    #[schema(min_items = 1, max_items = 16)]
+    pub(super) field_violations: &'a [FieldViolation],
 }
 
 impl Problem {
@@ -225,7 +240,7 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 /// The JSON name of a field's path: `device_identifiers[2]` is `deviceIdentifiers[2]` (proto3 JSON).
-fn json_path(path: &str) -> String {
+pub(super) fn json_path(path: &str) -> String {
     let mut after_underscore = false;
     let mut name = String::with_capacity(path.len());
     for char in path.chars() {

@@ -145,7 +145,7 @@ async fn check_format(figures: &Figures) {
     stdin.write_all(figures.text.as_bytes()).await.expect("written");
     drop(stdin);
     let output = check.wait_with_output().await.expect("promtool ends");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &*String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
 }
 

@@ -176,7 +176,10 @@ async fn refused_by_http(database: &TestDatabase, face: Face) {
             .unwrap_or_default();
         answers.push_str(&format!("{what}: {status} {} {}{allow}\n", answer.code, answer.error));
     };
-    note("GET /", client.send(client.request(Method::GET, "/")).await);
+    note(
+        "GET /nothing",
+        client.send(client.request(Method::GET, "/nothing")).await,
+    );
     note(
         "POST /nothing",
         client.send(client.request(Method::POST, "/nothing")).await,
@@ -199,7 +202,7 @@ async fn refused_by_http(database: &TestDatabase, face: Face) {
         client.post(vec![b' '; 8 * 1024 * 1024 + 1], None).await,
     );
     allow_duplicates! { assert_snapshot!(answers, @r#"
-    GET /: 404 NOT_FOUND There is nothing at this path
+    GET /nothing: 404 NOT_FOUND There is nothing at this path
     POST /nothing: 404 NOT_FOUND There is nothing at this path
     POST with a slash: 404 NOT_FOUND There is nothing at this path
     GET: 405 UNIMPLEMENTED This path takes POST only (Allow: POST)

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-const SUBCOMMANDS: [(&str, &[&str]); 19] = [
+const SUBCOMMANDS: [(&str, &[&str]); 20] = [
     (
         "serve",
         &[
@@ -80,6 +80,7 @@ const SUBCOMMANDS: [(&str, &[&str]); 19] = [
     ("config check", &["CONFIG_FILE"]),
     ("config check serve", &["DATABASE_URL", "GRPC_ADDR"]),
     ("config check gateway", &["UPSTREAM", "REST_ADDR"]),
+    ("openapi", &[]),
     ("", &[]),
 ];
 

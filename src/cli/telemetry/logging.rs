@@ -3,12 +3,9 @@
 use std::{env, io, io::IsTerminal, panic};
 
 use tracing::Subscriber;
-use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
-    registry::LookupSpan,
-};
+use tracing_subscriber::{EnvFilter, Layer, filter::FilterExt, registry::LookupSpan};
 
+use super::asked_each_time;
 use crate::{config::LogFormat, telemetry::trace};
 
 /// What the libraries say of each step of a migration is noise beside what a subcommand says.
@@ -30,7 +27,7 @@ where
         }
     }
     // Traces have their own way out, and add nothing to a line.
-    let filter = filter.and(filter_fn(|what| what.target() != trace::TARGET));
+    let filter = filter.and(asked_each_time(|what| what.target() != trace::TARGET));
     let is_terminal = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)

@@ -3,7 +3,12 @@
 mod logging;
 mod traces;
 
-use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    filter::{DynFilterFn, dynamic_filter_fn},
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
+};
 
 pub(super) use self::traces::Traces;
 use super::Failure;
@@ -21,4 +26,16 @@ pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str
     tracing_subscriber::registry().with(layers).init();
     logging::catch_panics();
     Ok(traces)
+}
+
+/// A filter that is asked anew for whatever is said.
+///
+/// A layer's filter leaves its answer with the thread, for the layer to find. Where a library only asks whether something
+/// would be logged, and the driver does so after each statement, nobody takes that answer away; and one whose filter need not
+/// be asked, because it is known to say yes, would find the old one and be lost.
+fn asked_each_time<S>(
+    is_wanted: fn(&Metadata<'_>) -> bool,
+) -> DynFilterFn<S, impl Fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
+    dynamic_filter_fn(move |what: &Metadata<'_>, _: &Context<'_, S>| is_wanted(what))
+        .with_max_level_hint(LevelFilter::TRACE)
 }

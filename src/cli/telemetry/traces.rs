@@ -17,9 +17,9 @@ use opentelemetry_sdk::{
 };
 use tonic::transport::Endpoint;
 use tracing::{Level, Subscriber};
-use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use super::Failure;
+use super::{Failure, asked_each_time};
 use crate::{config::TraceConfig, telemetry::trace};
 
 /// How long the collector may take to be connected to, and to accept what it is sent.
@@ -83,7 +83,8 @@ impl Traces {
             .with_threads(false)
             .with_level(false)
             .with_target(false);
-        let filter = Targets::new().with_target(trace::TARGET, Level::INFO);
+        let filter = asked_each_time(|what| what.target() == trace::TARGET);
+        let filter = filter.with_max_level_hint(Level::INFO);
         Some(layer.with_filter(filter).boxed())
     }
 

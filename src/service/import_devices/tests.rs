@@ -198,7 +198,7 @@ fn a_quote_that_is_left_open_does_not_take_the_rest_of_the_list() {
 #[test]
 fn a_long_list_of_short_rows_is_read_to_its_end() {
     let count = 20_000;
-    let list = FIRST_LINE.to_owned() + &"SN-000000001,a type\n".repeat(count);
+    let list = FIRST_LINE.to_owned() + "SN-000000001,a type\n".repeat(count).as_str();
     for size in [7, usize::MAX] {
         let given = Rc::new(Cell::new(0));
         let list = Pieces {

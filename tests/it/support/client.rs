@@ -124,6 +124,10 @@ impl Client {
         }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn grpc(&self) -> DeviceAssignmentServiceClient<Channel> {
         DeviceAssignmentServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }

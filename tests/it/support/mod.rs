@@ -1,5 +1,6 @@
 //! What the tests stand on: real databases, the real server, real clients.
 
+pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod database;
@@ -12,6 +13,7 @@ pub mod suite;
 pub mod tls;
 pub mod wire;
 
+pub use browser::Browser;
 pub use client::{Answer, Client, PATH};
 pub use collector::Collector;
 pub use database::{Kind, TestDatabase};

@@ -1,6 +1,7 @@
 //! The real program, as an operator starts it.
 
 use std::{
+    env,
     net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
@@ -25,6 +26,12 @@ pub fn command(arguments: &[&str]) -> Command {
         .kill_on_drop(true)
         .stdin(Stdio::null());
     command
+}
+
+/// Whether another program can be called by its name.
+pub fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// How long the program may take to end by itself: for one that serves where it should refuse.

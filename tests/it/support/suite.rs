@@ -4,7 +4,11 @@ use std::{env, future::Future};
 
 use libtest_mimic::{Completion, Trial};
 
-use super::database::{Kind, TestDatabase, postgres_missing, postgres_required};
+use super::{
+    browser::{browser_missing, browser_required},
+    database::{Kind, TestDatabase, postgres_missing, postgres_required},
+    program::is_on_path,
+};
 
 /// The tests to run.
 #[derive(Default)]
@@ -49,6 +53,23 @@ impl Suite {
         }));
     }
 
+    /// A test that needs a browser, on SQLite: what is seen there is not the database's.
+    pub fn with_browser<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        test: impl FnOnce(&'static TestDatabase) -> F + Send + 'static,
+    ) {
+        self.trials
+            .push(Trial::ignorable_test(name, move || match browser_missing() {
+                Some(reason) if browser_required() => Err(reason.into()),
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => {
+                    run(on_database(Kind::Sqlite, test));
+                    Ok(Completion::Completed)
+                }
+            }));
+    }
+
     /// A test of one database.
     pub fn on<F: Future<Output = ()>>(
         &mut self,
@@ -56,12 +77,7 @@ impl Suite {
         name: &str,
         test: impl FnOnce(&'static TestDatabase) -> F + Send + 'static,
     ) {
-        let with_database = async move || {
-            // Leaked, so that a test may hand it to any task; a few hundred bytes each.
-            let database: &'static TestDatabase = Box::leak(Box::new(TestDatabase::create(kind).await));
-            test(database).await;
-            database.remove().await;
-        };
+        let with_database = async move || on_database(kind, test).await;
         match kind {
             Kind::Sqlite => self.test(&format!("{name}::sqlite"), with_database),
             Kind::Postgres => self.with_postgres(&format!("{name}::postgres"), with_database),
@@ -79,9 +95,12 @@ impl Suite {
     }
 }
 
-fn is_on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+/// Runs a test on a database of its own.
+async fn on_database<F: Future<Output = ()>>(kind: Kind, test: impl FnOnce(&'static TestDatabase) -> F) {
+    // Leaked, so that a test may hand it to any task; a few hundred bytes each.
+    let database: &'static TestDatabase = Box::leak(Box::new(TestDatabase::create(kind).await));
+    test(database).await;
+    database.remove().await;
 }
 
 fn run(test: impl Future<Output = ()>) {

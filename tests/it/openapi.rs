@@ -1,0 +1,199 @@
+//! The description of the REST face, held to what the service really does.
+
+use std::collections::BTreeSet;
+
+use device_assignment::server::ServerSettings;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    contract::world,
+    support::{
+        Client, Face, PATH, Suite, TestDatabase, TestServer,
+        program::{run, stdout},
+    },
+};
+
+pub fn register(suite: &mut Suite) {
+    suite.test("openapi::the_committed_description_is_the_program's", committed);
+    suite.test("openapi::every_status_of_the_rules_is_described", statuses);
+    for face in [Face::Rest, Face::RemoteRest] {
+        let name = |test: &str| format!("openapi::{test}::{}", face.name());
+        suite.on_each(&name("is_served_with_the_limits_of_the_server"), move |db| {
+            served(db, face)
+        });
+        suite.on_each(&name("its_examples_are_what_the_service_answers"), move |db| {
+            examples(db, face)
+        });
+        suite.on_each(&name("its_limits_are_the_service's"), move |db| limits(db, face));
+    }
+}
+
+/// The committed description.
+pub fn description() -> Value {
+    serde_json::from_str(include_str!("../../docs/openapi.json")).expect("JSON")
+}
+
+fn operation() -> Value {
+    description()["paths"][PATH]["post"].take()
+}
+
+fn example_request(name: &str) -> Value {
+    operation()["requestBody"]["content"]["application/json"]["examples"][name]["value"].take()
+}
+
+/// The answer to the first example.
+pub fn example_answer() -> Value {
+    operation()["responses"]["200"]["content"]["application/json"]["example"].take()
+}
+
+/// An answer without what differs from call to call.
+pub fn without_ids(mut answer: Value) -> Value {
+    let is_id = |name: &str| ["customerId", "deviceId", "requestId"].contains(&name);
+    match &mut answer {
+        Value::Object(members) => {
+            members.retain(|name, _| !is_id(name));
+            members
+                .values_mut()
+                .for_each(|value| *value = without_ids(value.take()));
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|value| *value = without_ids(value.take())),
+        _ => {}
+    }
+    answer
+}
+
+async fn committed() {
+    let printed = stdout(&run(&["openapi"]).await);
+    assert!(
+        printed == include_str!("../../docs/openapi.json"),
+        "docs/openapi.json is not what the program serves. Renew it with `cargo run -- openapi > docs/openapi.json`, and \
+         see in its diff what changes for integrators"
+    );
+}
+
+/// The statuses in the table of docs/API.md.
+async fn statuses() {
+    let rules = include_str!("../../docs/API.md").lines();
+    let mut expected: BTreeSet<String> = rules
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next())
+        .filter(|cell| cell.parse::<u16>().is_ok())
+        .map(str::to_owned)
+        .collect();
+    expected.insert("200".into());
+    let operation = operation();
+    let described = operation["responses"].as_object().expect("responses").keys().cloned();
+    assert_eq!(described.collect::<BTreeSet<_>>(), expected);
+}
+
+async fn served(database: &TestDatabase, face: Face) {
+    let mut settings = ServerSettings::default();
+    settings.service.max_devices_per_request = 7;
+    let server = TestServer::start_with(database, settings).await;
+    let client = server.client(face, "").with_key(None);
+    let response = client
+        .request(Method::GET, "/openapi.json")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    let mut served: Value = response.json().await.expect("JSON");
+    let limit = |document: &mut Value| {
+        let devices = "/components/schemas/AssignDevicesToOwnerRequest/properties/deviceIdentifiers";
+        let devices = document.pointer_mut(devices).expect("a schema");
+        devices.as_object_mut().expect("an object").remove("maxItems")
+    };
+    // A gateway does not know what a service elsewhere is told.
+    assert_eq!(limit(&mut served), (face == Face::Rest).then(|| json!(7)));
+    let mut committed = description();
+    assert_eq!(limit(&mut committed), Some(json!(10_000)));
+    assert_eq!(served, committed);
+    server.stop().await;
+}
+
+async fn examples(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let answer = client.call(&example_request("known devices")).await.ok();
+    assert_eq!(without_ids(answer.body), without_ids(example_answer()));
+    let answer = client.call(&example_request("new devices")).await.ok();
+    assert_eq!(answer.body["skipped"], json!([]));
+
+    let fields = json!({ "customerEmail": "john", "deviceIdentifiers": ["SN-001", "SN-002", ""] });
+    let unknown = json!({ "customerEmail": "john.doe@example.com", "deviceIdentifiers": ["X", "Y", "Z"] });
+    let right = example_request("known devices").to_string();
+    let (keyless, wrong) = (client.with_key(None), client.with_key(Some("tlm_wrong")));
+    let post = |client: &Client, body: &str| client.request(Method::POST, PATH).body(body.to_owned());
+    let large = " ".repeat(8 * 1024 * 1024 + 1);
+    for (status, name, request) in [
+        ("400", "fields", post(&client, &fields.to_string())),
+        ("400", "no valid devices", post(&client, &unknown.to_string())),
+        ("401", "no key", post(&keyless, &right)),
+        ("401", "wrong key", post(&wrong, &right)),
+        ("404", "path", client.request(Method::GET, "/nothing")),
+        ("405", "method", client.request(Method::GET, PATH)),
+        ("413", "large", post(&client, &large)),
+        (
+            "415",
+            "type",
+            post(&client, &right).header("content-type", "text/plain"),
+        ),
+    ] {
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status().as_str(), status, "{name}");
+        let described = &operation()["responses"][status];
+        for header in described["headers"].as_object().expect("headers").keys() {
+            assert!(response.headers().contains_key(header), "{status} {header}");
+        }
+        let example = described["content"]["application/json"]["examples"][name]["value"].clone();
+        let answer: Value = response.json().await.expect("JSON");
+        assert_eq!(without_ids(answer), without_ids(example), "{name}");
+    }
+    server.stop().await;
+}
+
+async fn limits(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let schema = description()["components"]["schemas"]["AssignDevicesToOwnerRequest"].take();
+    let limit = |path: &str| {
+        let limit = schema.pointer(path).and_then(Value::as_u64).expect(path);
+        usize::try_from(limit).expect("a length")
+    };
+    let most = limit("/properties/deviceIdentifiers/maxItems");
+    let longest = limit("/properties/deviceIdentifiers/items/maxLength");
+    let longest_type = limit("/then/properties/deviceType/maxLength");
+    let call = |devices: Vec<String>, of_type: String| {
+        json!({
+            "customerEmail": "john.doe@example.com",
+            "deviceIdentifiers": devices,
+            "autoCreateDevices": true,
+            "deviceType": of_type,
+        })
+    };
+    let devices = |count: usize| (0..count).map(|number| format!("D-{number}")).collect::<Vec<_>>();
+    let sensor = || "sensor".to_owned();
+    for within in [
+        call(devices(most), sensor()),
+        call(vec!["é".repeat(longest)], sensor()),
+        call(devices(1), "é".repeat(longest_type)),
+    ] {
+        client.call(&within).await.ok();
+    }
+    for beyond in [
+        call(devices(most + 1), sensor()),
+        call(vec!["é".repeat(longest + 1)], sensor()),
+        call(devices(1), "é".repeat(longest_type + 1)),
+        call(vec!["a\u{9f}b".into()], sensor()),
+        call(devices(1), "a\u{1f}b".into()),
+        call(vec![], sensor()),
+        call(vec![String::new()], sensor()),
+        call(devices(1), String::new()),
+    ] {
+        assert_eq!(client.call(&beyond).await.code, "INVALID_ARGUMENT", "{beyond}");
+    }
+    server.stop().await;
+}

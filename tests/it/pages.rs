@@ -1,0 +1,186 @@
+//! What people see of the REST face in a browser: over HTTP, and in a real one.
+
+use insta::{allow_duplicates, assert_snapshot};
+use reqwest::{Method, redirect::Policy};
+use serde_json::{Value, json};
+
+use crate::{
+    contract::world,
+    openapi::{example_answer, without_ids},
+    support::{Browser, Face, Suite, TestDatabase, TestServer},
+};
+
+const OPERATION: &str = "#operations-Devices-assignDevicesToOwner";
+
+pub fn register(suite: &mut Suite) {
+    for face in [Face::Rest, Face::RemoteRest] {
+        let name = |test: &str| format!("pages::{test}::{}", face.name());
+        suite.on(
+            crate::support::Kind::Sqlite,
+            &name("are_there_without_a_key"),
+            move |db| over_http(db, face),
+        );
+        suite.with_browser(&name("the_documented_example_in_a_browser"), move |db| {
+            in_browser(db, face)
+        });
+    }
+}
+
+async fn over_http(database: &TestDatabase, face: Face) {
+    let server = TestServer::start(database).await;
+    let http = reqwest::Client::builder().no_proxy().redirect(Policy::none());
+    let http = http.build().expect("a client");
+    let mut answers = String::new();
+    for (method, path) in [
+        (Method::GET, "/"),
+        (Method::HEAD, "/"),
+        (Method::POST, "/"),
+        (Method::GET, "/style.css"),
+        (Method::GET, "/openapi.json"),
+        (Method::DELETE, "/openapi.json"),
+        (Method::GET, "/docs"),
+        (Method::GET, "/docs/"),
+        (Method::OPTIONS, "/docs/"),
+        (Method::GET, "/docs/swagger-ui-bundle.js"),
+        (Method::GET, "/docs/swagger-ui.css"),
+        (Method::GET, "/docs/nothing.js"),
+        (Method::POST, "/docs/nothing.js"),
+        (Method::GET, "/docs/../Cargo.toml"),
+        (Method::GET, "/docs/%2e%2e%2fCargo.toml"),
+        (Method::GET, "/docs/swagger-ui/nothing"),
+        (Method::GET, "/guides/api"),
+        (Method::GET, "/guides"),
+    ] {
+        let url = format!("http://{}{path}", server.client(face, "").address());
+        let response = http.request(method.clone(), url).send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let header = |name: &str| headers.get(name).map(|value| value.to_str().expect("text"));
+        assert!(header("x-request-id").is_some(), "{method} {path}");
+        let body = response.bytes().await.expect("a body");
+        if status.is_success() {
+            assert_eq!(body.is_empty(), method == Method::HEAD, "{method} {path}");
+            let policy = header("content-security-policy").expect("a policy");
+            assert!(
+                policy.starts_with("default-src 'none'; script-src 'self'; "),
+                "{policy}"
+            );
+            assert!(!policy.contains("unsafe"), "{policy}");
+            assert_eq!(header("x-content-type-options"), Some("nosniff"));
+        } else if !status.is_redirection() {
+            let envelope: Value = serde_json::from_slice(&body).expect("an envelope");
+            assert!(envelope["error"].is_string(), "{envelope}");
+        }
+        let named = ["content-type", "content-encoding", "location", "allow"];
+        let told: Vec<&str> = named.into_iter().filter_map(header).collect();
+        answers.push_str(&format!("{method} {path}: {} {}\n", status.as_u16(), told.join(" | ")));
+    }
+    allow_duplicates! { assert_snapshot!(answers, @"
+    GET /: 200 text/html; charset=utf-8
+    HEAD /: 200 text/html; charset=utf-8
+    POST /: 405 application/json | GET, HEAD
+    GET /style.css: 200 text/css; charset=utf-8
+    GET /openapi.json: 200 application/json
+    DELETE /openapi.json: 405 application/json | GET, HEAD
+    GET /docs: 308 docs/
+    GET /docs/: 200 text/html; charset=utf-8
+    OPTIONS /docs/: 405 application/json | GET, HEAD
+    GET /docs/swagger-ui-bundle.js: 200 text/javascript | gzip
+    GET /docs/swagger-ui.css: 200 text/css | gzip
+    GET /docs/nothing.js: 404 application/json
+    POST /docs/nothing.js: 405 application/json | GET, HEAD
+    GET /docs/../Cargo.toml: 404 application/json
+    GET /docs/%2e%2e%2fCargo.toml: 404 application/json
+    GET /docs/swagger-ui/nothing: 404 application/json
+    GET /guides/api: 200 text/html; charset=utf-8
+    GET /guides: 404 application/json
+    ") };
+    server.stop().await;
+}
+
+async fn in_browser(database: &TestDatabase, face: Face) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let origin = format!("http://{}", server.client(face, &key).address());
+    let browser = Browser::start().await;
+
+    // From the landing page to the page to try, with nothing from elsewhere.
+    browser.open(&origin).await;
+    browser.picture("landing").await;
+    browser.click("a[href='docs/']").await;
+    browser.element(OPERATION).await;
+    assert_eq!(browser.page.current_url().await.expect("a URL").path(), "/docs/");
+    browser.picture("docs").await;
+
+    authorize(&browser, &key).await;
+    let (status, answer) = execute(&browser).await;
+    assert_eq!(status, "200", "{answer}");
+    assert_eq!(without_ids(answer), without_ids(example_answer()));
+    let shown = browser.element(".live-responses-table").await;
+    shown.scroll_into_view().await.expect("seen");
+    browser.picture("called").await;
+    let requests = browser.requests().await;
+    let pages = [
+        "/",
+        "/docs/",
+        "/openapi.json",
+        "/docs/swagger-ui-bundle.js",
+        crate::support::PATH,
+    ];
+    for page in pages {
+        assert!(requests.contains(&format!("{origin}{page}")), "{page}: {requests:?}");
+    }
+    for request in &requests {
+        // A new window shows a page of the browser's own first.
+        let is_inside = request.starts_with("data:") || request.starts_with("chrome:");
+        let is_here = is_inside || request.starts_with(&format!("{origin}/"));
+        assert!(is_here, "{request}");
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+
+    // A page that is opened again has forgotten the key.
+    browser.open(&format!("{origin}/docs/")).await;
+    let (status, answer) = execute(&browser).await;
+    assert_eq!((status.as_str(), &answer["error"]), ("401", &json!("Missing API key")));
+    authorize(&browser, "tlm_wrong").await;
+    let (status, answer) = execute(&browser).await;
+    assert_eq!((status.as_str(), &answer["error"]), ("401", &json!("Invalid API key")));
+
+    browser.open(&format!("{origin}/guides/api")).await;
+    assert_eq!(browser.text("h1").await, "AssignDevicesToOwner");
+    assert!(browser.text("table").await.contains("customerEmail"));
+    browser.stop().await;
+    server.stop().await;
+}
+
+/// Gives the page a key, as a person does.
+async fn authorize(browser: &Browser, key: &str) {
+    browser.click(".auth-wrapper .authorize").await;
+    let field = browser.element(".modal-ux .auth-container input").await;
+    field.send_keys(key).await.expect("typed");
+    browser.click(".modal-ux .authorize").await;
+    browser.click(".modal-ux .btn-done").await;
+}
+
+/// Sends the example that the page offers, and returns the status and the JSON that it shows.
+async fn execute(browser: &Browser) -> (String, Value) {
+    let is_open = browser
+        .page
+        .find_all(thirtyfour::By::Css(".execute"))
+        .await
+        .expect("a list");
+    if is_open.is_empty() {
+        browser.click(&format!("{OPERATION} .opblock-summary-control")).await;
+    } else {
+        browser.click(&format!("{OPERATION} .btn-clear")).await;
+    }
+    browser.click(".execute").await;
+    let shown = ".live-responses-table tbody";
+    let status = browser.text(&format!("{shown} .response-col_status")).await;
+    let body = browser.text(&format!("{shown} .highlight-code")).await;
+    // Above it is a button to download it.
+    let body = body.trim_start_matches("Download");
+    (
+        status,
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("not JSON: {body}")),
+    )
+}

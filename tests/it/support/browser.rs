@@ -1,0 +1,158 @@
+//! A real browser, driven as a person would use it, that can reach nothing but this machine.
+
+use std::{env, path::Path, process::Stdio, time::Duration};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use thirtyfour::{
+    By, ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, WebElement,
+    extensions::query::ElementQueryable,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use super::program::is_on_path;
+
+/// How long a page may take: a machine may have much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Why no browser can be tested with, if so.
+pub fn browser_missing() -> Option<&'static str> {
+    let there_are = is_on_path("chromium") && is_on_path("chromedriver");
+    (!there_are).then_some("chromium and chromedriver are not on the PATH")
+}
+
+/// Whether a test without its browser fails.
+pub fn browser_required() -> bool {
+    env::var("REQUIRE_BROWSER").is_ok_and(|value| value == "1")
+}
+
+/// Chromium, with a profile of its own.
+pub struct Browser {
+    pub page: WebDriver,
+    driver: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver starts");
+        let port = listening(&mut driver).await;
+        let profile = TempDir::with_prefix("chromium-").expect("a folder");
+        let page = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities(profile.path()))
+            .await
+            .expect("a session");
+        Self {
+            page,
+            driver,
+            _profile: profile,
+        }
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.page.goto(url).await.expect("a page");
+    }
+
+    /// The element that `css` selects, once it can be seen.
+    pub async fn element(&self, css: &str) -> WebElement {
+        let query = self.page.query(By::Css(css.to_owned())).wait(PATIENCE, INTERVAL);
+        query.and_displayed().first().await.expect(css)
+    }
+
+    pub async fn click(&self, css: &str) {
+        self.element(css).await.click().await.expect(css);
+    }
+
+    /// The text of an element, once it has some.
+    pub async fn text(&self, css: &str) -> String {
+        self.element(css).await.text().await.expect(css)
+    }
+
+    /// The address of everything that was asked for since the last call of this.
+    pub async fn requests(&self) -> Vec<String> {
+        let log = self.page.get_log("performance").await.expect("a log");
+        let events = log
+            .iter()
+            .map(|entry| serde_json::from_str::<Value>(&entry.message).expect("JSON"));
+        events
+            .filter(|event| event["message"]["method"] == "Network.requestWillBeSent")
+            .map(|event| {
+                let url = &event["message"]["params"]["request"]["url"];
+                url.as_str().expect("a URL").to_owned()
+            })
+            .collect()
+    }
+
+    /// What the console complained of since the last call of this.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self.page.get_log("browser").await.expect("a log");
+        log.into_iter().map(|entry| entry.message).collect()
+    }
+
+    /// Takes a picture of the window into the folder that `SCREENSHOTS` names, if it names one.
+    pub async fn picture(&self, name: &str) {
+        if let Some(folder) = env::var_os("SCREENSHOTS") {
+            let file = Path::new(&folder).join(format!("{name}.png"));
+            self.page.screenshot(&file).await.expect("a picture");
+        }
+    }
+
+    pub async fn stop(mut self) {
+        self.page.quit().await.expect("an end");
+        self.driver.kill().await.expect("killed");
+    }
+}
+
+fn capabilities(profile: &Path) -> impl Into<thirtyfour::Capabilities> {
+    let mut chromium = DesiredCapabilities::chrome();
+    let profile = format!("--user-data-dir={}", profile.display());
+    for argument in [
+        "--headless",
+        "--no-sandbox", // which a browser of root has not
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--hide-scrollbars",
+        "--window-size=1280,1000",
+        "--no-proxy-server",
+        // The network is off, but for the service.
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        &profile,
+    ] {
+        chromium.add_arg(argument).expect("an argument");
+    }
+    for log in ["browser", "performance"] {
+        chromium
+            .set_logging_prefs(log, LoggingPrefsLogLevel::All)
+            .expect("a log");
+    }
+    chromium
+}
+
+/// The port that a chromedriver says it has.
+async fn listening(driver: &mut Child) -> u16 {
+    let stdout = driver.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await.expect("text") {
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            // What it says later must have somewhere to go.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return port.trim_end_matches('.').parse().expect("a port");
+        }
+    }
+    panic!("chromedriver ended without a port");
+}
