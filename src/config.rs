@@ -1,8 +1,12 @@
 //! What the program is told: flags, and the environment where a flag is absent, as one typed value a subcommand.
 
+mod client;
+
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
+
+pub use self::client::ClientConfig;
 
 /// The embedded database in the working directory, which needs no set-up.
 pub const EMBEDDED_DATABASE: &str = "sqlite://device-assignment.db?mode=rwc";

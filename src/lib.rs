@@ -15,16 +15,20 @@
 //! - [`gateway`]: the REST face, a client of the RPC and nothing else.
 //! - [`admin`]: what operators ask a running process.
 //! - [`server`]: puts them together.
+//! - [`client`]: assigns in bulk at any running service.
+//! - [`list`]: lists as people keep them.
 //! - [`config`]: what the program is told; [`cli`]: its subcommands.
 //!
 //! `ARCHITECTURE.md` walks one request through all of it.
 
 pub mod admin;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod grpc;
+pub mod list;
 mod request_id;
 pub mod server;
 pub mod service;

@@ -1,14 +1,21 @@
 //! The command line: each subcommand a thin call into the rooms below. Data goes to stdout, talk to stderr.
 
 mod api_key;
+mod assign;
 mod connect;
+mod customer;
 mod device;
 mod gateway;
+mod input;
 mod logging;
+mod manual;
 mod migrate;
 mod organization;
 mod output;
+mod page;
+mod progress;
 mod serve;
+mod skipped;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -30,6 +37,9 @@ Examples:
   device-assignment organization create acme
   device-assignment api-key create --organization acme --expires-in 90d
   device-assignment device import --organization acme devices.csv
+  device-assignment assign --csv assignments.csv
+      assign devices to customers at any running service
+  device-assignment customer show ann@example.com --organization acme
 ";
 
 /// Tells the platform which customer owns which device: AssignDevicesToOwner over gRPC and REST
@@ -64,9 +74,25 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
-    /// Bring in devices
+    /// Bring in devices, and show them
     #[command(subcommand)]
     Device(device::Device),
+    /// Show customers
+    #[command(subcommand)]
+    Customer(customer::Customer),
+    /// Assign devices to customers at a running service
+    ///
+    /// Rows that break a rule are named by line on stderr and left out. What was stopped can be run again with the same
+    /// list: what is done stays done. The exit code is 0 when all is done, 3 when some devices do not exist and were
+    /// skipped, 1 when rows were refused or something failed, and 2 for a mistake on the command line.
+    #[command(before_help = assign::EXAMPLES)]
+    Assign(Box<assign::Assign>),
+    /// Print a script that has a shell complete this command line
+    #[command(before_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::Completions),
+    /// Print a manual page
+    #[command(before_help = manual::MAN_EXAMPLES)]
+    Man(manual::Manual),
 }
 
 /// Why the program ends without success, in one sentence that says what to do.
@@ -148,6 +174,10 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Organization(command) => command.run().await?,
         Command::ApiKey(command) => command.run().await?,
         Command::Device(command) => return command.run().await,
+        Command::Customer(command) => command.run().await?,
+        Command::Assign(command) => return command.run().await,
+        Command::Completions(command) => command.run()?,
+        Command::Man(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ mod assign_devices;
 mod authenticate;
 mod import_devices;
 mod organization;
+mod ownership;
 
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use crate::{
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::Caller;
-pub use import_devices::{ImportError, ImportReport, RefusedRow, import_devices};
+pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices};
 pub use organization::{create_organization, organizations};
+pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 
 /// What the service allows itself and its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
