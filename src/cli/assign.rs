@@ -32,8 +32,13 @@ Examples:
       what was skipped, once more, creating the devices
 ";
 
+const USAGE: &str = "\
+device-assignment assign [OPTIONS] --customer <EMAIL> <ID>...
+       device-assignment assign [OPTIONS] --customer <EMAIL> --file <FILE>
+       device-assignment assign [OPTIONS] --csv <FILE>";
+
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("customers").required(true).args(["customer", "csv"]))]
+#[command(override_usage = USAGE, group = ArgGroup::new("customers").required(true).args(["customer", "csv"]))]
 pub(super) struct Assign {
     /// The customer's email address
     #[arg(long, value_name = "EMAIL")]
@@ -203,12 +208,14 @@ impl Assign {
                 format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
             }
             ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
-                "{error}; check that it runs, --server, and --ca if its certificate is not from a public authority"
+                "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
             ),
             ClientError::Unreachable { .. } => {
                 format!("{error}; check that it runs, and whether --server must begin with https://")
             }
-            ClientError::NotTheService { .. } => format!("{error}; check --server"),
+            ClientError::NotTheService(_) => {
+                format!("{error}; check --server, which is its address for gRPC and not for REST")
+            }
             ClientError::Failed { .. } => format!("{error}; tell who runs the service"),
             ClientError::List(ListError::Header) => format!(
                 "{list}: this is no list of assignments: the first line must be `{}` or `{}`",

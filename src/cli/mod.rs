@@ -52,7 +52,8 @@ struct Cli {
         env = "LOG_FORMAT",
         value_name = "FORMAT",
         default_value = "auto",
-        global = true
+        global = true,
+        display_order = 900
     )]
     log_format: LogFormat,
 

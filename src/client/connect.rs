@@ -65,14 +65,7 @@ impl Service {
             // What the service itself answers says who it is. If it cannot do any more for now, the calls will wait.
             Err(status) if status.get_details_error_info().is_some() => Ok(service),
             Err(status) if was_not_answered(&status) => Err(unreachable(cause(&status))),
-            Err(status) => Err(ClientError::NotTheService {
-                url: target.url.clone(),
-                answer: answer(&status),
-            }),
-            Ok(_) => Err(ClientError::NotTheService {
-                url: target.url.clone(),
-                answer: "anything".into(),
-            }),
+            _ => Err(ClientError::NotTheService(target.url.clone())),
         }
     }
 
@@ -132,12 +125,12 @@ pub(super) fn cause(error: &dyn Error) -> String {
     one_line(&deepest.to_string())
 }
 
-/// What was answered, for people.
+/// What was answered, or that nothing was, for people.
 pub(super) fn answer(status: &Status) -> String {
-    let said = match status.source() {
-        Some(source) => cause(source),
-        None => one_line(status.message()),
-    };
+    if let Some(source) = status.source() {
+        return format!("no answer came ({})", cause(source));
+    }
+    let said = one_line(status.message());
     let id = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok());
     let id = id
         .map(|id| format!(" (request id {})", one_line(id)))

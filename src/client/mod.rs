@@ -110,13 +110,8 @@ pub enum ClientError {
         problem: String,
     },
     /// Whoever answers there is not the service.
-    #[error("{url} is no device assignment service: it answers {answer}")]
-    NotTheService {
-        /// Where the service should be.
-        url: String,
-        /// What is answered.
-        answer: String,
-    },
+    #[error("{0} does not answer as the device assignment service does")]
+    NotTheService(String),
     /// The service does not know the key.
     #[error("the service refuses the API key: {0}")]
     Unauthenticated(String),

@@ -13,8 +13,8 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 const ROW: usize = 64;
 /// The most identifiers of a call, unless the service is set to another limit.
 const MAX_ROWS_OF_GROUP: usize = 10_000;
-/// The most text of a call, in bytes: half of what the service accepts unless it is set to another limit.
-const MAX_BYTES_OF_GROUP: usize = 4 * 1024 * 1024;
+/// The most text of a call, in bytes: a quarter of what the service accepts unless it is set to another limit.
+const MAX_BYTES_OF_GROUP: usize = 2 * 1024 * 1024;
 
 /// The identifiers for one call, each with its line.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ mod tests {
             pushed += 1;
         }
         assert!(pushed < 300, "{pushed}");
-        assert!(drain(&mut window).iter().all(|(_, count)| *count <= 70));
+        assert!(drain(&mut window).iter().all(|(_, count)| *count <= 35));
         assert_eq!(window.bytes, 0);
     }
 }

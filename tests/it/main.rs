@@ -9,6 +9,7 @@
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
 mod admin;
+mod assign;
 mod batch;
 mod contract;
 mod crash;
@@ -25,6 +26,7 @@ mod reach;
 mod request_ids;
 mod rest;
 mod schema;
+mod show;
 mod shutdown;
 mod start;
 mod storage;
@@ -39,6 +41,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut suite = Suite::default();
     admin::register(&mut suite);
+    assign::register(&mut suite);
     batch::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
@@ -55,6 +58,7 @@ fn main() {
     request_ids::register(&mut suite);
     rest::register(&mut suite);
     schema::register(&mut suite);
+    show::register(&mut suite);
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
