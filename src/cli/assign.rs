@@ -7,7 +7,13 @@ use std::{
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
-use super::{Failure, input::Input, output::print, progress::Progress, skipped::Skipped};
+use super::{
+    Failure,
+    input::Input,
+    output::{print, print_lines},
+    progress::Progress,
+    skipped::Skipped,
+};
 use crate::{
     client::{self, ClientError, Event, HEADER, HEADER_WITH_TYPE, Report, Service, Settings, Source, Target},
     config::ClientConfig,
@@ -204,7 +210,7 @@ impl Assign {
                 format!("{}: {error}; name the certificate of the authority", path.display())
             }
             ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
-            ClientError::Unauthenticated(_) => {
+            ClientError::KeyRefused(_) => {
                 format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
             }
             ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
@@ -249,10 +255,11 @@ impl Assign {
             });
             return print(&value.to_string());
         }
-        print(&format!(
-            "{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused; \
-             {devices_created} device(s) and {customers_created} customer(s) created"
-        ))
+        let summary =
+            format!("{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused");
+        let created = (devices_created + customers_created > 0)
+            .then(|| format!("{devices_created} device(s) and {customers_created} customer(s) created"));
+        print_lines([summary].into_iter().chain(created)).map(drop)
     }
 }
 

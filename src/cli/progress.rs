@@ -16,6 +16,9 @@ use super::{
 /// How often the time that is left is shown anew, also while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
 
+/// What takes less is over before anybody wonders how long it takes.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+
 /// A bar on stderr, if that is a terminal.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -60,8 +63,10 @@ impl Progress {
     pub(super) fn finish(self, rows: Option<u64>) {
         let was_shown = !self.bar.is_hidden();
         self.bar.finish_and_clear();
-        let Some(rows) = rows.filter(|_| was_shown) else { return };
         let took = self.started.elapsed();
+        let Some(rows) = rows.filter(|_| was_shown && took >= WORTH_TELLING) else {
+            return;
+        };
         let rate = u128::from(rows) * 1_000 / took.as_millis().max(1);
         let rate = HumanCount(u64::try_from(rate).unwrap_or(u64::MAX));
         say(&format!(
@@ -78,6 +83,7 @@ fn style(template: &str) -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
         .with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
-            let _ = write!(text, "{:.0} a second", state.per_sec());
+            let rate = format!("{:.0}", state.per_sec()).parse().unwrap_or_default();
+            let _ = write!(text, "{} a second", HumanCount(rate));
         })
 }

@@ -28,6 +28,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The reason of a refusal of which each identifier is known to lead to no device.
+const NO_VALID_DEVICES: &str = "NO_VALID_DEVICES";
+
 /// Makes calls.
 #[derive(Clone)]
 pub(super) struct Caller {
@@ -124,8 +127,10 @@ impl Caller {
             };
             match status.code() {
                 Code::InvalidArgument | Code::OutOfRange => return Ok(Answer::Refused(status)),
-                Code::FailedPrecondition if status.get_details_error_info().is_some() => return Ok(Answer::NoDevices),
-                Code::Unauthenticated => return Err(ClientError::Unauthenticated(one_line(status.message()))),
+                Code::FailedPrecondition if has_reason(&status, NO_VALID_DEVICES) => return Ok(Answer::NoDevices),
+                Code::Unauthenticated | Code::PermissionDenied => {
+                    return Err(ClientError::KeyRefused(one_line(status.message())));
+                }
                 _ if may_succeed_later(&status) => {}
                 _ => {
                     let line = |row: Option<&(u64, String)>| row.map_or(0, |(line, _)| *line);
@@ -150,7 +155,7 @@ impl Caller {
                 });
             }
             if status.code() != Code::ResourceExhausted {
-                // Who listens needs to hear it once.
+                // Who listens has heard enough when there is no room for it.
                 let _ = self.trouble.try_send(answer(&status));
             }
             tokio::time::sleep(wait).await;
@@ -167,6 +172,11 @@ impl Caller {
             device_type: key.device_type.clone().filter(|_| self.auto_create),
         }
     }
+}
+
+fn has_reason(status: &Status, reason: &str) -> bool {
+    let info = status.get_details_error_info();
+    info.is_some_and(|info| info.reason == reason)
 }
 
 /// Whether the same call may be carried out another time: when the service says so, and when no answer of it came. The

@@ -59,8 +59,8 @@ impl Service {
         let service = Self { client, key };
         let probe = service.call(AssignDevicesToOwnerRequest::default(), PROBE_TIMEOUT);
         match probe.await {
-            Err(status) if status.code() == Code::Unauthenticated => {
-                Err(ClientError::Unauthenticated(one_line(status.message())))
+            Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
+                Err(ClientError::KeyRefused(one_line(status.message())))
             }
             // What the service itself answers says who it is. If it cannot do any more for now, the calls will wait.
             Err(status) if status.get_details_error_info().is_some() => Ok(service),

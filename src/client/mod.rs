@@ -112,9 +112,9 @@ pub enum ClientError {
     /// Whoever answers there is not the service.
     #[error("{0} does not answer as the device assignment service does")]
     NotTheService(String),
-    /// The service does not know the key.
+    /// The service does not know the key, or does not let it in.
     #[error("the service refuses the API key: {0}")]
-    Unauthenticated(String),
+    KeyRefused(String),
     /// The service failed, and calling again does not help.
     #[error("the service failed at lines {first} to {last}: {answer}")]
     Failed {
@@ -183,9 +183,15 @@ pub async fn assign<E: From<ClientError>>(
                 }
             }
             Some(done) = run.calls.join_next() => {
+                run.is_in_trouble = false;
                 run.finish(done.unwrap_or(Err(ClientError::Panicked))?, &mut on_event)?;
             }
-            Some(answer) = troubles.recv() => on_event(Event::Trouble(&answer))?,
+            Some(answer) = troubles.recv() => {
+                // Once is enough, until something succeeds again.
+                if !std::mem::replace(&mut run.is_in_trouble, true) {
+                    on_event(Event::Trouble(&answer))?;
+                }
+            }
         }
         on_event(Event::Progress {
             read: run.read,
@@ -202,6 +208,7 @@ struct Run {
     report: Report,
     read: u64,
     done: u64,
+    is_in_trouble: bool,
 }
 
 impl Run {

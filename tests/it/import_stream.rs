@@ -39,7 +39,8 @@ async fn from_stdin(database: &'static TestDatabase) {
 /// A program that reads a list from a pipe.
 pub struct Running {
     pub child: Child,
-    pub stdin: ChildStdin,
+    /// Nothing while something else feeds it.
+    pub stdin: Option<ChildStdin>,
     stderr: BufReader<ChildStderr>,
 }
 
@@ -68,7 +69,7 @@ impl Running {
             .spawn()
             .expect("the program starts");
         let mut running = Self {
-            stdin: child.stdin.take().expect("a pipe"),
+            stdin: child.stdin.take(),
             stderr: BufReader::new(child.stderr.take().expect("a pipe")),
             child,
         };
@@ -77,7 +78,8 @@ impl Running {
     }
 
     pub async fn feed(&mut self, list: &str) {
-        self.stdin.write_all(list.as_bytes()).await.expect("fed");
+        let stdin = self.stdin.as_mut().expect("a pipe");
+        stdin.write_all(list.as_bytes()).await.expect("fed");
     }
 
     /// Returns when the program has refused the row that stands in this line.
@@ -150,7 +152,7 @@ async fn killed(database: &'static TestDatabase) {
     running.feed(BAD_ROW).await;
     running.refusal(5_502).await;
     // From here on it is busy: it is killed while it reads and writes.
-    let mut stdin = running.stdin;
+    let mut stdin = running.stdin.take().expect("a pipe");
     let feeding = tokio::spawn(async move {
         let mut next = 5_500;
         while stdin.write_all(rows(next..next + 1_000).as_bytes()).await.is_ok() {

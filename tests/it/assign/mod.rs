@@ -148,7 +148,7 @@ async fn one_customer(database: &'static TestDatabase) {
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert_eq!(
         stdout(&output),
-        "2 assigned, 1 already assigned, 1 skipped, 0 refused; 0 device(s) and 1 customer(s) created\n"
+        "2 assigned, 1 already assigned, 1 skipped, 0 refused\n0 device(s) and 1 customer(s) created\n"
     );
     assert_eq!(stderr(&output), "skipped, because there is no such device: SN-9\n");
 

@@ -1,11 +1,26 @@
 //! Lists of any length, fed through a pipe that stays open: what memory they need, and what a kill leaves.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use super::{HEADER, Site, report};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+
+use super::{HEADER, Site, assign, report};
 use crate::{
     import_stream::Running,
-    support::{Kind, Suite, TestDatabase, load::owned},
+    support::{
+        Kind, Program, Suite, TestDatabase,
+        load::{eventually, owned},
+        organization,
+    },
 };
 
 /// A row that is refused as soon as it is read.
@@ -18,31 +33,50 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn memory(database: &'static TestDatabase) {
-    let site = Site::start(database).await;
-    // The longest identifiers that there may be: 1 KB each, of devices that do not exist.
-    let tail = "🛰".repeat(240);
-    let mut peaks = Vec::new();
-    for count in [40_000, 80_000] {
-        let command = site.command(&["--json", "--parallel", "2", "--csv", "-"]);
-        let mut running = Running::spawn(command, HEADER).await;
-        let mut fed = String::new();
-        for number in 0..count {
-            writeln!(fed, "customer{}@example.com,{number:09}{tail}", number % 20).expect("a string");
-            if fed.len() > 1 << 20 {
-                running.feed(&fed).await;
-                fed.clear();
-            }
+    const ROWS: usize = 60_000;
+    let key = organization(database, "acme").await;
+    let server = Program::serve(database.url()).await;
+    let folder = TempDir::new().expect("a folder");
+    let command = assign(&folder, server.grpc, &key, &["--json", "--parallel", "2", "--csv", "-"]);
+    let mut running = Running::spawn(command, HEADER).await;
+    running.feed("ann@example.com,SN-1\n").await;
+    running.says("there is no such device: SN-1").await;
+
+    // While the service does nothing at all, no more is read than may wait.
+    server.signal("-STOP").await;
+    let fed = Arc::new(AtomicUsize::new(0));
+    let fed_so_far = Arc::clone(&fed);
+    let mut stdin = running.stdin.take().expect("a pipe");
+    let feeding = tokio::spawn(async move {
+        // The longest identifiers that there may be: 1 KB each, of devices that do not exist.
+        let tail = "🛰".repeat(240);
+        for number in 0..ROWS {
+            let row = format!("customer{}@example.com,{number:09}{tail}\n", number % 20);
+            stdin.write_all(row.as_bytes()).await.expect("fed");
+            fed_so_far.store(number + 1, Ordering::Relaxed);
         }
-        running.feed(&fed).await;
-        running.feed("wrong\n").await;
-        running.refusal(count + 2).await;
-        peaks.push(running.peak_memory());
-        let count = u64::try_from(count).expect("a number");
-        assert_eq!(report(&running.finish().await, 1), [0, 0, count, 1, 0, 0]);
-    }
-    assert!(peaks[1] < peaks[0] + 24 * 1024, "peaks in KiB: {peaks:?}");
-    assert!(peaks[1] < 160 * 1024, "peaks in KiB: {peaks:?}");
-    site.server.stop().await;
+        stdin
+    });
+    let mut before = usize::MAX;
+    eventually("nothing more is read", Duration::from_secs(60), async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = fed.load(Ordering::Relaxed);
+        std::mem::replace(&mut before, now) == now
+    })
+    .await;
+    let waiting = running.peak_memory();
+    server.signal("-CONT").await;
+
+    let mut stdin = feeding.await.expect("no panic");
+    stdin.write_all(BAD_ROW.as_bytes()).await.expect("fed");
+    running.refusal(ROWS + 3).await;
+    let peak = running.peak_memory();
+    running.stdin = Some(stdin);
+    assert_eq!(report(&running.finish().await, 1), [0, 0, ROWS as u64 + 1, 1, 0, 0]);
+    let said = format!("{waiting} KiB while nothing went on, {peak} KiB at last");
+    println!("{said}");
+    assert!(waiting < 72 * 1024 && peak < 72 * 1024, "{said}");
+    server.terminate().await;
 }
 
 /// Rows of customers who take turns.
@@ -74,7 +108,7 @@ async fn killed(database: &'static TestDatabase) {
         already >= before && assigned == created,
         "{already} {before} {assigned} {created}"
     );
-    let mut expected = std::collections::BTreeMap::<String, std::collections::BTreeSet<String>>::new();
+    let mut expected = BTreeMap::<String, BTreeSet<String>>::new();
     for row in list.lines().skip(1) {
         let (email, device) = row.split_once(',').expect("a row");
         expected.entry(email.into()).or_default().insert(device.into());

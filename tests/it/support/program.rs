@@ -147,11 +147,16 @@ impl Program {
         (ended.code, ended.log)
     }
 
-    /// Sends the program a signal, and waits until it has ended.
-    pub async fn end_by(mut self, signal: &str) -> Ended {
+    /// Sends the program a signal.
+    pub async fn signal(&self, signal: &str) {
         let id = self.id().to_string();
         let asked = Command::new("kill").args([signal, &id]).status().await.expect("kill");
         assert!(asked.success());
+    }
+
+    /// Sends the program a signal, and waits until it has ended.
+    pub async fn end_by(mut self, signal: &str) -> Ended {
+        self.signal(signal).await;
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).await.expect("text");
         let code = self.child.wait().await.expect("an exit").code();
