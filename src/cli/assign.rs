@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     Failure,
-    input::Input,
+    input::{Input, Size},
     output::{print, print_lines},
     progress::Progress,
     skipped::Skipped,
@@ -94,7 +94,7 @@ struct List {
     source: Source,
     /// What it is called, when it is read from somewhere.
     name: Option<String>,
-    progress: Progress,
+    size: Size,
 }
 
 impl Assign {
@@ -111,12 +111,13 @@ impl Assign {
             retry_for: self.service.retry_for,
         };
         let target = self.target()?;
-        let List { source, name, progress } = self.list()?;
+        let List { source, name, size } = self.list()?;
         let name = name.as_deref();
         let service = Service::connect(&target);
         let service = service.await.map_err(|error| self.failure(error, name))?;
         let mut skipped = Skipped::start(self.skipped.as_deref(), source.has_types(), self.csv.is_some())?;
         let place = if name.is_some() { "line" } else { "identifier" };
+        let progress = Progress::start(size, !self.no_progress && name.is_some());
         let mut all_done = 0;
         let result = client::assign(service, source, &settings, |event| {
             match event {
@@ -132,24 +133,26 @@ impl Assign {
         })
         .await;
         progress.finish(result.as_ref().ok().map(|_| all_done));
-        let report = result.map_err(|stopped| {
-            let failure = match stopped {
-                Stopped::Here(failure) => failure,
-                Stopped::Client(error) => self.failure(error, name),
-            };
-            match failure {
-                Failure::Failed(sentence) if all_done > 0 => Failure::Failed(format!(
-                    "{sentence}; {all_done} row(s) are done, and stay so when the same command is run again"
-                )),
-                failure => failure,
-            }
-        })?;
+        let report = result.map_err(|stopped| self.stopped(stopped, name, all_done))?;
         self.print(&report)?;
         Ok(match report {
             Report { refused: 1.., .. } => ExitCode::FAILURE,
             Report { skipped: 1.., .. } => ExitCode::from(SOME_SKIPPED),
             _ => ExitCode::SUCCESS,
         })
+    }
+
+    fn stopped(&self, stopped: Stopped, list: Option<&str>, all_done: u64) -> Failure {
+        let failure = match stopped {
+            Stopped::Here(failure) => failure,
+            Stopped::Client(error) => self.failure(error, list),
+        };
+        match failure {
+            Failure::Failed(sentence) if all_done > 0 => Failure::Failed(format!(
+                "{sentence}; {all_done} row(s) are done, and stay so when the same command is run again"
+            )),
+            failure => failure,
+        }
     }
 
     fn target(&self) -> Result<Target, Failure> {
@@ -172,7 +175,7 @@ impl Assign {
             return Ok(List {
                 source: Source::given(self.identifiers.clone(), customer, device_type),
                 name: None,
-                progress: Progress::start(Default::default(), false),
+                size: Size::default(),
             });
         };
         let input = Input::open(path)?;
@@ -192,7 +195,7 @@ impl Assign {
         Ok(List {
             source,
             name: Some(name),
-            progress: Progress::start(size, !self.no_progress),
+            size,
         })
     }
 

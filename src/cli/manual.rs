@@ -22,6 +22,11 @@ Examples:
   device-assignment man --dir /usr/local/share/man/man1
 ";
 
+/// The script for bash writes the hyphen of this program's name in two ways, and completes nothing after a subcommand
+/// (clap-rs/clap#6421).
+const MISSPELT: &str = "device__subcmd__assignment";
+const SPELT: &str = "device__assignment";
+
 #[derive(Debug, Args)]
 pub(super) struct Completions {
     /// The shell
@@ -45,7 +50,8 @@ impl Completions {
         let name = command.get_name().to_owned();
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, name, &mut script);
-        print_bytes(&script).map(drop)
+        let script = String::from_utf8_lossy(&script).replace(MISSPELT, SPELT);
+        print_bytes(script.as_bytes()).map(drop)
     }
 }
 

@@ -65,6 +65,7 @@ pub fn register(suite: &mut Suite) {
     suite.test("usage::help_begins_with_examples", begins_with_examples);
     suite.test("usage::a_slip_of_the_finger_is_understood", suggestions);
     suite.test("usage::completions_for_every_shell", completions);
+    suite.test("usage::bash_completes_what_was_begun", completions_of_bash);
     suite.test("usage::a_manual_page_for_every_subcommand", manual);
     suite.test("usage::unknown_flags_are_a_mistake_of_usage", unknown_flags);
     suite.test("usage::values_that_do_not_parse_are_a_mistake_of_usage", values);
@@ -136,6 +137,32 @@ async fn completions() {
         }
     }
     refused(&run(&["completions", "tcsh"]).await, 2);
+}
+
+/// What bash offers for the last word.
+async fn completed(words: &[&str]) -> Vec<String> {
+    let script = stdout(&run(&["completions", "bash"]).await);
+    let ask = format!(
+        "{script}\nCOMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))\n\
+         function=$(complete -p device-assignment); function=${{function##*-F }}\n\
+         \"${{function%% *}}\" device-assignment \"${{!#}}\" assign; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = tokio::process::Command::new("bash");
+    bash.args(["--norc", "-c", &ask, "bash"]).args(words);
+    let offered = finish(bash).await;
+    stdout(&offered).lines().map(str::to_owned).collect()
+}
+
+async fn completions_of_bash() {
+    assert_eq!(completed(&["device-assignment", "cust"]).await, ["customer"]);
+    assert_eq!(
+        completed(&["device-assignment", "assign", "--ski"]).await,
+        ["--skipped"]
+    );
+    assert_eq!(
+        completed(&["device-assignment", "api-key", "create", "--lab"]).await,
+        ["--label"]
+    );
 }
 
 async fn manual() {
