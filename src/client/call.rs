@@ -27,6 +27,8 @@ use crate::{
 /// How long to wait before a call is made again when the service does not say; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest wait that is believed when somebody asks for it.
+const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
 /// The reason of a refusal of which each identifier is known to lead to no device.
 const NO_VALID_DEVICES: &str = "NO_VALID_DEVICES";
@@ -144,7 +146,7 @@ impl Caller {
             let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
             // Not earlier than the service says; and not all at once, either way.
             let wait = match asked {
-                Some(asked) => asked.mul_f64(rand::random_range(1.0..1.5)),
+                Some(asked) => asked.min(LONGEST_ASKED).mul_f64(rand::random_range(1.0..1.5)),
                 None => pause.mul_f64(rand::random_range(0.5..1.0)),
             };
             let failing_since = *failing_since.get_or_insert_with(Instant::now);
