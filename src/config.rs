@@ -5,6 +5,7 @@
 //! and what is said of mistakes all follow from that one definition. A parser judges a value by itself; what concerns
 //! several settings is a [`Conflict`], and not one of clap's own relations, which know of flags alone.
 
+mod client;
 mod definition;
 mod file;
 mod health;
@@ -28,6 +29,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 pub use self::{
+    client::ClientConfig,
     definition::{map_args, with_switches},
     health::HealthConfig,
     keys::KeysConfig,
@@ -55,7 +57,8 @@ pub struct ProcessConfig {
         env = "LOG_FORMAT",
         value_name = "FORMAT",
         default_value = "auto",
-        global = true
+        global = true,
+        display_order = 900
     )]
     pub log_format: LogFormat,
 }

@@ -16,16 +16,20 @@
 //! - [`admin`]: what operators ask a running process.
 //! - [`telemetry`]: figures for operators, which every room may use as it uses `tracing`.
 //! - [`server`]: puts them together.
+//! - [`client`]: assigns in bulk at any running service.
+//! - [`list`]: lists as people keep them.
 //! - [`config`]: what the program is told; [`cli`]: its subcommands.
 //!
 //! `ARCHITECTURE.md` walks one request through all of it.
 
 pub mod admin;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod domain;
 pub mod gateway;
 pub mod grpc;
+pub mod list;
 mod peer;
 mod request_id;
 pub mod server;

@@ -1,21 +1,34 @@
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
     Failure, connect,
-    output::{print, say},
+    input::Input,
+    output::{print, timestamp},
+    page::Page,
+    progress::Progress,
 };
 use crate::{
     config::{DatabaseConfig, ImportConfig},
-    service::{ImportError, import_devices},
+    domain::{device::DeviceIdentifier, id::CustomerId},
+    service::{ImportError, ImportEvent, ImportReport, device, device_owners, import_devices},
+    storage::{Assigned, DeviceRecord},
 };
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  device-assignment device import --organization acme devices.csv
+      where devices.csv begins with the line identifier,type
+  export-devices | device-assignment device import --organization acme -
+";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  device-assignment device show SN-001 --organization acme
+  device-assignment device show SN-001 --organization acme --json
+";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Device {
@@ -23,7 +36,11 @@ pub(super) enum Device {
     ///
     /// Rows that break a rule are named by line on stderr and left out; the exit code is 1 then. An import that was
     /// stopped can be run again.
+    #[command(before_help = IMPORT_EXAMPLES)]
     Import(Import),
+    /// Show a device and its owners
+    #[command(before_help = SHOW_EXAMPLES)]
+    Show(Show),
 }
 
 #[derive(Debug, Args)]
@@ -35,23 +52,72 @@ pub(super) struct Import {
     #[arg(long)]
     json: bool,
 
+    /// Show no progress on a terminal
+    #[arg(long)]
+    no_progress: bool,
+
     #[command(flatten)]
     database: DatabaseConfig,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// What the device is known by
+    #[arg(value_parser = parse_identifier)]
+    identifier: DeviceIdentifier,
+
+    /// The organization that the device belongs to
+    #[arg(long, value_name = "NAME")]
+    organization: String,
+
+    #[command(flatten)]
+    page: Page<CustomerId>,
+
+    #[command(flatten)]
+    database: DatabaseConfig,
+}
+
+fn parse_identifier(text: &str) -> Result<DeviceIdentifier, String> {
+    DeviceIdentifier::parse(text).map_err(|problem| format!("an identifier {problem}"))
+}
+
 impl Device {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let Self::Import(Import { import, json, database }) = self;
-        let list = open(&import.file)?;
+        match self {
+            Self::Import(import) => import.run().await,
+            Self::Show(show) => show.run().await.map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+impl Import {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        let Self {
+            import,
+            json,
+            no_progress,
+            database,
+        } = self;
+        let list = Input::open(&import.file)?;
         let database = connect::connect_ready(&database).await?;
-        let report = import_devices(&database, &import.organization, list, |row| {
-            say(&format!("line {}: {}", row.line, row.problem));
-        })
+        let name = list.name.clone();
+        let progress = Progress::start(list.size.clone(), !no_progress);
+        let report = import_devices(
+            &database,
+            &import.organization,
+            list.into_reader(),
+            |event| match event {
+                ImportEvent::Refused(row) => progress.say(&format!("line {}: {}", row.line, row.problem)),
+                ImportEvent::Written(report) => progress.update(report.rows(), report.rows()),
+            },
+        )
         .await
         .map_err(|error| match error {
             ImportError::Service(error) => error.into(),
-            error => Failure::Failed(format!("{}: {error}", import.file.display())),
-        })?;
+            error => Failure::Failed(format!("{name}: {error}")),
+        });
+        progress.finish(report.as_ref().ok().map(ImportReport::rows));
+        let report = report?;
         if json {
             let value = json!({
                 "created": report.created,
@@ -70,10 +136,44 @@ impl Device {
     }
 }
 
-fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
+impl Show {
+    async fn run(self) -> Result<(), Failure> {
+        let Self {
+            identifier,
+            organization,
+            page,
+            database,
+        } = self;
+        let database = connect::connect_ready(&database).await?;
+        let Some(device) = device(&database, &organization, &identifier).await? else {
+            return Err(Failure::Failed(format!(
+                "there is no device {identifier} in the organization {organization}; identifiers are compared byte by byte"
+            )));
+        };
+        let DeviceRecord {
+            id,
+            identifier,
+            device_type,
+            created_at,
+        } = &device.record;
+        let head = [
+            ("id", json!(id.to_string())),
+            ("identifier", json!(identifier)),
+            ("type", json!(device_type)),
+            ("createdAt", json!(timestamp(*created_at))),
+            ("owners", json!(device.owners)),
+        ];
+        let columns = ["id", "email", "name", "assignedAt"];
+        page.print(&head, columns, async |after, limit| {
+            let owners = device_owners(&database, &device, after, limit).await?;
+            Ok(owners
+                .into_iter()
+                .map(|Assigned { record, since }| {
+                    let cells = [record.id.to_string(), record.email, record.name, timestamp(since)];
+                    (record.id, cells)
+                })
+                .collect())
+        })
+        .await
     }
-    let file = File::open(path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-    Ok(Box::new(file))
 }

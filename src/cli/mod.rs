@@ -1,17 +1,24 @@
 //! The command line: each subcommand a thin call into the rooms below. Data goes to stdout, talk to stderr.
 
 mod api_key;
+mod assign;
 mod config;
 mod connect;
+mod customer;
 mod device;
 mod gateway;
 mod health;
+mod input;
+mod manual;
 mod migrate;
 mod openapi;
 mod organization;
 mod output;
+mod page;
+mod progress;
 mod serve;
 mod signals;
+mod skipped;
 mod telemetry;
 mod tls;
 
@@ -36,6 +43,9 @@ Examples:
   device-assignment organization create acme
   device-assignment api-key create --organization acme --expires-in 90d
   device-assignment device import --organization acme devices.csv
+  device-assignment assign --csv assignments.csv
+      assign devices to customers at any running service
+  device-assignment customer show ann@example.com --organization acme
   device-assignment config default > settings.toml
       write a file that names every setting, for --config
 ";
@@ -67,9 +77,25 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
-    /// Bring in devices
+    /// Bring in devices, and show them
     #[command(subcommand)]
     Device(device::Device),
+    /// Show customers
+    #[command(subcommand)]
+    Customer(customer::Customer),
+    /// Assign devices to customers at a running service
+    ///
+    /// Rows that break a rule are named by line on stderr and left out. What was stopped can be run again with the same
+    /// list: what is done stays done. The exit code is 0 when all is done, 3 when some devices do not exist and were
+    /// skipped, 1 when rows were refused or something failed, and 2 for a mistake on the command line.
+    #[command(before_help = assign::EXAMPLES)]
+    Assign(Box<assign::Assign>),
+    /// Print a script that has a shell complete this command line
+    #[command(before_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::Completions),
+    /// Print a manual page
+    #[command(before_help = manual::MAN_EXAMPLES)]
+    Man(manual::Manual),
     /// Write a file of settings, and check one
     #[command(subcommand)]
     Config(config::Config),
@@ -189,11 +215,15 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         Command::Gateway(config) => gateway::conflicts(config),
         Command::Config(command) => command.conflicts(),
         Command::Health(_)
-        | Command::Openapi
         | Command::Migrate(_)
         | Command::Organization(_)
         | Command::ApiKey(_)
-        | Command::Device(_) => Vec::new(),
+        | Command::Device(_)
+        | Command::Customer(_)
+        | Command::Assign(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Openapi => Vec::new(),
     }
 }
 
@@ -224,6 +254,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Device(command) => return command.run().await,
         Command::Config(command) => command.run(cli.process.config.as_deref())?,
         Command::Openapi => openapi::run()?,
+        Command::Customer(command) => command.run().await?,
+        Command::Assign(command) => return command.run().await,
+        Command::Completions(command) => command.run()?,
+        Command::Man(command) => command.run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

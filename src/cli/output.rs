@@ -1,6 +1,9 @@
 //! The only place that prints.
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    env,
+    io::{self, ErrorKind, Write},
+};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -8,12 +11,32 @@ use super::Failure;
 
 /// Prints data, a line, to stdout. A reader that has seen enough, as `head` has, is no failure.
 pub(super) fn print(line: &str) -> Result<(), Failure> {
-    match writeln!(io::stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("stdout cannot be written: {error}")))
-        }
-        _ => Ok(()),
+    print_lines([line]).map(drop)
+}
+
+/// Prints lines to stdout, and returns whether anybody still reads them.
+pub(super) fn print_lines<Line: AsRef<str>>(lines: impl IntoIterator<Item = Line>) -> Result<bool, Failure> {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(line.as_ref());
+        text.push('\n');
     }
+    print_bytes(text.as_bytes())
+}
+
+/// Prints what is no lines.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Failed(format!("stdout cannot be written: {error}"))),
+    }
+}
+
+/// Whether the terminal, if there is one, can do no more than print.
+pub(super) fn is_dumb_terminal() -> bool {
+    env::var_os("TERM").is_none_or(|kind| kind == "dumb")
 }
 
 /// Prints talk, a line, to stderr. There is nobody to tell when that fails.

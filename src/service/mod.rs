@@ -9,6 +9,7 @@ mod import_devices;
 mod key_usage;
 mod limits;
 mod organization;
+mod ownership;
 
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ use crate::{
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
-pub use import_devices::{ImportError, ImportReport, RefusedRow, import_devices};
+pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices};
 pub use key_usage::KeyUsageSettings;
 pub use limits::{Allowance, Limit, LimitSettings, Place};
 pub use organization::{create_organization, organizations};
+pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 
 /// What the service allows itself and its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::{Child, ChildStderr, ChildStdin},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStderr, ChildStdin, Command},
 };
 
 use crate::{
@@ -36,10 +36,11 @@ async fn from_stdin(database: &'static TestDatabase) {
     assert_eq!(database.count("device").await, 2);
 }
 
-/// An import that reads from a pipe.
-struct Running {
-    child: Child,
-    stdin: ChildStdin,
+/// A program that reads a list from a pipe.
+pub struct Running {
+    pub child: Child,
+    /// Nothing while something else feeds it.
+    pub stdin: Option<ChildStdin>,
     stderr: BufReader<ChildStderr>,
 }
 
@@ -56,38 +57,48 @@ impl Running {
             database.url(),
             "-",
         ];
-        let mut child = command(&import)
+        Self::spawn(command(&import), "identifier,type\n").await
+    }
+
+    /// Starts `command`, and sends the header.
+    pub async fn spawn(mut command: Command, header: &str) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let mut running = Self {
-            stdin: child.stdin.take().expect("a pipe"),
+            stdin: child.stdin.take(),
             stderr: BufReader::new(child.stderr.take().expect("a pipe")),
             child,
         };
-        running.feed("identifier,type\n").await;
+        running.feed(header).await;
         running
     }
 
-    async fn feed(&mut self, list: &str) {
-        self.stdin.write_all(list.as_bytes()).await.expect("fed");
+    pub async fn feed(&mut self, list: &str) {
+        let stdin = self.stdin.as_mut().expect("a pipe");
+        stdin.write_all(list.as_bytes()).await.expect("fed");
     }
 
     /// Returns when the program has refused the row that stands in this line.
-    async fn refusal(&mut self, line: usize) {
-        let expected = format!("line {line}: ");
+    pub async fn refusal(&mut self, line: usize) {
+        self.says(&format!("line {line}: ")).await;
+    }
+
+    /// Returns when the program has said something.
+    pub async fn says(&mut self, expected: &str) {
         let mut said = String::new();
-        while !said.starts_with(&expected) {
+        while !said.contains(expected) {
             said.clear();
             let count = self.stderr.read_line(&mut said).await.expect("text");
-            assert!(count > 0, "the program ended before line {line}");
+            assert!(count > 0, "the program ended before it said {expected:?}");
         }
     }
 
     /// The most memory that the program has had so far, in KiB.
-    fn peak_memory(&self) -> u64 {
+    pub fn peak_memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id().expect("still running"));
         let status = fs::read_to_string(path).expect("a status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -95,10 +106,14 @@ impl Running {
         peak.parse().expect("a number")
     }
 
-    async fn finish(self) -> Output {
+    pub async fn finish(self) -> Output {
         drop(self.stdin);
-        let mut output = self.child.wait_with_output().await.expect("an exit");
-        output.stderr = self.stderr.buffer().to_vec();
+        let mut stderr = self.stderr;
+        let mut said = Vec::new();
+        let (said_all, output) = tokio::join!(stderr.read_to_end(&mut said), self.child.wait_with_output());
+        said_all.expect("text");
+        let mut output = output.expect("an exit");
+        output.stderr = said;
         output
     }
 }
@@ -137,7 +152,7 @@ async fn killed(database: &'static TestDatabase) {
     running.feed(BAD_ROW).await;
     running.refusal(5_502).await;
     // From here on it is busy: it is killed while it reads and writes.
-    let mut stdin = running.stdin;
+    let mut stdin = running.stdin.take().expect("a pipe");
     let feeding = tokio::spawn(async move {
         let mut next = 5_500;
         while stdin.write_all(rows(next..next + 1_000).as_bytes()).await.is_ok() {

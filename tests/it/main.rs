@@ -10,6 +10,7 @@
 
 mod addresses;
 mod admin;
+mod assign;
 mod audit;
 mod batch;
 mod config;
@@ -36,6 +37,7 @@ mod request_ids;
 mod rest;
 mod schema;
 mod secrets;
+mod show;
 mod shutdown;
 mod start;
 mod storage;
@@ -53,6 +55,7 @@ fn main() {
     let mut suite = Suite::default();
     addresses::register(&mut suite);
     admin::register(&mut suite);
+    assign::register(&mut suite);
     audit::register(&mut suite);
     batch::register(&mut suite);
     config::register(&mut suite);
@@ -79,6 +82,7 @@ fn main() {
     rest::register(&mut suite);
     schema::register(&mut suite);
     secrets::register(&mut suite);
+    show::register(&mut suite);
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);

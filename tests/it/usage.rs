@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-const SUBCOMMANDS: [(&str, &[&str]); 20] = [
+const SUBCOMMANDS: [(&str, &[&str]); 26] = [
     (
         "serve",
         &[
@@ -81,12 +81,33 @@ const SUBCOMMANDS: [(&str, &[&str]); 20] = [
     ("config check serve", &["DATABASE_URL", "GRPC_ADDR"]),
     ("config check gateway", &["UPSTREAM", "REST_ADDR"]),
     ("openapi", &[]),
+    ("device show", &["DATABASE_URL"]),
+    ("customer", &[]),
+    ("customer show", &["DATABASE_URL"]),
+    (
+        "assign",
+        &[
+            "DEVICE_ASSIGNMENT_SERVER",
+            "DEVICE_ASSIGNMENT_CA",
+            "DEVICE_ASSIGNMENT_API_KEY_FILE",
+            "DEVICE_ASSIGNMENT_PARALLEL",
+            "DEVICE_ASSIGNMENT_TIMEOUT",
+            "DEVICE_ASSIGNMENT_RETRY_FOR",
+        ],
+    ),
+    ("completions", &[]),
+    ("man", &[]),
     ("", &[]),
 ];
 
 pub fn register(suite: &mut Suite) {
     suite.test("usage::every_subcommand_has_help", help);
     suite.test("usage::top_level_help_begins_with_examples", examples);
+    suite.test("usage::help_begins_with_examples", begins_with_examples);
+    suite.test("usage::a_slip_of_the_finger_is_understood", suggestions);
+    suite.test("usage::completions_for_every_shell", completions);
+    suite.test("usage::bash_completes_what_was_begun", completions_of_bash);
+    suite.test("usage::a_manual_page_for_every_subcommand", manual);
     suite.test("usage::unknown_flags_are_a_mistake_of_usage", unknown_flags);
     suite.test("usage::values_that_do_not_parse_are_a_mistake_of_usage", values);
 }
@@ -115,6 +136,105 @@ async fn help() {
 async fn examples() {
     let output = run(&["--help"]).await;
     assert!(stdout(&output).starts_with("Examples:\n  device-assignment serve\n"));
+}
+
+async fn begins_with_examples() {
+    for subcommand in [
+        "assign",
+        "customer show",
+        "device show",
+        "device import",
+        "completions",
+        "man",
+    ] {
+        let arguments: Vec<&str> = subcommand.split_whitespace().chain(["--help"]).collect();
+        let help = stdout(&run(&arguments).await);
+        let start = format!("Examples:\n  device-assignment {subcommand} ");
+        let exports = "Examples:\n  export DEVICE_ASSIGNMENT_API_KEY=...\n  device-assignment assign ";
+        assert!(help.starts_with(&start) || help.starts_with(exports), "{help}");
+    }
+}
+
+async fn suggestions() {
+    for (arguments, meant) in [
+        ("asign", "'assign'"),
+        ("customr show", "'customer'"),
+        ("device imprt", "'import'"),
+        ("assign --custmer ann@example.com SN-1", "'--customer'"),
+        ("device import --organisation acme list.csv", "'--organization'"),
+    ] {
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let said = refused(&run(&arguments).await, 2);
+        assert!(said.contains("tip: a similar") && said.contains(meant), "{said}");
+    }
+}
+
+async fn completions() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&["completions", shell]).await;
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        for word in ["device-assignment", "assign", "skipped", "customer"] {
+            assert!(stdout(&output).contains(word), "{shell}: {word}");
+        }
+    }
+    refused(&run(&["completions", "tcsh"]).await, 2);
+}
+
+/// What bash offers for the last word.
+async fn completed(words: &[&str]) -> Vec<String> {
+    let script = stdout(&run(&["completions", "bash"]).await);
+    let ask = format!(
+        "{script}\nCOMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))\n\
+         function=$(complete -p device-assignment); function=${{function##*-F }}\n\
+         \"${{function%% *}}\" device-assignment \"${{!#}}\" assign; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = tokio::process::Command::new("bash");
+    bash.args(["--norc", "-c", &ask, "bash"]).args(words);
+    let offered = finish(bash).await;
+    stdout(&offered).lines().map(str::to_owned).collect()
+}
+
+async fn completions_of_bash() {
+    assert_eq!(completed(&["device-assignment", "cust"]).await, ["customer"]);
+    assert_eq!(
+        completed(&["device-assignment", "assign", "--ski"]).await,
+        ["--skipped"]
+    );
+    assert_eq!(
+        completed(&["device-assignment", "api-key", "create", "--lab"]).await,
+        ["--label"]
+    );
+}
+
+async fn manual() {
+    let folder = TempDir::new().expect("a folder");
+    let mut command = command(&["man", "--dir", "."]);
+    command
+        .current_dir(folder.path())
+        .env("DATABASE_URL", "postgres://app:canary-password@db/devices")
+        .env("DEVICE_ASSIGNMENT_API_KEY", "canary-password");
+    let output = finish(command).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for (subcommand, _) in SUBCOMMANDS {
+        let words: Vec<&str> = subcommand.split_whitespace().collect();
+        let name = [&["device-assignment"], words.as_slice()].concat().join("-");
+        let path = folder.path().join(format!("{name}.1"));
+        let page = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(page.contains(&format!(".TH {name} 1")), "{page}");
+        assert!(!page.contains("canary-password"), "{page}");
+        let printed = stdout(&run(&[&["man"], words.as_slice()].concat()).await);
+        assert_eq!(printed.lines().next(), page.lines().next());
+        assert!(printed.contains(&format!(".TH {name} 1")), "{printed}");
+    }
+    assert!(stdout(&run(&["man", "assign"]).await).contains("Examples:"));
+    refused(&run(&["man", "asign"]).await, 2);
+    let nowhere = finish({
+        let mut command = crate::support::program::command(&["man", "--dir", "missing"]);
+        command.current_dir(folder.path());
+        command
+    })
+    .await;
+    refused(&nowhere, 1);
 }
 
 async fn unknown_flags() {

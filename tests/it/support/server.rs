@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use device_assignment::{
     domain::organization::{ApiKeyLabel, OrganizationName},
     server::{GatewayListeners, Listeners, ServeError, ServerSettings, Upstream, serve, serve_gateway},
-    service::{NewApiKey, create_api_key, create_organization, import_devices},
+    service::{ImportEvent, NewApiKey, create_api_key, create_organization, import_devices},
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
@@ -155,9 +155,11 @@ pub async fn devices(database: &TestDatabase, organization: &str, identifiers: &
             format!("{list}\"{}\",imported\n", identifier.replace('"', "\"\""))
         });
     let database = database.open().await;
-    let report = import_devices(&database, organization, list.as_bytes(), |row| panic!("{row:?}"))
-        .await
-        .expect("an import");
+    let report = import_devices(&database, organization, list.as_bytes(), |event| {
+        assert!(!matches!(event, ImportEvent::Refused(_)), "{event:?}");
+    })
+    .await
+    .expect("an import");
     assert_eq!(report.created, identifiers.len() as u64);
     database.close().await;
 }

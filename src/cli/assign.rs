@@ -1,0 +1,301 @@
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{ArgGroup, Args};
+use serde_json::json;
+
+use super::{
+    Failure,
+    input::{Input, Size},
+    output::{print, print_lines},
+    progress::Progress,
+    skipped::Skipped,
+};
+use crate::{
+    client::{self, ClientError, Event, HEADER, HEADER_WITH_TYPE, Report, Service, Settings, Source, Target},
+    config::ClientConfig,
+    list::ListError,
+};
+
+/// Where the key is, unless a file has it. Never a flag: those are seen by everybody on the machine.
+const KEY_VARIABLE: &str = "DEVICE_ASSIGNMENT_API_KEY";
+
+/// Everything is done but for rows whose identifier leads to no device.
+const SOME_SKIPPED: u8 = 3;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  export DEVICE_ASSIGNMENT_API_KEY=...
+  device-assignment assign --customer ann@example.com SN-001 SN-002
+  device-assignment assign --customer ann@example.com --file identifiers.txt
+      one identifier a line
+  device-assignment assign --csv assignments.csv --skipped skipped.csv
+      many customers: the first line is customer_email,device_identifier
+  device-assignment assign --csv skipped.csv --auto-create --type sensor
+      what was skipped, once more, creating the devices
+";
+
+const USAGE: &str = "\
+device-assignment assign [OPTIONS] --customer <EMAIL> <ID>...
+       device-assignment assign [OPTIONS] --customer <EMAIL> --file <FILE>
+       device-assignment assign [OPTIONS] --csv <FILE>";
+
+#[derive(Debug, Args)]
+#[command(override_usage = USAGE, group = ArgGroup::new("customers").required(true).args(["customer", "csv"]))]
+pub(super) struct Assign {
+    /// The customer's email address
+    #[arg(long, value_name = "EMAIL")]
+    customer: Option<String>,
+
+    /// Device identifiers, for the one customer
+    #[arg(value_name = "ID", conflicts_with_all = ["csv", "file"], required_unless_present_any = ["csv", "file"])]
+    identifiers: Vec<String>,
+
+    /// A file with one device identifier a line, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    file: Option<PathBuf>,
+
+    /// A CSV file for many customers, or - for standard input
+    ///
+    /// Its first line is `customer_email,device_identifier`, or `customer_email,device_identifier,device_type`; the type
+    /// counts with --auto-create only.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Create the devices that do not exist, instead of skipping them
+    #[arg(long)]
+    auto_create: bool,
+
+    /// The type of the devices to create; in a CSV file, of those whose row names none
+    #[arg(long = "type", value_name = "TYPE", requires = "auto_create")]
+    device_type: Option<String>,
+
+    /// Write the rows that were skipped to a file that can be given to --csv
+    #[arg(long, value_name = "FILE")]
+    skipped: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    /// Show no progress on a terminal
+    #[arg(long)]
+    no_progress: bool,
+
+    #[command(flatten)]
+    service: ClientConfig,
+}
+
+/// The rows to assign, and what to say of them.
+struct List {
+    source: Source,
+    /// What it is called, when it is read from somewhere.
+    name: Option<String>,
+    size: Size,
+}
+
+impl Assign {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        if self.auto_create && self.device_type.is_none() && self.csv.is_none() {
+            return Err(Failure::Usage(
+                "--auto-create needs --type, the type of the devices to create".into(),
+            ));
+        }
+        let settings = Settings {
+            auto_create: self.auto_create,
+            parallel: self.service.parallel.into(),
+            timeout: self.service.timeout,
+            retry_for: self.service.retry_for,
+        };
+        let target = self.target()?;
+        let List { source, name, size } = self.list()?;
+        let name = name.as_deref();
+        let service = Service::connect(&target);
+        let service = service.await.map_err(|error| self.failure(error, name))?;
+        let mut skipped = Skipped::start(self.skipped.as_deref(), source.has_types(), self.csv.is_some())?;
+        let place = if name.is_some() { "line" } else { "identifier" };
+        let progress = Progress::start(size, !self.no_progress && name.is_some());
+        let mut all_done = 0;
+        let result = client::assign(service, source, &settings, |event| {
+            match event {
+                Event::Refused(row) => progress.say(&format!("{place} {}: {}", row.line, row.problem)),
+                Event::Skipped(rows) => skipped.take(rows, &progress).map_err(Stopped::Here)?,
+                Event::Progress { read, done } => {
+                    all_done = done;
+                    progress.update(read, done);
+                }
+                Event::Trouble(answer) => progress.say(&format!("{answer}; trying again")),
+            }
+            Ok(())
+        })
+        .await;
+        progress.finish(result.as_ref().ok().map(|_| all_done));
+        let report = result.map_err(|stopped| self.stopped(stopped, name, all_done))?;
+        self.print(&report)?;
+        Ok(match report {
+            Report { refused: 1.., .. } => ExitCode::FAILURE,
+            Report { skipped: 1.., .. } => ExitCode::from(SOME_SKIPPED),
+            _ => ExitCode::SUCCESS,
+        })
+    }
+
+    fn stopped(&self, stopped: Stopped, list: Option<&str>, all_done: u64) -> Failure {
+        let failure = match stopped {
+            Stopped::Here(failure) => failure,
+            Stopped::Client(error) => self.failure(error, list),
+        };
+        match failure {
+            Failure::Failed(sentence) if all_done > 0 => Failure::Failed(format!(
+                "{sentence}; {all_done} row(s) are done, and stay so when the same command is run again"
+            )),
+            failure => failure,
+        }
+    }
+
+    fn target(&self) -> Result<Target, Failure> {
+        let config = &self.service;
+        let ca = config
+            .ca
+            .as_deref()
+            .map(|path| fs::read(path).map_err(|error| unreadable(path, &error)));
+        Ok(Target {
+            url: config.server.clone(),
+            ca: ca.transpose()?,
+            key: key(config.api_key_file.as_deref())?,
+        })
+    }
+
+    fn list(&self) -> Result<List, Failure> {
+        let device_type = self.device_type.clone();
+        let customer = self.customer.clone().unwrap_or_default();
+        let Some(path) = self.csv.as_deref().or(self.file.as_deref()) else {
+            return Ok(List {
+                source: Source::given(self.identifiers.clone(), customer, device_type),
+                name: None,
+                size: Size::default(),
+            });
+        };
+        let input = Input::open(path)?;
+        if self.skipped.as_deref().is_some_and(|skipped| input.is_file_at(skipped)) {
+            return Err(Failure::Usage(
+                "--skipped must be another file than the list that is read".into(),
+            ));
+        }
+        let name = input.name.clone();
+        let size = input.size.clone();
+        let reader = input.into_reader();
+        let source = if self.csv.is_some() {
+            Source::csv(reader, device_type).map_err(|error| self.failure(error.into(), Some(&name)))?
+        } else {
+            Source::lines(reader, customer, device_type)
+        };
+        Ok(List {
+            source,
+            name: Some(name),
+            size,
+        })
+    }
+
+    /// What the client found, with what to do about it.
+    fn failure(&self, error: ClientError, list: Option<&str>) -> Failure {
+        let list = list.unwrap_or("the list");
+        Failure::Failed(match error {
+            ClientError::Url(problem) => {
+                return Failure::Usage(format!(
+                    "--server (DEVICE_ASSIGNMENT_SERVER): {problem}; write http://host:50051 or https://host:50051"
+                ));
+            }
+            ClientError::Ca => {
+                let path = self.service.ca.as_deref().unwrap_or(Path::new("--ca"));
+                format!("{}: {error}; name the certificate of the authority", path.display())
+            }
+            ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
+            ClientError::KeyRefused(_) => {
+                format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
+            }
+            ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
+                "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
+            ),
+            ClientError::Unreachable { .. } => {
+                format!("{error}; check that it runs, and whether --server must begin with https://")
+            }
+            ClientError::NotTheService(_) => {
+                format!("{error}; check --server, which is its address for gRPC and not for REST")
+            }
+            ClientError::Failed { .. } => format!("{error}; tell who runs the service"),
+            ClientError::List(ListError::Header) => format!(
+                "{list}: this is no list of assignments: the first line must be `{}` or `{}`",
+                HEADER.join(","),
+                HEADER_WITH_TYPE.join(",")
+            ),
+            ClientError::List(error) => format!("{list}: {error}"),
+            error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
+        })
+    }
+
+    fn print(&self, report: &Report) -> Result<(), Failure> {
+        let Report {
+            assigned,
+            already_assigned,
+            skipped,
+            refused,
+            devices_created,
+            customers_created,
+            retries,
+        } = report;
+        if self.json {
+            let value = json!({
+                "assigned": assigned,
+                "alreadyAssigned": already_assigned,
+                "skipped": skipped,
+                "refused": refused,
+                "devicesCreated": devices_created,
+                "customersCreated": customers_created,
+                "retries": retries,
+            });
+            return print(&value.to_string());
+        }
+        let summary =
+            format!("{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused");
+        let created = (devices_created + customers_created > 0)
+            .then(|| format!("{devices_created} device(s) and {customers_created} customer(s) created"));
+        print_lines([summary].into_iter().chain(created)).map(drop)
+    }
+}
+
+/// Why a run came to no end.
+enum Stopped {
+    Client(ClientError),
+    Here(Failure),
+}
+
+impl From<ClientError> for Stopped {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+fn key(file: Option<&Path>) -> Result<String, Failure> {
+    let key = match file {
+        Some(path) => fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
+        None => env::var(KEY_VARIABLE).unwrap_or_default(),
+    };
+    let key = key.trim();
+    match (key, file) {
+        ("", Some(path)) => Err(Failure::Failed(format!(
+            "{}: the file is empty; put the API key in it",
+            path.display()
+        ))),
+        ("", None) => Err(Failure::Usage(format!(
+            "the API key is missing; set {KEY_VARIABLE}, or name a file that has it with --api-key-file"
+        ))),
+        (key, _) => Ok(key.to_owned()),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("{}: {error}; name a file that can be read", path.display()))
+}

@@ -1,0 +1,184 @@
+//! Getting to the service, and finding out at once what would fail every call.
+
+use std::{error::Error, time::Duration};
+
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+use tonic_types::StatusExt;
+
+use super::ClientError;
+use crate::grpc::{
+    code_name,
+    pb::{AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient},
+};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a silent connection is tested.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long the question takes at most that finds out who answers.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest answer, in bytes: as many identifiers as a call may have, of the greatest length, twice over.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// The service to call.
+#[derive(Clone)]
+pub struct Target {
+    /// Where it is: `http://host:port` or `https://host:port`.
+    pub url: String,
+    /// The certificates (PEM) to trust instead of those of the public authorities.
+    pub ca: Option<Vec<u8>>,
+    /// The API key.
+    pub key: String,
+}
+
+/// A service that answers.
+#[derive(Clone)]
+pub struct Service {
+    pub(super) client: DeviceAssignmentServiceClient<Channel>,
+    pub(super) key: MetadataValue<Ascii>,
+}
+
+impl Service {
+    /// Connects, and asks for nothing at all: a service judges the key before it looks at the rest.
+    ///
+    /// # Errors
+    /// When nobody answers at the URL, or somebody else, or the key is refused.
+    pub async fn connect(target: &Target) -> Result<Self, ClientError> {
+        let endpoint = endpoint(target)?;
+        let key: MetadataValue<Ascii> = target.key.parse().map_err(|_| ClientError::Key)?;
+        let unreachable = |problem| ClientError::Unreachable {
+            url: target.url.clone(),
+            problem,
+        };
+        let channel = endpoint.connect().await.map_err(|error| unreachable(cause(&error)))?;
+        let client = DeviceAssignmentServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+        let service = Self { client, key };
+        let probe = service.call(AssignDevicesToOwnerRequest::default(), PROBE_TIMEOUT);
+        match probe.await {
+            Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
+                Err(ClientError::KeyRefused(one_line(status.message())))
+            }
+            // What the service itself answers says who it is. If it cannot do any more for now, the calls will wait.
+            Err(status) if status.get_details_error_info().is_some() => Ok(service),
+            Err(status) if was_not_answered(&status) => Err(unreachable(cause(&status))),
+            _ => Err(ClientError::NotTheService(target.url.clone())),
+        }
+    }
+
+    /// Makes one call. One that gets no answer in time ends all the same.
+    pub(super) async fn call(
+        &self,
+        message: AssignDevicesToOwnerRequest,
+        timeout: Duration,
+    ) -> Result<tonic::Response<crate::grpc::pb::AssignDevicesToOwnerResponse>, Status> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("x-api-key", self.key.clone());
+        request.set_timeout(timeout);
+        let mut client = self.client.clone();
+        let call = client.assign_devices_to_owner(request);
+        let answer = tokio::time::timeout(timeout, call).await;
+        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer came in time")))
+    }
+}
+
+fn endpoint(target: &Target) -> Result<Endpoint, ClientError> {
+    let invalid = |problem: String| ClientError::Url(problem);
+    let endpoint = Endpoint::from_shared(target.url.clone()).map_err(|error| invalid(cause(&error)))?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE);
+    match (endpoint.uri().scheme_str(), &target.ca) {
+        (Some("http"), None) => return Ok(endpoint),
+        (Some("http"), Some(_)) => return Err(invalid("a certificate is of use with https:// only".into())),
+        (Some("https"), _) => {}
+        _ => return Err(invalid("the URL must start with http:// or https://".into())),
+    }
+    let tls = match &target.ca {
+        None => ClientTlsConfig::new().with_webpki_roots(),
+        Some(pem) if !is_pem(pem) => return Err(ClientError::Ca),
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+    };
+    endpoint.tls_config(tls).map_err(|_| ClientError::Ca)
+}
+
+fn is_pem(text: &[u8]) -> bool {
+    let begin = b"-----BEGIN CERTIFICATE-----";
+    text.windows(begin.len()).any(|window| window == begin)
+}
+
+/// Whether the connection was lost, or what answers does not speak gRPC: such a status is made on this side.
+fn was_not_answered(status: &Status) -> bool {
+    status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+}
+
+/// What lies at the bottom of an error.
+pub(super) fn cause(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    one_line(&deepest.to_string())
+}
+
+/// What was answered, or that nothing was, for people.
+pub(super) fn answer(status: &Status) -> String {
+    if let Some(source) = status.source() {
+        return format!("no answer came ({})", cause(source));
+    }
+    let said = one_line(status.message());
+    let id = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok());
+    let id = id
+        .map(|id| format!(" (request id {})", one_line(id)))
+        .unwrap_or_default();
+    format!("{}: {said}{id}", code_name(status.code()))
+}
+
+/// Text from elsewhere, as it may be printed.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str, ca: Option<&str>) -> Target {
+        Target {
+            url: url.into(),
+            ca: ca.map(Into::into),
+            key: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_url_has_a_scheme_and_a_host() {
+        assert!(endpoint(&target("http://127.0.0.1:50051", None)).is_ok());
+        assert!(endpoint(&target("https://service.example.com", None)).is_ok());
+        for url in ["", "/", "127.0.0.1:50051", "ftp://host", "http://"] {
+            assert!(
+                matches!(endpoint(&target(url, None)), Err(ClientError::Url(_))),
+                "{url:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn certificates_go_with_https_only() {
+        let refused = endpoint(&target("http://host", Some("-----BEGIN CERTIFICATE-----")));
+        assert!(matches!(refused, Err(ClientError::Url(_))));
+        for ca in ["", "not a certificate", "-----BEGIN PRIVATE KEY-----"] {
+            let refused = endpoint(&target("https://host", Some(ca)));
+            assert!(matches!(refused, Err(ClientError::Ca)), "{ca:?}");
+        }
+    }
+
+    #[test]
+    fn text_from_elsewhere_cannot_write_on_the_terminal() {
+        assert_eq!(one_line("a\u{1b}[31mb\r\nc\u{9b}"), "a [31mb  c ");
+    }
+}

@@ -1,0 +1,190 @@
+//! Who owns what, read for operators.
+
+use sea_orm::{
+    ColumnTrait, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait, Select,
+};
+use time::OffsetDateTime;
+
+use super::{
+    Database, Failure,
+    entity::{customer, device, device_assignment},
+};
+use crate::domain::{
+    device::DeviceIdentifier,
+    email::Email,
+    id::{CustomerId, DeviceId, OrganizationId},
+};
+
+/// A customer, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerRecord {
+    /// Its id.
+    pub id: CustomerId,
+    /// The address that it is known by.
+    pub email: String,
+    /// What it is called.
+    pub name: String,
+    /// Since when it exists.
+    pub created_at: OffsetDateTime,
+}
+
+/// A device, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// Its id.
+    pub id: DeviceId,
+    /// What the organization knows it by.
+    pub identifier: String,
+    /// What kind of device it is.
+    pub device_type: String,
+    /// Since when it exists.
+    pub created_at: OffsetDateTime,
+}
+
+/// One end of an assignment, seen from the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned<T> {
+    /// The device of the customer, or the owner of the device.
+    pub record: T,
+    /// Since when the one belongs to the other.
+    pub since: OffsetDateTime,
+}
+
+impl Database {
+    /// The customer with this address.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn customer(
+        &self,
+        organization: OrganizationId,
+        email: &Email,
+    ) -> Result<Option<CustomerRecord>, Failure> {
+        let query = customer::Entity::find()
+            .filter(customer::Column::OrganizationId.eq(organization.uuid()))
+            .filter(customer::Column::Email.eq(email.as_str()));
+        Ok(query.one(&self.reads()).await?.map(Into::into))
+    }
+
+    /// The device with this identifier.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn device(
+        &self,
+        organization: OrganizationId,
+        identifier: &DeviceIdentifier,
+    ) -> Result<Option<DeviceRecord>, Failure> {
+        let query = device::Entity::find()
+            .filter(device::Column::OrganizationId.eq(organization.uuid()))
+            .filter(device::Column::Identifier.eq(identifier.as_str()));
+        Ok(query.one(&self.reads()).await?.map(Into::into))
+    }
+
+    /// How many devices belong to a customer.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count_devices_of(&self, organization: OrganizationId, customer: CustomerId) -> Result<u64, Failure> {
+        Ok(assignments_of(organization, customer).count(&self.reads()).await?)
+    }
+
+    /// How many owners a device has.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count_owners_of(&self, organization: OrganizationId, device: DeviceId) -> Result<u64, Failure> {
+        Ok(assignments_to(organization, device).count(&self.reads()).await?)
+    }
+
+    /// Devices of a customer, in the order of their ids: at most `limit` of those after `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn devices_of(
+        &self,
+        organization: OrganizationId,
+        customer: CustomerId,
+        after: Option<DeviceId>,
+        limit: u64,
+    ) -> Result<Vec<Assigned<DeviceRecord>>, Failure> {
+        let mut query = assignments_of(organization, customer);
+        if let Some(after) = after {
+            query = query.filter(device_assignment::Column::DeviceId.gt(after.uuid()));
+        }
+        let query = query
+            .join(JoinType::InnerJoin, device_assignment::Relation::Device.def())
+            .select_also(device::Entity)
+            .order_by_asc(device_assignment::Column::DeviceId)
+            .limit(limit);
+        Ok(assigned(query.all(&self.reads()).await?))
+    }
+
+    /// Owners of a device, in the order of their ids: at most `limit` of those after `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn owners_of(
+        &self,
+        organization: OrganizationId,
+        device: DeviceId,
+        after: Option<CustomerId>,
+        limit: u64,
+    ) -> Result<Vec<Assigned<CustomerRecord>>, Failure> {
+        let mut query = assignments_to(organization, device);
+        if let Some(after) = after {
+            query = query.filter(device_assignment::Column::CustomerId.gt(after.uuid()));
+        }
+        let query = query
+            .join(JoinType::InnerJoin, device_assignment::Relation::Customer.def())
+            .select_also(customer::Entity)
+            .order_by_asc(device_assignment::Column::CustomerId)
+            .limit(limit);
+        Ok(assigned(query.all(&self.reads()).await?))
+    }
+}
+
+fn assignments_of(organization: OrganizationId, customer: CustomerId) -> Select<device_assignment::Entity> {
+    device_assignment::Entity::find()
+        .filter(device_assignment::Column::OrganizationId.eq(organization.uuid()))
+        .filter(device_assignment::Column::CustomerId.eq(customer.uuid()))
+}
+
+fn assignments_to(organization: OrganizationId, device: DeviceId) -> Select<device_assignment::Entity> {
+    device_assignment::Entity::find()
+        .filter(device_assignment::Column::OrganizationId.eq(organization.uuid()))
+        .filter(device_assignment::Column::DeviceId.eq(device.uuid()))
+}
+
+fn assigned<T: Into<Record>, Record>(rows: Vec<(device_assignment::Model, Option<T>)>) -> Vec<Assigned<Record>> {
+    let assigned = rows.into_iter().filter_map(|(assignment, other)| {
+        Some(Assigned {
+            // There is one: the assignment's foreign key says so.
+            record: other?.into(),
+            since: assignment.created_at,
+        })
+    });
+    assigned.collect()
+}
+
+impl From<customer::Model> for CustomerRecord {
+    fn from(row: customer::Model) -> Self {
+        Self {
+            id: row.id.into(),
+            email: row.email,
+            name: row.name,
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl From<device::Model> for DeviceRecord {
+    fn from(row: device::Model) -> Self {
+        Self {
+            id: row.id.into(),
+            identifier: row.identifier,
+            device_type: row.device_type,
+            created_at: row.created_at,
+        }
+    }
+}
