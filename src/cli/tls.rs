@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::{Uri, uri::InvalidUri};
 use tonic::transport::Endpoint;
 
 use super::Failure;
@@ -42,16 +43,27 @@ pub(super) fn upstream(config: &GatewayConfig) -> Result<Upstream, Failure> {
 /// The address of a service.
 pub(super) fn endpoint(url: &str) -> Result<Endpoint, String> {
     let problem = |problem: &str| format!("{problem}; write http://host:50051 or https://host:50051");
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| problem(&error.to_string()))?;
-    match endpoint.uri().scheme_str() {
-        Some("http" | "https") => Ok(endpoint),
+    let uri: Uri = url.parse().map_err(|error: InvalidUri| problem(&error.to_string()))?;
+    match uri.scheme_str() {
+        Some("http") => Ok(Endpoint::from(uri)),
+        Some("https") => {
+            let plain = plain(&uri).ok_or_else(|| problem("the URL names no host"))?;
+            Ok(Endpoint::from(plain).origin(uri))
+        }
         _ => Err(problem("the URL must start with http:// or https://")),
     }
 }
 
+/// Where to connect to for this address. The library refuses https where somebody else does the TLS, which is so here.
+fn plain(https: &Uri) -> Option<Uri> {
+    let host = https.host()?;
+    let port = https.port_u16().unwrap_or(443);
+    format!("http://{host}:{port}").parse().ok()
+}
+
 /// Whether the service at this address speaks TLS.
 pub(super) fn is_https(url: &str) -> bool {
-    endpoint(url).is_ok_and(|endpoint| endpoint.uri().scheme_str() == Some("https"))
+    url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
 
 impl From<TlsError> for Failure {

@@ -52,7 +52,11 @@ use crate::grpc::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse}
             status = 200,
             description = "Every device has its place in one of the three lists",
             body = AssignDevicesToOwnerResponse,
-            headers(("x-request-id" = String, description = "The id of the request: the caller's, or a new one")),
+            headers(
+                ("x-request-id" = String, description = "The id of the request: the caller's, or a new one"),
+                ("RateLimit-Policy" = String, description = "The limits that the key is held to (draft-ietf-httpapi-ratelimit-headers), unless there are none"),
+                ("RateLimit" = String, description = "Where the key stands now"),
+            ),
             example = json!({
                 "success": true,
                 "message": "Successfully assigned 2 device(s) to customer",

@@ -133,12 +133,23 @@ pub(super) const REFUSALS: &[Refusal] = &[
     Refusal {
         http: 429,
         description: "Too many calls; nothing was changed. Wait as long as `Retry-After` says, and call again",
-        examples: &[Example::new(
-            "queue",
-            Code::ResourceExhausted,
-            "Too many calls are waiting; try again shortly",
-        )],
-        headers: &[RETRY_AFTER],
+        examples: &[
+            Example::new(
+                "queue",
+                Code::ResourceExhausted,
+                "Too many calls are waiting; try again shortly",
+            ),
+            Example::new(
+                "limit",
+                Code::ResourceExhausted,
+                "Too many calls with this API key; try again in 1 s",
+            ),
+        ],
+        headers: &[
+            RETRY_AFTER,
+            ("RateLimit-Policy", "The limits that the key is held to", Type::String),
+            ("RateLimit", "Where the key stands now", Type::String),
+        ],
     },
     Refusal {
         http: 499,

@@ -16,6 +16,7 @@ mod batch;
 mod config;
 mod contract;
 mod crash;
+mod deploy;
 mod flood;
 mod gateway;
 mod grpc;
@@ -61,6 +62,7 @@ fn main() {
     config::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
+    deploy::register(&mut suite);
     flood::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);

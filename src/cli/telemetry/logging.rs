@@ -3,31 +3,33 @@
 use std::{env, io, io::IsTerminal, panic};
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, Layer, filter::FilterExt, registry::LookupSpan};
+use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
-use super::asked_each_time;
-use crate::{config::LogFormat, telemetry::trace};
+use crate::config::LogFormat;
 
 /// What the libraries say of each step of a migration is noise beside what a subcommand says.
 const QUIET_LIBRARIES: &str = "info,sea_orm_migration=warn,sqlx=warn";
 
-/// The log. `RUST_LOG` sets its level; `info` unless set.
-pub(super) fn layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-{
-    let mut filter = EnvFilter::builder()
+/// What is logged: `RUST_LOG` sets the level, `info` unless set. Nothing of `silenced`.
+pub(super) fn filter(silenced: &[&str]) -> EnvFilter {
+    let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .parse_lossy(env::var("RUST_LOG").unwrap_or_else(|_| QUIET_LIBRARIES.into()));
     // The driver repeats options of the database URL that it does not know, and one of those may be a secret. The HTTP
     // library warns of each pong that it did not ask for, and a peer may send a flood of them.
-    for silence in ["sqlx_postgres::options=off", "h2::proto::ping_pong=error"] {
-        if let Ok(silence) = silence.parse() {
-            filter = filter.add_directive(silence);
-        }
-    }
-    // Traces have their own way out, and add nothing to a line.
-    let filter = filter.and(asked_each_time(|what| what.target() != trace::TARGET));
+    let libraries = ["sqlx_postgres::options=off", "h2::proto::ping_pong=error"];
+    let silenced = silenced.iter().map(|target| format!("{target}=off"));
+    let directives = libraries.map(str::to_owned).into_iter().chain(silenced);
+    directives
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive)
+}
+
+/// The log.
+pub(super) fn layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
     let is_terminal = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -38,13 +40,9 @@ where
         LogFormat::Json => false,
     };
     if as_text {
-        log.with_filter(filter).boxed()
+        log.boxed()
     } else {
-        log.json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_filter(filter)
-            .boxed()
+        log.json().flatten_event(true).with_span_list(false).boxed()
     }
 }
 

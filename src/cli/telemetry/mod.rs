@@ -5,14 +5,18 @@ mod traces;
 
 use tracing::{Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    filter::{DynFilterFn, dynamic_filter_fn},
+    Layer,
+    filter::{DynFilterFn, FilterExt, dynamic_filter_fn},
     layer::{Context, SubscriberExt},
     util::SubscriberInitExt,
 };
 
 pub(super) use self::traces::Traces;
 use super::Failure;
-use crate::config::{LogFormat, TraceConfig};
+use crate::{
+    config::{LogFormat, TraceConfig},
+    telemetry::trace,
+};
 
 /// Starts the log, and traces where `config` wants them: those of a service by this name. Within a runtime.
 pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str)>) -> Result<Traces, Failure> {
@@ -20,10 +24,19 @@ pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str
         Some((config, service)) => Traces::start(config, service)?,
         None => Traces::default(),
     };
-    // A list, because an absent layer that is chained to another one with a filter silences it.
-    let mut layers = vec![logging::layer(format)];
-    layers.extend(traces.layer());
-    tracing_subscriber::registry().with(layers).init();
+    match traces.layer() {
+        // One filter for all is cheap, and spans of traces are not even begun.
+        None => tracing_subscriber::registry()
+            .with(logging::filter(&[trace::TARGET]))
+            .with(logging::layer(format))
+            .init(),
+        Some(traces) => {
+            // Traces have their own way out, and add nothing to a line.
+            let filter = logging::filter(&[]).and(asked_each_time(|what| what.target() != trace::TARGET));
+            let layers = vec![logging::layer(format).with_filter(filter).boxed(), traces];
+            tracing_subscriber::registry().with(layers).init();
+        }
+    }
     logging::catch_panics();
     Ok(traces)
 }

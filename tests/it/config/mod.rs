@@ -7,8 +7,8 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use device_assignment::config::{
-    Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, Refusal, ServeConfig, Sources, read,
-    with_switches,
+    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, Refusal, ServeConfig, Sources,
+    read, with_switches,
 };
 use tempfile::TempDir;
 
@@ -39,6 +39,8 @@ struct Told {
 enum Settings {
     Serve(Box<Serve>),
     Gateway(Box<GatewayConfig>),
+    /// What `assign` is told: not asked for here, but in the same file.
+    Assign(Box<ClientConfig>),
 }
 
 #[derive(Debug, Args)]
@@ -67,7 +69,7 @@ fn tell(arguments: &str, environment: &[(&str, &str)]) -> Result<Told, Refusal> 
 fn serve(arguments: &str, environment: &[(&str, &str)]) -> Serve {
     match tell(arguments, environment).expect("no mistake").settings {
         Settings::Serve(serve) => *serve,
-        Settings::Gateway(_) => panic!("{arguments} is no serve"),
+        Settings::Gateway(_) | Settings::Assign(_) => panic!("{arguments} is no serve"),
     }
 }
 

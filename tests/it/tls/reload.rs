@@ -173,7 +173,7 @@ async fn shows(program: &Program, authority: &Authority, identity: &Identity) {
 
 /// Asks for what is not there, and returns the first line of the answer.
 async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> String {
-    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let request = b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.expect("a request");
     let mut answer = String::new();
     while !answer.ends_with('}') {
