@@ -27,8 +27,6 @@ pub enum Readiness {
     DatabaseOutOfReach,
     /// The schema of its database lacks steps.
     SchemaBehind,
-    /// A newer version of the program has changed the schema of its database.
-    SchemaAhead,
     /// The service that it is the gateway of cannot be reached, or does not answer.
     UpstreamOutOfReach,
     /// The service that it is the gateway of says that it should not be sent work.
@@ -42,7 +40,6 @@ impl fmt::Display for Readiness {
             Self::Draining => "draining",
             Self::DatabaseOutOfReach => "database: out of reach",
             Self::SchemaBehind => "schema: behind this version",
-            Self::SchemaAhead => "schema: ahead of this version",
             Self::UpstreamOutOfReach => "upstream: out of reach",
             Self::UpstreamNotReady => "upstream: not ready",
         })

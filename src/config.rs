@@ -240,7 +240,7 @@ pub struct ConnectionsConfig {
     pub body_timeout: Duration,
 
     /// The most requests under way on one HTTP/2 connection
-    #[arg(long, env = "MAX_STREAMS", value_name = "COUNT", default_value = "128")]
+    #[arg(long, env = "MAX_STREAMS", value_name = "COUNT", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_streams: u32,
 
     /// How many resets an HTTP/2 peer may provoke before its connection is closed
@@ -256,7 +256,7 @@ pub struct ConnectionsConfig {
     pub max_control_frames: usize,
 
     /// The largest head of an HTTP/2 request, in bytes
-    #[arg(long, env = "MAX_HEAD_BYTES", value_name = "BYTES", default_value = "16384")]
+    #[arg(long, env = "MAX_HEAD_BYTES", value_name = "BYTES", default_value = "16384", value_parser = clap::value_parser!(u32).range(1_024..))]
     pub max_head_bytes: u32,
 
     /// How often an HTTP/2 peer is asked whether it is still there

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     path::Path,
     sync::{
         Arc,
@@ -59,7 +59,16 @@ impl Input {
 
     /// Whether this is the file at `path`: to write there would destroy the list before it is read.
     pub(super) fn is_file_at(&self, path: &Path) -> bool {
-        let this = self.file.as_ref().and_then(|file| file.metadata().ok());
+        // What standard input is read from can be a file, too.
+        let of_stdin = || {
+            File::from(io::stdin().as_fd().try_clone_to_owned().ok()?)
+                .metadata()
+                .ok()
+        };
+        let this = match &self.file {
+            Some(file) => file.metadata().ok(),
+            None => of_stdin(),
+        };
         let other = path.metadata().ok();
         this.zip(other)
             .is_some_and(|(this, other)| (this.dev(), this.ino()) == (other.dev(), other.ino()))

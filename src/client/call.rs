@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -42,6 +42,8 @@ pub(super) struct Caller {
     retry_for: Duration,
     /// The most identifiers of a call, as far as the service has told: it may be set to less than is usual.
     max_rows: Arc<AtomicUsize>,
+    /// When a call of any group was last carried out.
+    last_success: watch::Sender<Option<Instant>>,
     trouble: mpsc::Sender<String>,
 }
 
@@ -85,6 +87,7 @@ impl Caller {
             timeout: settings.timeout,
             retry_for: settings.retry_for,
             max_rows: Arc::new(AtomicUsize::new(usize::MAX)),
+            last_success: watch::Sender::default(),
             trouble,
         }
     }
@@ -124,7 +127,10 @@ impl Caller {
         loop {
             let message = self.message(key, rows);
             let status = match self.service.call(message, self.timeout).await {
-                Ok(response) => return Ok(Answer::Assigned(response.into_inner())),
+                Ok(response) => {
+                    self.last_success.send_replace(Some(Instant::now()));
+                    return Ok(Answer::Assigned(response.into_inner()));
+                }
                 Err(status) => status,
             };
             match status.code() {
@@ -149,7 +155,9 @@ impl Caller {
                 Some(asked) => asked.min(LONGEST_ASKED).mul_f64(rand::random_range(1.0..1.5)),
                 None => pause.mul_f64(rand::random_range(0.5..1.0)),
             };
-            let failing_since = *failing_since.get_or_insert_with(Instant::now);
+            let began = *failing_since.get_or_insert_with(Instant::now);
+            // As long as others are carried out, so will this one be: calls with one key wait for each other's share.
+            let failing_since = (*self.last_success.borrow()).map_or(began, |success| success.max(began));
             if failing_since.elapsed() + wait > self.retry_for {
                 return Err(ClientError::GaveUp {
                     retried_for: self.retry_for,

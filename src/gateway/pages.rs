@@ -1,11 +1,12 @@
 //! What people see who open the REST face in a browser: what this is, the description, a page to try it on, the guide. All
 //! of it is in the program; the browser may fetch nothing from elsewhere.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Path, Request},
+    body::Bytes,
+    extract::{Path, Request, rejection::PathRejection},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
@@ -60,18 +61,18 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySetting
         .route("/docs/", file(HTML, include_str!("pages/docs.html")))
         .route(
             "/docs/{file}",
-            only_get(get(async move |Path(name): Path<String>| {
-                swagger_ui_file(&name, swagger_ui)
+            only_get(get(async move |name: Result<Path<String>, PathRejection>| match name {
+                Ok(Path(name)) => swagger_ui_file(&name, swagger_ui),
+                Err(_not_utf_8) => Problem::not_found().into_response(),
             })),
         )
         .layer(from_fn(guard))
 }
 
 fn file<S: Clone + Send + Sync + 'static>(content_type: &'static str, text: impl Into<String>) -> MethodRouter<S> {
-    let text: Arc<str> = text.into().into();
-    only_get(get(async move || {
-        ([(header::CONTENT_TYPE, content_type)], text.to_string())
-    }))
+    // Shared by all who read it, however slowly.
+    let text = Bytes::from(text.into());
+    only_get(get(async move || ([(header::CONTENT_TYPE, content_type)], text)))
 }
 
 fn only_get<S: Clone + Send + Sync + 'static>(methods: MethodRouter<S>) -> MethodRouter<S> {
@@ -83,7 +84,11 @@ fn swagger_ui_file(name: &str, config: Arc<Config<'static>>) -> Response {
     let Ok(Some(file)) = utoipa_swagger_ui::serve(name, config) else {
         return Problem::not_found().into_response();
     };
-    let mut response = ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response();
+    let bytes = match file.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    let mut response = ([(header::CONTENT_TYPE, file.content_type)], bytes).into_response();
     if file.gzpipped {
         let gzip = HeaderValue::from_static("gzip");
         response.headers_mut().insert(header::CONTENT_ENCODING, gzip);

@@ -21,7 +21,7 @@ use crate::{
     domain::assign_devices::{Fate, Outcome},
     request_id,
     service::Caller,
-    telemetry::trace,
+    telemetry::{metrics::OTHER, trace},
 };
 
 /// What is found out about a call on its way; among the extensions of every call that is logged.
@@ -108,8 +108,10 @@ impl Line {
         self.code = code_of(answer);
     }
 
-    fn method(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
+    /// The method, if there is one: what else stands in a path is the caller's own words.
+    fn method(&self) -> &'static str {
+        let name = Method::at(&self.path).map_or(OTHER, |method| method.name);
+        name.rsplit('/').next().unwrap_or(name)
     }
 
     fn request_id(&self) -> &str {

@@ -56,6 +56,9 @@ pub struct GrpcSettings {
 /// The name under which health and reflection know the service.
 pub const SERVICE: &str = SERVICE_NAME;
 
+/// The largest message that those may send who show no key: many times the longest name.
+const MAX_PUBLIC_MESSAGE_BYTES: usize = 16 * 1024;
+
 /// The service as the generated server wants it: each method a line that leads to the operation's own file.
 #[derive(Debug)]
 struct Handlers {
@@ -112,9 +115,17 @@ pub fn routes(
     let (health_reporter, health) = tonic_health::server::health_reporter();
 
     let router = Routes::new(handlers)
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(health.max_decoding_message_size(MAX_PUBLIC_MESSAGE_BYTES))
+        .add_service(
+            reflection()
+                .build_v1()?
+                .max_decoding_message_size(MAX_PUBLIC_MESSAGE_BYTES),
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()?
+                .max_decoding_message_size(MAX_PUBLIC_MESSAGE_BYTES),
+        )
         .into_axum_router();
     Ok((Routes::from(with_policies(router, service, settings)), health_reporter))
 }

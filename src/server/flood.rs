@@ -5,6 +5,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +18,8 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 /// How many more of the other frames a request makes room for.
 const FRAMES_A_REQUEST: usize = 100;
+/// How long it takes until there is room for one more anyhow: for the pings of those who wait quietly.
+const ONE_MORE_EACH: Duration = Duration::from_secs(1);
 /// How much the service has to send to make room for one more: peers tell what they have read.
 const BYTES_A_FRAME: usize = 1024;
 
@@ -35,6 +38,7 @@ impl<S> Bounded<S> {
             room: max_control_frames,
             most: max_control_frames,
             sent: 0,
+            since: Instant::now(),
         };
         Self { stream, frames }
     }
@@ -49,6 +53,8 @@ struct Frames {
     most: usize,
     /// Bytes that were sent and made no room yet.
     sent: usize,
+    /// From when on time has made no room yet.
+    since: Instant,
 }
 
 /// Where in what the peer says the next byte stands.
@@ -120,12 +126,25 @@ impl Frames {
         match kind {
             HEADERS => self.make_room(FRAMES_A_REQUEST),
             DATA if length > 0 => {}
-            _ => match self.room.checked_sub(1) {
-                Some(room) => self.room = room,
-                None => return false,
-            },
+            _ => {
+                self.wait();
+                match self.room.checked_sub(1) {
+                    Some(room) => self.room = room,
+                    None => return false,
+                }
+            }
         }
         true
+    }
+
+    fn wait(&mut self) {
+        while self.room < self.most && self.since.elapsed() >= ONE_MORE_EACH {
+            self.since += ONE_MORE_EACH;
+            self.make_room(1);
+        }
+        if self.room == self.most {
+            self.since = Instant::now();
+        }
     }
 
     fn wrote(&mut self, bytes: usize) {
@@ -246,6 +265,10 @@ mod tests {
         assert!(frames.read(&pings));
         // No more than there was in the beginning.
         frames.wrote(BYTES_A_FRAME * 100);
+        assert!(frames.read(&pings));
+        assert!(!frames.read(&pings));
+        // Time makes room, too.
+        frames.since -= 2 * ONE_MORE_EACH;
         assert!(frames.read(&pings));
         assert!(!frames.read(&pings));
     }

@@ -59,6 +59,8 @@ impl Beacon {
         if let Some(mut reporter) = self.grpc {
             for name in ["", grpc::SERVICE] {
                 reporter.clear_service_status(name).await;
+                // For who only asks.
+                reporter.set_service_status(name, ServingStatus::NotServing).await;
             }
         }
     }
@@ -68,10 +70,10 @@ impl Beacon {
         loop {
             let found = *health.borrow_and_update();
             self.show(match found {
-                Health::Good => Readiness::Ready,
+                // A newer version takes away nothing that this one needs, and both serve while the one replaces the other.
+                Health::Good | Health::SchemaAhead => Readiness::Ready,
                 Health::OutOfReach => Readiness::DatabaseOutOfReach,
                 Health::SchemaBehind => Readiness::SchemaBehind,
-                Health::SchemaAhead => Readiness::SchemaAhead,
             })
             .await;
             if health.changed().await.is_err() {

@@ -59,8 +59,7 @@ impl Service {
     }
 }
 
-/// Sees to it that what a call changed is told of: also when its caller goes away, whose command is carried out all the
-/// same.
+/// Sees to it that what a call changed is told of: also when its caller goes away, whose command may be under way already.
 struct Witness {
     answer: Option<Answer>,
     caller: Arc<Caller>,
@@ -81,6 +80,7 @@ impl Witness {
 impl Drop for Witness {
     fn drop(&mut self) {
         if let (Some(answer), Ok(runtime)) = (self.answer.take(), Handle::try_current()) {
+            answer.abandon();
             let caller = Arc::clone(&self.caller);
             runtime.spawn(async move { tell(&caller, &answer.await) });
         }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::{
     Service,
     audit::{self, Refusal},
-    failed_keys::Strike,
+    failed_keys::{FailedKeys, Strike},
     limits::{Account, Allowance},
 };
 use crate::{
@@ -134,7 +134,14 @@ impl Service {
             return Err(self.refuse(Refusal::Malformed, &origin));
         };
         let now = OffsetDateTime::now_utc();
-        match self.keys.judge(digest, now).await? {
+        let unjudged = (!is_proven).then(|| Unjudged {
+            failed_keys: &self.failed_keys,
+            address: origin.address,
+        });
+        let verdict = self.keys.judge(digest, now).await;
+        // It waited: whether the key is wrong is known, or that nobody can tell.
+        std::mem::forget(unjudged);
+        match verdict? {
             Ok(owner) => {
                 if !is_proven {
                     self.keys.proven.insert(digest, ());
@@ -165,5 +172,18 @@ impl Service {
             audit::address_refused(origin.address);
         }
         Error::InvalidApiKey
+    }
+}
+
+/// A key that is being looked up. Who does not wait for what is found has shown a wrong one: else nothing would bound the
+/// look-ups of those who never wait.
+struct Unjudged<'a> {
+    failed_keys: &'a FailedKeys,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Unjudged<'_> {
+    fn drop(&mut self) {
+        self.failed_keys.strike(self.address);
     }
 }

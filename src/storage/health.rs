@@ -149,7 +149,7 @@ impl Watcher {
         if !known.send_if_modified(|known| std::mem::replace(known, health) != health) {
             return;
         }
-        metrics::database_up(health == Health::Good);
+        metrics::database_up(matches!(health, Health::Good | Health::SchemaAhead));
         match health {
             Health::Good => tracing::info!("the database is within reach, and its schema fits"),
             Health::OutOfReach => {

@@ -12,6 +12,9 @@ use super::{Database, Failure};
 /// must never change.
 const MIGRATION_LOCK: i64 = 0x6465_7661_7373_6967;
 
+/// How long a step may wait for a table that others use, as PostgreSQL writes it.
+const STEP_LOCK_TIMEOUT: &str = "2s";
+
 /// How the schema of a database compares with the one that this program was written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaStatus {
@@ -84,6 +87,10 @@ async fn migrate_on(connection: &DatabaseConnection) -> Result<(), Failure> {
     if transaction.get_database_backend() == DbBackend::Postgres {
         let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         transaction.execute_unprepared(&lock).await?;
+        // While a step waits for a table, everybody else waits behind it: better to fail, and to be run again.
+        transaction
+            .execute_unprepared(&format!("SET LOCAL lock_timeout = '{STEP_LOCK_TIMEOUT}'"))
+            .await?;
     }
     Migrator::up(&transaction, None).await?;
     transaction.commit().await?;

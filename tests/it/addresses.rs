@@ -10,10 +10,11 @@ use device_assignment::{
     storage::{Database, DatabaseUrl},
 };
 use futures_util::future::join_all;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use crate::{
     limits::{assert_too_many, settings},
-    support::{Answer, Client, Face, Kind, Proxy, Suite, TestDatabase, TestServer, organization},
+    support::{Answer, Client, Face, Kind, Proxy, Suite, TestDatabase, TestServer, Wire, load, organization},
 };
 
 const BURST: usize = 5;
@@ -32,6 +33,33 @@ pub fn register(suite: &mut Suite) {
         "addresses::beyond_the_limit_the_database_is_not_asked",
         not_asked,
     );
+    suite.on(
+        Kind::Postgres,
+        "addresses::who_does_not_wait_for_the_answer_is_counted",
+        impatient,
+    );
+}
+
+/// Keys whose look-up nobody waits for: else nothing would bound the look-ups of those who never wait.
+async fn impatient(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(database, few_failed_keys()).await;
+    let connection = database.connect().await;
+    let lock = connection.begin().await.expect("a transaction");
+    lock.execute_unprepared("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("a lock");
+    for _ in 0..BURST {
+        let secret = ApiKeySecret::from_random(rand::random());
+        let wire = Wire::connect(server.grpc, secret.reveal()).await;
+        let code = wire.assign(&load::message("john@example.com"), "50m").await;
+        assert_eq!(code.expect("an answer"), "DEADLINE_EXCEEDED");
+    }
+    lock.rollback().await.expect("a rollback");
+    let client = server.client(Face::Grpc, &key);
+    assert_shut(&wrong(&client).await);
+    connection.close().await.expect("closed");
+    server.stop().await;
 }
 
 fn few_failed_keys() -> ServerSettings {

@@ -271,7 +271,7 @@ fn still_wanted(round: Round) -> Round {
         for call in late {
             answer(call, Err(Error::DeadlineExceeded));
         }
-        let mut calls: Vec<_> = in_time.into_iter().filter(|call| !call.reply.is_closed()).collect();
+        let mut calls: Vec<_> = in_time.into_iter().filter(Call::is_wanted).collect();
         calls.sort_by_key(|call| *call.command.unknown_devices() != UnknownDevices::Skip);
         (organization, calls)
     });
@@ -294,6 +294,8 @@ fn answer(call: Call, outcome: Result<Outcome, Error>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use uuid::Uuid;
 
     use super::*;
@@ -310,6 +312,7 @@ mod tests {
             command: command.expect("a command"),
             deadline: Instant::now() + Duration::from_secs(60),
             reply,
+            is_abandoned: Arc::default(),
             wait: Wait::begin("small"),
         };
         (call, answer)
@@ -343,6 +346,9 @@ mod tests {
         let round = still_wanted(vec![(organization, vec![left, late, here])]);
         assert_eq!(customers(&round), ["here"]);
         assert!(matches!(answer.try_recv(), Ok(Err(Error::DeadlineExceeded))));
+        let (abandoned, _answer) = call("abandoned@example.com", true);
+        abandoned.is_abandoned.store(true, Ordering::Relaxed);
+        assert!(still_wanted(vec![(organization, vec![abandoned])]).is_empty());
         let (left, _) = call("left@example.com", true);
         assert!(still_wanted(vec![(organization, vec![left])]).is_empty());
     }

@@ -10,7 +10,10 @@ mod queue;
 use std::{
     iter,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -74,14 +77,24 @@ impl Default for WriterSettings {
 
 /// What will have become of a command. Dropping it is safe at any time: the command is carried out whole or not at all.
 #[derive(Debug)]
-pub struct Answer(oneshot::Receiver<Result<Outcome, Error>>);
+pub struct Answer {
+    answer: oneshot::Receiver<Result<Outcome, Error>>,
+    is_abandoned: Arc<AtomicBool>,
+}
+
+impl Answer {
+    /// Says that nobody is left whom the command is to be carried out for. When its turn has not come yet, it is not.
+    pub fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Future for Answer {
     type Output = Result<Outcome, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // A lane answers every call it takes; it can fail to only by a fault of its own.
-        Pin::new(&mut self.0)
+        Pin::new(&mut self.answer)
             .poll(context)
             .map(|answer| answer.unwrap_or_else(|_| Err(Error::Internal(Cause::new("a lane dropped a call")))))
     }
@@ -150,16 +163,18 @@ impl Writer {
             (&self.bulk, BULK)
         };
         let (reply, answer) = oneshot::channel();
+        let is_abandoned = Arc::<AtomicBool>::default();
         queue.push(
             organization,
             Call {
                 command,
                 deadline,
                 reply,
+                is_abandoned: Arc::clone(&is_abandoned),
                 wait: Wait::begin(name),
             },
         )?;
-        Ok(Answer(answer))
+        Ok(Answer { answer, is_abandoned })
     }
 
     /// Takes no further calls, and returns when those that wait are answered.

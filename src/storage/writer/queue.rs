@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -23,7 +26,16 @@ pub(super) struct Call {
     pub(super) command: AssignDevices,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
+    /// Whether nobody is left whom it is carried out for.
+    pub(super) is_abandoned: Arc<AtomicBool>,
     pub(super) wait: Wait,
+}
+
+impl Call {
+    /// Whether anybody is left whom it is carried out for.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && !self.is_abandoned.load(Ordering::Relaxed)
+    }
 }
 
 /// Calls to be carried out together, those of each organization in order.

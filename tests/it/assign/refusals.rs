@@ -83,6 +83,10 @@ async fn lists(database: &'static TestDatabase) {
     // The list itself is not written over.
     let said = refused(&site.run(&["--csv", "list.csv", "--skipped", "./list.csv"]).await, 2);
     assert!(said.contains("another file"), "{said}");
+    let mut piped = site.command(&["--csv", "-", "--skipped", "list.csv"]);
+    piped.stdin(fs::File::open(site.folder.path().join("list.csv")).expect("a list"));
+    let said = refused(&finish(piped).await, 2);
+    assert!(said.contains("another file"), "{said}");
     let list = fs::read_to_string(site.path("list.csv")).expect("a file");
     assert_eq!(list, format!("{HEADER}ann@example.com,SN-1\n"));
     assert_eq!(database.count("customer").await, 0);

@@ -19,6 +19,7 @@ fn call(number: usize, devices: usize) -> Call {
         command: AssignDevices::parse(&email, &identifiers, false, None, devices).expect("a valid command"),
         deadline: Instant::now(),
         reply: oneshot::channel().0,
+        is_abandoned: Arc::default(),
         wait: Wait::begin("small"),
     }
 }
