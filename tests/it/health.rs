@@ -405,7 +405,7 @@ async fn schema(database: &TestDatabase) {
     move_schema(database, async |line| {
         shown.turns_to(line, TURNS).await;
         // Long enough to have been asked after again.
-        tokio::time::sleep(2 * HealthSettings::default().interval).await;
+        tokio::time::sleep(2 * device_assignment::storage::HealthSettings::default().interval).await;
         shown.turns_to(line, TURNS).await;
         // Who is sent here all the same is served.
         client.create("a@example.com", &["SN-1"]).await.ok();
