@@ -1,6 +1,6 @@
 //! The service beside the limit: what it does of what the database could do, both measured in turns in one run.
 //!
-//! `cargo bench --bench load` measures everything (about 20 minutes); `cargo test --bench load -- --smoke` only shows that
+//! `cargo bench --bench load` measures everything (about 10 minutes, and two builds); `cargo test --bench load -- --smoke` only shows that
 //! it runs, in seconds and without another build.
 #![expect(
     clippy::expect_used,

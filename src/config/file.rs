@@ -63,8 +63,10 @@ impl SettingsFile {
             // Before an equals sign without a key.
             .filter(|(key, _)| !key.span().is_empty())
             .map(|(key, value)| {
-                let place = key.span().start..=value.span().end;
-                let is_broken = errors.iter().any(|(at, _)| place.contains(at));
+                // What was read of a line with a mistake may be anything.
+                let line = |byte: usize| position(text, byte).0;
+                let lines = line(key.span().start)..=line(value.span().end);
+                let is_broken = errors.iter().any(|(at, _)| lines.contains(&line(*at)));
                 Entry {
                     key: key.get_ref().to_string(),
                     value: if is_broken {

@@ -92,13 +92,13 @@ async fn calls(database: &TestDatabase, face: Face) {
     let calls = (0..2 * BURST).map(|_| client.create("john@example.com", &["SN-1"]));
     let (allowed, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(|call| call.code == "OK");
     assert_eq!((allowed.len(), refused.len()), (20, 20));
-    let mut left: Vec<_> = allowed.iter().map(|call| told(call, "calls", "r")).collect();
+    let mut left: Vec<_> = allowed.iter().filter_map(|call| told(call, "calls", "r")).collect();
     left.sort_unstable();
-    assert_eq!(
-        left,
-        (0..20).map(Some).collect::<Vec<_>>(),
-        "each call is told of another rest"
-    );
+    assert_eq!((left.len(), left.first()), (20, Some(&0)));
+    // Of calls in the same instant, one may be told of one less than there is; none of more.
+    for (rest, told) in (0..).zip(left) {
+        assert!(told == rest || told + 1 == rest, "{told} where {rest} are left");
+    }
     for call in &refused {
         assert_limited(call, "calls");
         // Rounded up, and at most what one takes to come back.
