@@ -65,7 +65,9 @@ impl SettingsFile {
             .map(|(key, value)| {
                 // What was read of a line with a mistake may be anything.
                 let line = |byte: usize| position(text, byte).0;
-                let lines = line(key.span().start)..=line(value.span().end);
+                let first = line(key.span().start);
+                // A value that is missing stands nowhere.
+                let lines = first..=line(value.span().end).max(first);
                 let is_broken = errors.iter().any(|(at, _)| lines.contains(&line(*at)));
                 Entry {
                     key: key.get_ref().to_string(),
