@@ -144,8 +144,8 @@ impl Database {
         let written = loop {
             let mut session = Session::take(&pool).await?;
             match session.write(&statements).await {
-                Err(refused) if attempts.may_succeed_after(&refused.failure) => pause().await,
-                result => break result.map_err(|refused| refused.failure),
+                Err(failure) if attempts.may_succeed_after(&failure) => pause().await,
+                result => break result,
             }
         };
         if let Err(error) = pool.close().await {

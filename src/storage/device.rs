@@ -114,8 +114,8 @@ impl DeviceImport {
         let written = loop {
             let mut session = Session::take(&self.connection).await?;
             match session.write(&statements).await {
-                Err(refused) if attempts.may_succeed_after(&refused.failure) => pause().await,
-                result => break result.map_err(|refused| refused.failure)?,
+                Err(failure) if attempts.may_succeed_after(&failure) => pause().await,
+                result => break result?,
             }
         };
         let [created, updated] = written.try_into().unwrap_or_default();

@@ -1,21 +1,60 @@
 //! A connection that one task keeps over several statements. A pool would ask the server after each of them whether the
 //! connection still lives, which costs a small call as much as the statement itself.
 
+use std::time::{Duration, Instant};
+
 use sea_orm::{
     DatabaseConnection, DbBackend,
     sqlx::{
-        self, Connection, Database, FromRow, Postgres, Sqlite, Transaction,
-        pool::PoolConnection,
-        postgres::{PgArguments, PgRow},
-        sqlite::{SqliteArguments, SqliteRow},
+        self, Connection as _, FromRow, PgConnection, Postgres, Sqlite, SqliteConnection, pool::PoolConnection,
+        postgres::PgRow, sqlite::SqliteRow,
     },
 };
 
 use super::{
     Failure,
-    observed::{BEGIN, COMMIT, POSTGRES, SQLITE, System},
+    observed::{BEGIN, COMMIT, POSTGRES, SQLITE},
     sql::Statement,
 };
+
+/// A connection that was idle this long is tested before it is used: a restarted server or a proxy may have closed it. What
+/// became of a write on a dead connection is not known, so that it cannot be tried again. Short, because a lane that is idle
+/// has time for a test, and longer than one under load ever is.
+const TEST_AFTER_IDLE: Duration = Duration::from_millis(10);
+
+/// A pool of one connection, which its owner keeps from one use to the next.
+pub(super) struct OwnConnection {
+    pool: DatabaseConnection,
+    kept: Option<(Session, Instant)>,
+}
+
+impl OwnConnection {
+    pub(super) fn new(pool: DatabaseConnection) -> Self {
+        Self { pool, kept: None }
+    }
+
+    /// The connection, which is made when it is not there. What uses it gives it [back](Self::keep) unless it failed, and
+    /// when it does not come to that, the connection is closed or tested.
+    pub(super) async fn take(&mut self) -> Result<Session, Failure> {
+        if let Some((mut session, since)) = self.kept.take()
+            && (since.elapsed() < TEST_AFTER_IDLE || session.is_alive().await)
+        {
+            return Ok(session);
+        }
+        Session::take(&self.pool).await
+    }
+
+    pub(super) fn keep(&mut self, session: Session) {
+        self.kept = Some((session, Instant::now()));
+    }
+
+    pub(super) async fn close(self) {
+        drop(self.kept);
+        if let Err(error) = self.pool.close().await {
+            tracing::debug!(%error, "closing a connection failed");
+        }
+    }
+}
 
 /// A connection, until it is dropped.
 pub(super) enum Session {
@@ -23,12 +62,16 @@ pub(super) enum Session {
     Sqlite(PoolConnection<Sqlite>),
 }
 
-/// Why none of several writes happened.
-#[derive(Debug)]
-pub(super) struct Refused {
-    /// The position of the one that failed, if it was one of them.
-    pub(super) position: Option<usize>,
-    pub(super) failure: Failure,
+/// Statements that happen all or not at all: not at all when it is dropped.
+pub(super) enum Transaction<'s> {
+    Postgres(sqlx::Transaction<'s, Postgres>),
+    Sqlite(sqlx::Transaction<'s, Sqlite>),
+}
+
+/// What statements go over, in a transaction or each as one.
+pub(super) enum Connection<'s> {
+    Postgres(&'s mut PgConnection),
+    Sqlite(&'s mut SqliteConnection),
 }
 
 impl Session {
@@ -40,22 +83,30 @@ impl Session {
         })
     }
 
-    /// The rows that `statement` finds.
-    pub(super) async fn rows<T>(&mut self, statement: &Statement<'_>) -> Result<Vec<T>, Failure>
-    where
-        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
-    {
-        let kind = statement.kind();
+    async fn is_alive(&mut self) -> bool {
+        let answer = match self {
+            Self::Postgres(connection) => connection.ping().await,
+            Self::Sqlite(connection) => connection.ping().await,
+        };
+        answer.is_ok()
+    }
+
+    /// For statements of which each is a transaction by itself.
+    pub(super) fn connection(&mut self) -> Connection<'_> {
+        match self {
+            Self::Postgres(connection) => Connection::Postgres(connection),
+            Self::Sqlite(connection) => Connection::Sqlite(connection),
+        }
+    }
+
+    /// Begins a transaction that is going to write.
+    pub(super) async fn begin(&mut self) -> Result<Transaction<'_>, Failure> {
         Ok(match self {
-            Self::Postgres(connection) => {
-                let (sql, arguments) = statement.for_postgres()?;
-                let query = sqlx::query_as_with(sql, arguments);
-                kind.observe(POSTGRES, query.fetch_all(&mut **connection)).await?
-            }
+            Self::Postgres(connection) => Transaction::Postgres(BEGIN.observe(POSTGRES, connection.begin()).await?),
+            // A transaction that only later wants to write may find that it cannot, and is not made to wait.
             Self::Sqlite(connection) => {
-                let (sql, arguments) = statement.for_sqlite()?;
-                let query = sqlx::query_as_with(sql, arguments);
-                kind.observe(SQLITE, query.fetch_all(&mut **connection)).await?
+                let begin = connection.begin_with("BEGIN IMMEDIATE");
+                Transaction::Sqlite(BEGIN.observe(SQLITE, begin).await?)
             }
         })
     }
@@ -67,133 +118,116 @@ impl Session {
     /// # Errors
     /// When nothing happened, with one exception: when the database became unreachable during the commit, the outcome
     /// is unknown.
-    pub(super) async fn write(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Refused> {
-        let written = match self {
-            Self::Postgres(connection) => write(&mut **connection, statements).await,
-            Self::Sqlite(connection) => write(&mut **connection, statements).await,
+    pub(super) async fn write(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Failure> {
+        let written = match statements {
+            [] => Ok(Vec::new()),
+            [statement] => self.connection().execute(statement).await.map(|rows| vec![rows]),
+            _ => self.write_together(statements).await,
         };
-        if let Err(refused) = &written
-            && !matches!(refused.failure, Failure::Conflict(_))
-        {
-            // After a commit that failed, driver and database may not agree on whether there is a transaction.
-            match self {
-                Self::Postgres(connection) => connection.close_on_drop(),
-                Self::Sqlite(connection) => connection.close_on_drop(),
-            }
+        if matches!(&written, Err(failure) if !matches!(failure, Failure::Conflict(_))) {
+            self.close_on_drop();
         }
         written
     }
-}
 
-async fn write<C: Writing>(connection: &mut C, statements: &[Statement<'_>]) -> Result<Vec<u64>, Refused> {
-    match statements {
-        [] => Ok(Vec::new()),
-        [statement] => {
-            let bound = C::bind(statement)?;
-            match statement.kind().observe(C::SYSTEM, connection.execute(bound)).await {
-                Ok(rows) => Ok(vec![rows]),
-                Err(error) => Err(Refused::at(0, error)),
+    async fn write_together(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Failure> {
+        let mut transaction = self.begin().await?;
+        match transaction.execute(statements).await {
+            Ok(written) => {
+                transaction.commit().await?;
+                Ok(written)
+            }
+            Err(failure) => {
+                transaction.roll_back().await;
+                Err(failure)
             }
         }
-        _ => {
-            let mut transaction = BEGIN.observe(C::SYSTEM, connection.start()).await?;
-            let mut written = Vec::with_capacity(statements.len());
-            // Not an iterator: the compiler cannot yet see that the future is `Send` when one is held.
-            while let Some(statement) = statements.get(written.len()) {
-                let bound = C::bind(statement)?;
-                match statement.kind().observe(C::SYSTEM, transaction.execute(bound)).await {
-                    Ok(rows) => written.push(rows),
-                    Err(error) => {
-                        roll_back(transaction).await;
-                        return Err(Refused::at(written.len(), error));
-                    }
-                }
-            }
-            COMMIT.observe(C::SYSTEM, transaction.commit()).await?;
-            Ok(written)
+    }
+
+    /// Closes the connection instead of giving it back: after a commit that failed, driver and database may not agree on
+    /// whether there is a transaction.
+    pub(super) fn close_on_drop(&mut self) {
+        match self {
+            Self::Postgres(connection) => connection.close_on_drop(),
+            Self::Sqlite(connection) => connection.close_on_drop(),
         }
     }
 }
 
-async fn roll_back<D: Database>(transaction: Transaction<'_, D>) {
-    if let Err(error) = transaction.rollback().await {
-        tracing::debug!(%error, "a rollback failed");
+impl Transaction<'_> {
+    pub(super) fn connection(&mut self) -> Connection<'_> {
+        match self {
+            Self::Postgres(transaction) => Connection::Postgres(transaction),
+            Self::Sqlite(transaction) => Connection::Sqlite(transaction),
+        }
+    }
+
+    /// Carries out `statements` in order, and says how many rows each of them wrote.
+    pub(super) async fn execute(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Failure> {
+        let mut written = Vec::with_capacity(statements.len());
+        // Not an iterator: the compiler cannot yet see that the future is `Send` when one is held.
+        while let Some(statement) = statements.get(written.len()) {
+            written.push(self.connection().execute(statement).await?);
+        }
+        Ok(written)
+    }
+
+    /// # Errors
+    /// When nothing happened, with one exception: when the database became unreachable, the outcome is unknown.
+    pub(super) async fn commit(self) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(transaction) => COMMIT.observe(POSTGRES, transaction.commit()).await?,
+            Self::Sqlite(transaction) => COMMIT.observe(SQLITE, transaction.commit()).await?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn roll_back(self) {
+        let rolled_back = match self {
+            Self::Postgres(transaction) => transaction.rollback().await,
+            Self::Sqlite(transaction) => transaction.rollback().await,
+        };
+        if let Err(error) = rolled_back {
+            tracing::debug!(%error, "a rollback failed");
+        }
     }
 }
 
-/// What differs between the databases when something is written.
-trait Writing: Connection {
-    const SYSTEM: System;
-
-    /// A statement's text and parameters.
-    type Bound: Send;
-
-    /// Begins a transaction that is going to write.
-    fn start(&mut self) -> impl Future<Output = Result<Transaction<'_, Self::Database>, sqlx::Error>> + Send;
-
-    fn bind(statement: &Statement<'_>) -> Result<Self::Bound, sqlx::Error>;
+impl Connection<'_> {
+    /// The rows that `statement` answers with.
+    pub(super) async fn rows<T>(self, statement: &Statement<'_>) -> Result<Vec<T>, Failure>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let kind = statement.kind();
+        Ok(match self {
+            Self::Postgres(connection) => {
+                let (sql, arguments) = statement.for_postgres()?;
+                let query = sqlx::query_as_with(sql, arguments);
+                kind.observe(POSTGRES, query.fetch_all(connection)).await?
+            }
+            Self::Sqlite(connection) => {
+                let (sql, arguments) = statement.for_sqlite()?;
+                let query = sqlx::query_as_with(sql, arguments);
+                kind.observe(SQLITE, query.fetch_all(connection)).await?
+            }
+        })
+    }
 
     /// Says how many rows were written.
-    fn execute(&mut self, bound: Self::Bound) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
-}
-
-impl Writing for sqlx::PgConnection {
-    const SYSTEM: System = POSTGRES;
-
-    type Bound = (&'static str, PgArguments);
-
-    fn start(&mut self) -> impl Future<Output = Result<Transaction<'_, Postgres>, sqlx::Error>> + Send {
-        self.begin()
-    }
-
-    fn bind(statement: &Statement<'_>) -> Result<Self::Bound, sqlx::Error> {
-        statement.for_postgres()
-    }
-
-    async fn execute(&mut self, (sql, arguments): Self::Bound) -> Result<u64, sqlx::Error> {
-        Ok(sqlx::query_with(sql, arguments).execute(self).await?.rows_affected())
-    }
-}
-
-impl Writing for sqlx::SqliteConnection {
-    const SYSTEM: System = SQLITE;
-
-    type Bound = (&'static str, SqliteArguments);
-
-    fn start(&mut self) -> impl Future<Output = Result<Transaction<'_, Sqlite>, sqlx::Error>> + Send {
-        // A transaction that only later wants to write may find that it cannot, and is not made to wait.
-        self.begin_with("BEGIN IMMEDIATE")
-    }
-
-    fn bind(statement: &Statement<'_>) -> Result<Self::Bound, sqlx::Error> {
-        statement.for_sqlite()
-    }
-
-    async fn execute(&mut self, (sql, arguments): Self::Bound) -> Result<u64, sqlx::Error> {
-        Ok(sqlx::query_with(sql, arguments).execute(self).await?.rows_affected())
-    }
-}
-
-impl Refused {
-    fn at(position: usize, error: sqlx::Error) -> Self {
-        Self {
-            position: Some(position),
-            failure: error.into(),
-        }
-    }
-}
-
-impl From<sqlx::Error> for Refused {
-    fn from(error: sqlx::Error) -> Self {
-        Failure::from(error).into()
-    }
-}
-
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Self {
-        Self {
-            position: None,
-            failure,
-        }
+    async fn execute(self, statement: &Statement<'_>) -> Result<u64, Failure> {
+        let kind = statement.kind();
+        Ok(match self {
+            Self::Postgres(connection) => {
+                let (sql, arguments) = statement.for_postgres()?;
+                let query = sqlx::query_with(sql, arguments);
+                kind.observe(POSTGRES, query.execute(connection)).await?.rows_affected()
+            }
+            Self::Sqlite(connection) => {
+                let (sql, arguments) = statement.for_sqlite()?;
+                let query = sqlx::query_with(sql, arguments);
+                kind.observe(SQLITE, query.execute(connection)).await?.rows_affected()
+            }
+        })
     }
 }

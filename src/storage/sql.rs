@@ -24,6 +24,7 @@ pub(super) struct Sql {
 pub(super) enum Scalar {
     Id(Uuid),
     Time(OffsetDateTime),
+    Flag(bool),
 }
 
 /// A column of a set of rows.
@@ -83,6 +84,7 @@ impl<'a> Statement<'a> {
             let added = match *scalar {
                 Scalar::Id(id) => arguments.add(id),
                 Scalar::Time(time) => arguments.add(time),
+                Scalar::Flag(flag) => arguments.add(flag),
             };
             added.map_err(Error::Encode)?;
         }
@@ -105,6 +107,7 @@ impl<'a> Statement<'a> {
             let added = match *scalar {
                 Scalar::Id(id) => arguments.add(id),
                 Scalar::Time(time) => arguments.add(time),
+                Scalar::Flag(flag) => arguments.add(flag),
             };
             added.map_err(Error::Encode)?;
         }

@@ -190,7 +190,7 @@ async fn figures(database: &'static TestDatabase) {
         ("batch_devices_sum", 8.0),
         ("batch_duration_seconds_count{outcome=\"committed\"}", 4.0),
         ("batch_duration_seconds_count{outcome=\"failed\"}", 0.0),
-        ("statements_total{kind=\"load\"}", 4.0),
+        ("statements_total{kind=\"find_and_assign\"}", 4.0),
         ("statements_total{kind=\"insert_customers\"}", 1.0),
         ("statements_total{kind=\"insert_devices\"}", 2.0),
         ("statements_total{kind=\"insert_assignments\"}", 2.0),

@@ -218,6 +218,8 @@ async fn idle_connections_cut(database: &TestDatabase) {
     load.succeeds(320).await;
     let mut calls = load.finish().await;
     for round in 0..3 {
+        // What was used a moment ago is not idle.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.cut();
         let clients = clients(8, |face| server.client(face, &key));
         let emails = (0..).map(|number| format!("round{round}-{number}@example.com"));

@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
 use tracing::Instrument;
 
@@ -23,9 +22,9 @@ use crate::{
     },
     storage::{
         Database, Failure,
-        assign_devices::{Batch, Outcomes, assign_devices},
+        assign_devices::{Batch, Outcomes, Refused, assign_devices},
         health::{Health, out_of_reach},
-        session::Refused,
+        session::OwnConnection,
     },
     telemetry::{
         metrics::{BATCHES, CHANGES},
@@ -36,7 +35,7 @@ use crate::{
 pub(super) struct Lane {
     database: Database,
     health: watch::Receiver<Health>,
-    connection: DatabaseConnection,
+    connection: OwnConnection,
     queue: Arc<Queue>,
     settings: WriterSettings,
     /// How long a batch may take before its connection counts as dead.
@@ -45,7 +44,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) async fn new(database: Database, queue: Arc<Queue>, settings: WriterSettings) -> Result<Self, Failure> {
-        let connection = database.own_connection().await?;
+        let connection = OwnConnection::new(database.own_connection().await?);
         // An embedded database is slow at worst, and there is no connection that could be dead.
         let is_embedded = database.url().is_sqlite();
         let batch_timeout = if is_embedded {
@@ -82,7 +81,7 @@ impl Lane {
             self.carry_out(round).await;
             self.queue.done(&organizations);
         }
-        close(self.connection).await;
+        self.connection.close().await;
     }
 
     /// Carries out a round. One that fails is split and carried out again, so that nobody suffers for another.
@@ -155,7 +154,7 @@ impl Lane {
     }
 
     async fn apply_all(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Outcomes>, Refused> {
-        let work = assign_devices(&self.connection, batches);
+        let work = assign_devices(&mut self.connection, batches);
         let work = AssertUnwindSafe(work).catch_unwind();
         let limit = self.batch_timeout;
         // An embedded database says so itself, and goes on with what is no longer waited for.
@@ -193,9 +192,9 @@ impl Lane {
     async fn reconnect(&mut self) {
         match self.database.own_connection().await {
             Ok(fresh) => {
-                let stuck = std::mem::replace(&mut self.connection, fresh);
+                let stuck = std::mem::replace(&mut self.connection, OwnConnection::new(fresh));
                 // Closing waits for the peer, which is just what does not answer.
-                tokio::spawn(close(stuck));
+                tokio::spawn(stuck.close());
             }
             Err(error) => tracing::error!(%error, "reconnecting failed"),
         }
@@ -228,12 +227,6 @@ fn count(outcomes: &[Outcomes]) {
 
 fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-async fn close(connection: DatabaseConnection) {
-    if let Err(error) = connection.close().await {
-        tracing::debug!(%error, "closing a connection failed");
-    }
 }
 
 /// Who is to be told of the failure of a round, and what is to be carried out again without them.
