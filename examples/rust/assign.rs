@@ -32,8 +32,8 @@ async fn assign(
         request.set_timeout(deadline - Instant::now());
         let status = match timeout_at(deadline, client.assign_devices_to_owner(request)).await {
             Ok(Ok(answer)) => return Ok(answer.into_inner()),
-            Ok(Err(status)) => status,
-            Err(_) => return Err(Status::deadline_exceeded("no answer came in time")),
+            Ok(Err(status)) if Instant::now() < deadline => status,
+            _ => return Err(Status::deadline_exceeded("no answer came in time")),
         };
         let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let pause = asked.unwrap_or(Duration::from_millis(100) * 2_u32.pow(attempt));
