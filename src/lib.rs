@@ -11,6 +11,7 @@
 //! - [`domain`]: ids, emails, identifiers; the command, the plan, the outcome, the error. Pure.
 //! - [`storage`]: connections, schema, entities, statements, and the lanes that write in batches.
 //! - [`service`]: the use cases: who is calling, what is asked, handed to the writer.
+//! - [`pb`]: the messages of the contract, its client and its server, generated.
 //! - [`grpc`]: the RPC and the policies that every call passes.
 //! - [`gateway`]: the REST face, a client of the RPC and nothing else.
 //! - [`admin`]: what operators ask a running process.
@@ -22,17 +23,34 @@
 //!
 //! `ARCHITECTURE.md` walks one request through all of it.
 
+#[cfg(feature = "server")]
 pub mod admin;
+#[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "client")]
+pub mod code;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod domain;
+#[cfg(feature = "server")]
 pub mod gateway;
+#[cfg(feature = "server")]
 pub mod grpc;
+#[cfg(feature = "client")]
 pub mod list;
+pub mod pb;
+#[cfg(feature = "server")]
 mod peer;
+#[cfg(feature = "server")]
 mod request_id;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "server")]
 pub mod storage;
+#[cfg(feature = "server")]
 pub mod telemetry;

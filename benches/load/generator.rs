@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use device_assignment::grpc::pb::{
+use device_assignment::pb::{
     AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
 };
 use hdrhistogram::Histogram;

@@ -20,8 +20,8 @@ use super::{
     window::Group,
 };
 use crate::{
-    grpc::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse},
     list::RefusedRow,
+    pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse},
 };
 
 /// How long to wait before a call is made again when the service does not say; doubled each time, up to the longest.

@@ -10,9 +10,12 @@ use tonic::{
 use tonic_types::StatusExt;
 
 use super::ClientError;
-use crate::grpc::{
-    code_name,
-    pb::{AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient},
+use crate::{
+    code::code_name,
+    pb::{
+        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse,
+        device_assignment_service_client::DeviceAssignmentServiceClient,
+    },
 };
 
 /// How long a connection may take to be made.
@@ -74,7 +77,7 @@ impl Service {
         &self,
         message: AssignDevicesToOwnerRequest,
         timeout: Duration,
-    ) -> Result<tonic::Response<crate::grpc::pb::AssignDevicesToOwnerResponse>, Status> {
+    ) -> Result<tonic::Response<AssignDevicesToOwnerResponse>, Status> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-api-key", self.key.clone());
         request.set_timeout(timeout);

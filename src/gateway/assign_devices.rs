@@ -15,7 +15,7 @@ use super::{
     pass_on,
     problem::Problem,
 };
-use crate::grpc::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
+use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
 
 #[utoipa::path(
     post,

@@ -27,9 +27,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use self::openapi::document;
 use self::problem::Problem;
 use crate::{
-    grpc::{RATE_LIMIT_HEADERS, code_name, pb::device_assignment_service_client::DeviceAssignmentServiceClient},
-    peer, request_id,
-    telemetry::trace,
+    code::code_name, grpc::RATE_LIMIT_HEADERS, pb::device_assignment_service_client::DeviceAssignmentServiceClient,
+    peer, request_id, telemetry::trace,
 };
 
 /// What the face allows its callers.

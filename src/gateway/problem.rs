@@ -16,7 +16,7 @@ use tonic_types::StatusExt;
 use utoipa::ToSchema;
 
 use super::{Limits, limits, pass_on};
-use crate::{grpc::code_name, request_id};
+use crate::{code::code_name, request_id};
 
 /// How long a caller waits before trying again, when the service does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

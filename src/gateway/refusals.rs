@@ -6,7 +6,7 @@ use tonic::Code;
 use utoipa::openapi::Type;
 
 use super::problem::{Envelope, FieldViolation};
-use crate::grpc::code_name;
+use crate::code::code_name;
 
 /// One status, and what it means.
 pub(super) struct Refusal {

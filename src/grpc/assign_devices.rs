@@ -2,17 +2,14 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{
-    Admitted, admitted,
-    pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice},
-    status::to_status,
-};
+use super::{Admitted, admitted, status::to_status};
 use crate::{
     domain::{
         assign_devices::{Fate, Outcome},
         device::DeviceIdentifier,
         id::DeviceId,
     },
+    pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice},
     service::{AssignDevicesRequest, Service},
 };
 

@@ -13,11 +13,9 @@ use opentelemetry::trace::TraceId;
 use tonic::Code;
 use tracing::Span;
 
-use super::{
-    method::Method,
-    status::{code_name, code_of},
-};
+use super::{method::Method, status::code_of};
 use crate::{
+    code::code_name,
     domain::assign_devices::{Fate, Outcome},
     request_id,
     service::Caller,

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tonic::Code;
 
-use super::status::code_name;
-use crate::telemetry::metrics::{CallDurations, OTHER};
+use crate::{
+    code::code_name,
+    telemetry::metrics::{CallDurations, OTHER},
+};
 
 /// A method, and how long its calls took.
 pub(super) struct Method {
@@ -57,7 +59,7 @@ mod tests {
     use prost_types::FileDescriptorSet;
 
     use super::*;
-    use crate::grpc::pb;
+    use crate::pb;
 
     #[test]
     fn every_method_is_known() {

@@ -1,4 +1,4 @@
-//! The gRPC face: the generated code, the service over it, and the policies that every call passes, whichever way it
+//! The gRPC face: the service over the generated code, and the policies that every call passes, whichever way it
 //! comes: who calls, how long it may take, what is logged.
 
 mod assign_devices;
@@ -7,7 +7,6 @@ mod call_log;
 mod deadline;
 mod method;
 mod panic;
-pub mod pb;
 mod rate_limit;
 mod refusal;
 mod status;
@@ -28,17 +27,19 @@ use tonic_health::server::HealthReporter;
 use tracing::{Instrument, Span};
 
 pub use rate_limit::RATE_LIMIT_HEADERS;
-pub use status::code_name;
 
 use self::{
     call_log::Note,
     deadline::Deadline,
     method::Method,
-    pb::device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
     status::{code_of, to_status},
 };
 use crate::{
     domain::{Cause, Error},
+    pb::{
+        self,
+        device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
+    },
     request_id,
     service::{Caller, Service},
     telemetry::trace,

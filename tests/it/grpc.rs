@@ -2,7 +2,7 @@
 
 use axum::http;
 use device_assignment::{
-    grpc::pb::{self, AssignDevicesToOwnerRequest},
+    pb::{self, AssignDevicesToOwnerRequest},
     server::ServerSettings,
 };
 use http_body_util::{BodyExt, Full};

@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use device_assignment::grpc::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
+use device_assignment::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tonic::Code;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{super::problem::render, *};
-use crate::grpc::pb::AssignDevicesToOwnerRequest;
+use crate::pb::AssignDevicesToOwnerRequest;
 
 const MAX_BODY_BYTES: usize = 200;
 const VALID: &str = r#"{"customerEmail":"ann@example.com","deviceIdentifiers":["SN-1"]}"#;

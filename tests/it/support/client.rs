@@ -5,8 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use device_assignment::grpc::{
-    code_name,
+use device_assignment::{
+    code::code_name,
     pb::{AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient},
 };
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use device_assignment::grpc::{code_name, pb::AssignDevicesToOwnerRequest};
+use device_assignment::{code::code_name, pb::AssignDevicesToOwnerRequest};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod database;
+pub mod example;
 pub mod load;
 pub mod postgres;
 pub mod program;

@@ -7,6 +7,7 @@ use libtest_mimic::{Completion, Trial};
 use super::{
     browser::{browser_missing, browser_required},
     database::{Kind, TestDatabase, postgres_missing, postgres_required},
+    example::Example,
     program::is_on_path,
 };
 
@@ -49,6 +50,30 @@ impl Suite {
                 }
                 (false, true) => Err("grpcurl is not on the PATH".into()),
                 (false, false) => Ok(Completion::ignored_with("grpcurl is not on the PATH")),
+            }
+        }));
+    }
+
+    /// A test of a client in `examples/`; `REQUIRE_EXAMPLES=1` makes it a failure that something is missing for that.
+    pub fn with_example<F: Future<Output = ()>>(
+        &mut self,
+        example: Example,
+        kind: Kind,
+        name: &str,
+        test: impl FnOnce(&'static TestDatabase) -> F + Send + 'static,
+    ) {
+        self.trials.push(Trial::ignorable_test(name, move || {
+            let is_required = env::var("REQUIRE_EXAMPLES").is_ok_and(|value| value == "1");
+            let no_database = (kind == Kind::Postgres).then(postgres_missing).flatten();
+            match (example.missing(), no_database) {
+                (Some(reason), _) if is_required => Err(reason.into()),
+                (Some(reason), _) => Ok(Completion::ignored_with(reason)),
+                (None, Some(reason)) if postgres_required() => Err(reason.into()),
+                (None, Some(reason)) => Ok(Completion::ignored_with(reason)),
+                (None, None) => {
+                    run(on_database(kind, test));
+                    Ok(Completion::Completed)
+                }
             }
         }));
     }

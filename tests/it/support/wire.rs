@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use device_assignment::grpc::code_name;
+use device_assignment::code::code_name;
 use h2::client::SendRequest;
 use prost::{
     Message as _,
@@ -37,7 +37,7 @@ impl Wire {
     /// Calls with `timeout` as `grpc-timeout`, and returns the name of the code.
     pub async fn assign(
         &self,
-        message: &device_assignment::grpc::pb::AssignDevicesToOwnerRequest,
+        message: &device_assignment::pb::AssignDevicesToOwnerRequest,
         timeout: &str,
     ) -> Result<String, h2::Error> {
         let request = axum::http::Request::post(

@@ -1,0 +1,271 @@
+//! The clients in `examples/`, each run against the real program: what it prints, and what it does while a call cannot be
+//! carried out.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+use prost::Message;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use serde_json::json;
+use tempfile::TempDir;
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use crate::support::{
+    Face, Kind, Program, Proxy, Suite, TestDatabase, devices,
+    example::{EXAMPLES, Example, clean, script},
+    load::{eventually, owned},
+    organization,
+    program::{command, finish, refused, stderr, stdout},
+};
+
+/// How long something may take that takes a second or two on an idle machine.
+const HANGS: Duration = Duration::from_secs(60);
+
+const SERVICE: &str = "telemetron.device_assignment.v1.DeviceAssignmentService";
+
+type Test = fn(&'static TestDatabase, Example) -> LocalBoxFuture<'static, ()>;
+
+pub fn register(suite: &mut Suite) {
+    let tests: [(&str, Kind, Test); 5] = [
+        ("assigns", Kind::Sqlite, |db, of| Box::pin(assigns(db, of))),
+        ("tells_each_violation", Kind::Sqlite, |db, of| {
+            Box::pin(violations(db, of))
+        }),
+        ("waits_as_long_as_told", Kind::Sqlite, |db, of| Box::pin(waits(db, of))),
+        ("outlives_an_outage", Kind::Postgres, |db, of| Box::pin(outage(db, of))),
+        ("keeps_its_deadline", Kind::Sqlite, |db, of| Box::pin(deadline(db, of))),
+    ];
+    for example in EXAMPLES {
+        for (name, kind, test) in tests {
+            let name = format!("examples::{}::{name}", example.name);
+            suite.with_example(example, kind, &name, move |db| test(db, example));
+        }
+    }
+    suite.with_grpcurl("examples::grpcurl::shows_the_service", || on_new(explore));
+    suite.with_grpcurl("examples::grpcurl::details_are_text_by_reflection_v1alpha", || {
+        on_new(details_by_v1alpha)
+    });
+    suite.with_grpcurl("examples::grpcurl::details_are_text_by_reflection_v1", || {
+        on_new(details_by_v1)
+    });
+}
+
+async fn assigns(database: &TestDatabase, example: Example) {
+    let key = organization(database, "acme").await;
+    devices(database, "acme", &["SN-1", "-SN 2"]).await;
+    let server = Program::serve(database.url()).await;
+    let arguments = ["john@example.com", "SN-1", "-SN 2", "SN-3"];
+    let output = finish(example.command(&server, &key, &arguments).await).await;
+    let said = stdout(&output);
+    assert!(output.status.success(), "{said}{}", stderr(&output));
+    assert!(said.contains("Successfully assigned 2 device(s) to customer"), "{said}");
+    assert!(said.contains("SN-3"), "the one that is unknown: {said}");
+    assert_eq!(stderr(&output), "");
+    server.terminate().await;
+    let owned = owned(database).await;
+    assert_eq!(json!(owned), json!({"john@example.com": ["-SN 2", "SN-1"]}));
+}
+
+async fn violations(database: &TestDatabase, example: Example) {
+    let key = organization(database, "acme").await;
+    let server = Program::serve(database.url()).await;
+    let said = refused(
+        &finish(
+            example
+                .command(&server, &key, &["john at example.com", "SN-1", " "])
+                .await,
+        )
+        .await,
+        1,
+    );
+    let [email, identifier] = match example.face {
+        Face::Grpc => ["customer_email", "device_identifiers[1]"],
+        Face::Rest | Face::RemoteRest => ["customerEmail", "deviceIdentifiers[1]"],
+    };
+    assert!(
+        said.contains("customerEmail must be a valid email address (the first of 2 problems)\n"),
+        "{said}"
+    );
+    for line in [
+        format!("\n  {email}: customerEmail must be a valid email address\n"),
+        format!("\n  {identifier}: deviceIdentifiers[1] must not be empty\n"),
+    ] {
+        assert!(said.contains(&line), "{line:?} in {said}");
+    }
+    // What is wrong with the whole call.
+    let said = refused(
+        &finish(example.command(&server, "tlm_x", &["john@example.com", "SN-1"]).await).await,
+        1,
+    );
+    assert!(said.contains("Invalid API key\n"), "{said}");
+    server.terminate().await;
+}
+
+/// The lines about calls that were answered with `code`.
+fn answered<'a>(log: &'a str, code: &str) -> impl Iterator<Item = &'a str> {
+    let code = format!("\"code\":\"{code}\"");
+    log.lines().filter(move |line| line.contains(&code))
+}
+
+/// The key's limit is reached: the client comes back when its share has, and not before.
+async fn waits(database: &TestDatabase, example: Example) {
+    let key = organization(database, "acme").await;
+    devices(database, "acme", &["SN-1", "SN-2", "SN-3", "SN-4"]).await;
+    let mut serve = command(&["serve", "--database-url", database.url()]);
+    serve.args([
+        "--max-devices-per-request=4",
+        "--key-devices-burst=4",
+        "--key-devices-per-second=1",
+    ]);
+    let server = Program::spawn(serve).await;
+    let all = ["SN-1", "SN-2", "SN-3", "SN-4"];
+    server
+        .client(Face::Grpc, &key)
+        .assign("jane@example.com", &all)
+        .await
+        .ok();
+
+    let arguments = ["john@example.com", "SN-1", "SN-2", "SN-3", "SN-4"];
+    let output = finish(example.command(&server, &key, &arguments).await).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("assigned 4 device(s)"), "{}", stdout(&output));
+    let (_, log) = server.terminate().await;
+    let answers = [
+        answered(&log, "RESOURCE_EXHAUSTED").count(),
+        answered(&log, "OK").count(),
+    ];
+    assert_eq!(answers, [1, 2], "{log}");
+}
+
+/// The database is away when the call is made, and back before the client gives up.
+async fn outage(database: &TestDatabase, example: Example) {
+    const OURS: &str = "not-the-example";
+    let key = organization(database, "acme").await;
+    devices(database, "acme", &["SN-1"]).await;
+    let proxy = Proxy::before(database).await;
+    let server = Program::serve(proxy.url()).await;
+    let client = server.client(Face::Grpc, &key).with_header("x-request-id", OURS);
+    client.assign("jane@example.com", &["SN-1"]).await.ok();
+    proxy.fall_silent();
+    eventually("the service knows that the database is away", HANGS, async || {
+        client.assign("jane@example.com", &["SN-1"]).await.code == "UNAVAILABLE"
+    })
+    .await;
+
+    let run = example.command(&server, &key, &["john@example.com", "SN-1"]).await;
+    let run = tokio::spawn(finish(run));
+    eventually("the client is told so", HANGS, async || {
+        let log = server.logged();
+        answered(&log, "UNAVAILABLE").any(|line| !line.contains(OURS))
+    })
+    .await;
+    proxy.recover();
+    let output = run.await.expect("no panic");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("assigned 1 device(s)"), "{}", stdout(&output));
+    server.terminate().await;
+}
+
+/// The service takes the connection, and says nothing.
+async fn deadline(database: &TestDatabase, example: Example) {
+    let key = organization(database, "acme").await;
+    let server = Program::serve(database.url()).await;
+    server.signal("-STOP").await;
+    let mut run = example.command(&server, &key, &["john@example.com", "SN-1"]).await;
+    run.env("DEVICE_ASSIGNMENT_TIMEOUT", "2");
+    let start = Instant::now();
+    let said = refused(&finish(run).await, 1);
+    let took = start.elapsed();
+    assert_ne!(said.trim(), "");
+    // Not a measurement: unless told otherwise it waits for 30 s.
+    assert!(took < Duration::from_secs(20), "{took:?}: {said}");
+    server.signal("-CONT").await;
+    server.terminate().await;
+}
+
+/// A program on a new database, and a key of it.
+async fn on_new<F: Future<Output = Program>>(test: impl FnOnce(Program, String) -> F) {
+    let database = TestDatabase::create(Kind::Sqlite).await;
+    let key = organization(&database, "acme").await;
+    let server = test(Program::serve(database.url()).await, key).await;
+    server.terminate().await;
+    database.remove().await;
+}
+
+async fn explore(server: Program, _key: String) -> Program {
+    let output = finish(script("grpcurl/explore.sh", &server)).await;
+    let said = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for text in [
+        "grpc.health.v1.Health\n",
+        "// Assigns many devices to one customer, in one transaction",
+        "rpc AssignDevicesToOwner (",
+        "\"customerEmail\": \"\"",
+    ] {
+        assert!(said.contains(text), "{text:?} in {said}");
+    }
+    server
+}
+
+async fn details_by_v1alpha(server: Program, key: String) -> Program {
+    // The one version that is on the PATH speaks no other.
+    assert_details_are_text(&[], &server, &key).await;
+    server
+}
+
+/// As later ones do, from the types that reflection v1 tells of.
+async fn details_by_v1(server: Program, key: String) -> Program {
+    let channel = server.client(Face::Grpc, &key).channel();
+    let mut files = FileDescriptorSet::default();
+    for question in [
+        MessageRequest::FileContainingSymbol(SERVICE.into()),
+        MessageRequest::FileContainingSymbol("google.rpc.BadRequest".into()),
+        MessageRequest::FileByFilename("google/protobuf/duration.proto".into()), // which that one imports
+    ] {
+        let question = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(question),
+        };
+        let mut client = ServerReflectionClient::new(channel.clone());
+        let answers = client.server_reflection_info(tokio_stream::iter([question])).await;
+        let answer = answers
+            .expect("an answer")
+            .into_inner()
+            .message()
+            .await
+            .expect("an answer");
+        let Some(MessageResponse::FileDescriptorResponse(found)) = answer.and_then(|answer| answer.message_response)
+        else {
+            panic!("not known");
+        };
+        let found = found.file_descriptor_proto.iter();
+        files
+            .file
+            .extend(found.map(|file| FileDescriptorProto::decode(file.as_slice()).expect("a file")));
+    }
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("protoset");
+    std::fs::write(&path, files.encode_to_vec()).expect("written");
+    let path = path.to_str().expect("text");
+    assert_details_are_text(&["-use-reflection=false", "-protoset", path], &server, &key).await;
+    server
+}
+
+async fn assert_details_are_text(options: &[&str], server: &Program, key: &str) {
+    let mut grpcurl = clean("grpcurl");
+    grpcurl
+        .args(options)
+        .args(["-plaintext", "-H", &format!("x-api-key: {key}"), "-d"]);
+    grpcurl.args([
+        r#"{"device_identifiers": ["SN-1"]}"#,
+        &server.grpc.to_string(),
+        &format!("{SERVICE}/AssignDevicesToOwner"),
+    ]);
+    let said = stderr(&finish(grpcurl).await);
+    let violation = r#"{"field":"customer_email","description":"customerEmail is required"}"#;
+    assert!(said.contains(&format!(r#""fieldViolations":[{violation}]"#)), "{said}");
+    assert!(said.contains(r#""reason":"INVALID_REQUEST""#), "{said}");
+}

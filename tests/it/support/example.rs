@@ -1,0 +1,153 @@
+//! The clients in `examples/`, as their README says to run them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::{process::Command, sync::OnceCell};
+
+use super::{
+    Face, Program,
+    program::{finish, is_on_path, stderr},
+};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+const PROTO: &str = "telemetron/device_assignment/v1/device_assignment.proto";
+/// Where the modules are that Python has of the proto.
+const PYTHON_MODULES: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/examples-python");
+
+/// A client.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    pub name: &'static str,
+    /// Which face it calls.
+    pub face: Face,
+    /// What it is run with.
+    runner: Runner,
+    /// Where it is, in `examples/`.
+    file: &'static str,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Runner {
+    /// A script that calls this program, and jq.
+    Bash(&'static str),
+    Python,
+    Node,
+    Cargo,
+}
+
+const fn example(name: &'static str, face: Face, runner: Runner, file: &'static str) -> Example {
+    Example {
+        name,
+        face,
+        runner,
+        file,
+    }
+}
+
+pub const EXAMPLES: [Example; 8] = [
+    example("buf", Face::Grpc, Runner::Bash("buf"), "buf/assign.sh"),
+    example("curl", Face::Rest, Runner::Bash("curl"), "curl/assign.sh"),
+    example("grpcurl", Face::Grpc, Runner::Bash("grpcurl"), "grpcurl/assign.sh"),
+    example("node_grpc", Face::Grpc, Runner::Node, "node/assign_grpc.js"),
+    example("node_rest", Face::Rest, Runner::Node, "node/assign_rest.js"),
+    example("python_grpc", Face::Grpc, Runner::Python, "python/assign_grpc.py"),
+    example("python_rest", Face::Rest, Runner::Python, "python/assign_rest.py"),
+    example("rust", Face::Grpc, Runner::Cargo, "rust/assign.rs"),
+];
+
+impl Example {
+    /// What is not there that it needs.
+    pub fn missing(&self) -> Option<String> {
+        let on_path = |program: &str| (!is_on_path(program)).then(|| format!("{program} is not on the PATH"));
+        let installed = |path: &Path| (!path.exists()).then(|| format!("there is no {}", path.display()));
+        match self.runner {
+            Runner::Bash(program) => on_path(program).or_else(|| on_path("jq")),
+            Runner::Python => installed(&python()),
+            Runner::Node => on_path("node").or_else(|| installed(&Path::new(FOLDER).join("node/node_modules"))),
+            Runner::Cargo => installed(&built()),
+        }
+    }
+
+    /// It, as a caller with `key` of the service at `server` runs it.
+    pub async fn command(&self, server: &Program, key: &str, arguments: &[&str]) -> Command {
+        let file = Path::new(FOLDER).join(self.file);
+        let mut command = match self.runner {
+            Runner::Bash(_) => clean(&file),
+            Runner::Node => clean("node"),
+            Runner::Python => clean(python()),
+            Runner::Cargo => clean(built()),
+        };
+        match self.runner {
+            Runner::Bash(_) | Runner::Cargo => {}
+            Runner::Node => drop(command.arg(file)),
+            Runner::Python => {
+                command.arg(file).env("PYTHONPATH", modules().await);
+            }
+        }
+        let (variable, address) = match self.face {
+            Face::Grpc => ("DEVICE_ASSIGNMENT_SERVER", server.grpc),
+            Face::Rest | Face::RemoteRest => ("DEVICE_ASSIGNMENT_REST", server.rest),
+        };
+        command
+            .args(arguments)
+            .env(variable, format!("http://{address}"))
+            .env("DEVICE_ASSIGNMENT_API_KEY", key);
+        command
+    }
+}
+
+/// A script in `examples/`, for the service at `server`.
+pub fn script(file: &str, server: &Program) -> Command {
+    let mut command = clean(Path::new(FOLDER).join(file));
+    command.env("DEVICE_ASSIGNMENT_SERVER", format!("http://{}", server.grpc));
+    command
+}
+
+/// A program with nothing of the environment but where programs are, and no proxy.
+pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .env("NO_PROXY", "*")
+        // Where buf keeps what it needs not keep.
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .kill_on_drop(true)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn python() -> PathBuf {
+    Path::new(FOLDER).join("python/.venv/bin/python")
+}
+
+/// The example that cargo has built beside the program.
+fn built() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_device-assignment"));
+    program.with_file_name("examples").join("assign")
+}
+
+/// Makes Python's modules of the proto, once.
+async fn modules() -> &'static str {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    MADE.get_or_init(async || {
+        std::fs::create_dir_all(PYTHON_MODULES).expect("a folder");
+        let mut command = clean(python());
+        let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+        command.args(["-m", "grpc_tools.protoc", "-I", proto, PROTO]);
+        for option in ["--python_out", "--grpc_python_out"] {
+            command.arg(format!("{option}={PYTHON_MODULES}"));
+        }
+        let made = finish(command).await;
+        assert!(made.status.success(), "{}", stderr(&made));
+    })
+    .await;
+    PYTHON_MODULES
+}
