@@ -1,18 +1,18 @@
 //! Generates the gRPC code, the JSON form of the messages and its description, and the descriptor set for reflection from
-//! `proto/`; and the guides as pages from `docs/`.
+//! `proto/`; and the guides as pages (`build/guides.rs`).
+
+#[path = "build/guides.rs"]
+mod guides;
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use pulldown_cmark::{Options, Parser, html};
 use tonic_prost_build::FileDescriptorSet;
 
 const PACKAGE: &str = "telemetron.device_assignment.v1";
 const RPC: &str = "AssignDevicesToOwner";
-const GUIDE: &str = "docs/API.md";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    println!("cargo:rerun-if-changed={GUIDE}");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler
         .include_imports(true)
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let descriptors = compiler.file_descriptor_set();
     fs::write(out.join("assign_devices.md"), description_of_rpc(&descriptors)?)?;
-    fs::write(out.join("api.html"), as_html(&fs::read_to_string(GUIDE)?))?;
+    guides::generate(&out)?;
 
     let request = format!("{PACKAGE}.{RPC}Request");
     let response = format!("{PACKAGE}.{RPC}Response");
@@ -82,10 +82,4 @@ fn description_of_rpc(descriptors: &FileDescriptorSet) -> Result<String, Box<dyn
     let text = lines.join("\n");
     let paragraphs: Vec<&str> = text.split("\n\n").filter(|text| !text.starts_with("Errors:")).collect();
     Ok(paragraphs.join("\n\n"))
-}
-
-fn as_html(markdown: &str) -> String {
-    let mut page = String::new();
-    html::push_html(&mut page, Parser::new_ext(markdown, Options::ENABLE_TABLES));
-    page
 }

@@ -17,6 +17,7 @@ mod config;
 mod contract;
 mod crash;
 mod deploy;
+mod documents;
 mod flood;
 mod gateway;
 mod grpc;
@@ -63,6 +64,7 @@ fn main() {
     contract::register(&mut suite);
     crash::register(&mut suite);
     deploy::register(&mut suite);
+    documents::register(&mut suite);
     flood::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);
