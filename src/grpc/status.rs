@@ -152,3 +152,6 @@ fn path(field: Field) -> String {
         Field::DeviceType => "device_type".into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

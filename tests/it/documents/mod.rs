@@ -12,9 +12,14 @@ use std::collections::BTreeSet;
 
 use markdown::{Block, Document, documents};
 use session::Session;
-use tempfile::TempDir;
 
-use crate::support::{Kind, Suite, TestDatabase, program::run};
+use crate::{
+    support::{
+        Kind, Suite, TestDatabase,
+        program::{run, stdout},
+    },
+    usage::SUBCOMMANDS,
+};
 
 /// Blocks that are only read, by document and first line, and why.
 const ONLY_READ: [(&str, &str, &str); 7] = [
@@ -52,7 +57,7 @@ const ONLY_READ: [(&str, &str, &str); 7] = [
 ];
 
 /// Flags in the text that are those of other programs.
-const FLAGS_OF_OTHERS: [&str; 3] = ["--cert", "--key", "--format"];
+const FLAGS_OF_OTHERS: [&str; 7] = ["--bench", "--cert", "--format", "--key", "--out", "--smoke", "--test"];
 
 /// What it takes to follow a document that takes more than the program.
 struct Needs {
@@ -160,8 +165,8 @@ async fn follow(document: Document, needs: Option<&Needs>) {
             }
             (_, None) => wrong.push(neither(&block)),
         }
-        if let Some(lines) = once_served.take_if(|_| session.has_services()) {
-            let key = crate::start::welcome(session.service()).await.key;
+        if let Some((key, lines)) = session.key().zip(once_served) {
+            once_served = None;
             let lines = format!("export API_KEY={key}\n{lines}");
             session.type_in(&lines).await.expect("it is prepared");
         }
@@ -228,13 +233,10 @@ async fn serves_in_production(session: &mut Session) {
 }
 
 async fn flags() {
-    let folder = TempDir::new().expect("a folder");
-    let output = run(&["man", "--dir", folder.path().to_str().expect("text")]).await;
-    assert!(output.status.success());
     let mut known = String::new();
-    for page in folder.path().read_dir().expect("a folder") {
-        let page = std::fs::read_to_string(page.expect("a page").path()).expect("text");
-        known.push_str(&page.replace('\\', ""));
+    for (subcommand, _) in SUBCOMMANDS {
+        let arguments: Vec<&str> = subcommand.split_whitespace().chain(["--help"]).collect();
+        known.push_str(&stdout(&run(&arguments).await));
     }
     let is_of_a_flag = |char: char| char.is_ascii_alphanumeric() || char == '-';
     let known: BTreeSet<&str> = known.split(|char| !is_of_a_flag(char)).collect();

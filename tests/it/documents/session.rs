@@ -5,10 +5,13 @@ use std::{env, fs, path::Path, process::Stdio};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::{
-    Program,
-    program::{finish, stdout},
-    tls::{Authority, Identity},
+use crate::{
+    start::welcome,
+    support::{
+        Program,
+        program::{finish, stdout},
+        tls::{Authority, Identity},
+    },
 };
 
 /// An address that documents use for a service with TLS somewhere else.
@@ -19,6 +22,7 @@ pub struct Session {
     /// What documents say for what only the machine knows that they are read on.
     names: Vec<(String, String)>,
     services: Vec<Program>,
+    key: Option<String>,
 }
 
 impl Session {
@@ -41,6 +45,7 @@ impl Session {
             folder,
             names,
             services: Vec::new(),
+            key: None,
         }
     }
 
@@ -63,13 +68,9 @@ impl Session {
         Ok(printed)
     }
 
-    pub fn has_services(&self) -> bool {
-        !self.services.is_empty()
-    }
-
-    /// The service that was started last.
-    pub fn service(&mut self) -> &mut Program {
-        self.services.last_mut().expect("a service")
+    /// The key that the first service printed, once it has.
+    pub fn key(&self) -> Option<String> {
+        self.key.clone()
     }
 
     pub async fn stop(self) {
@@ -104,7 +105,11 @@ impl Session {
 
     /// Runs a command that goes on, and goes by its addresses from then on.
     async fn serve(&mut self, command: &str) {
-        let service = Program::serving(self.shell(command, "exec"), None).await;
+        let is_first = !self.folder.path().join("device-assignment.db").exists();
+        let mut service = Program::serving(self.shell(command, "exec"), None).await;
+        if is_first {
+            self.key = Some(welcome(&mut service).await.key);
+        }
         let reached = |port: u16| format!("127.0.0.1:{port}");
         let addresses = [
             ("127.0.0.1:50051", reached(service.grpc.port())),
