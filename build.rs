@@ -1,5 +1,9 @@
 //! Generates from `proto/` the messages and their client; and for the server also its side of the RPC, the JSON form of the
-//! messages and its description, the descriptor set for reflection, and the guides as pages from `docs/`.
+//! messages and its description, the descriptor set for reflection, and the guides as pages (`build/guides.rs`).
+
+#[cfg(feature = "server")]
+#[path = "build/guides.rs"]
+mod guides;
 
 use std::error::Error;
 
@@ -24,20 +28,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 mod server {
     use std::{env, error::Error, fs, path::PathBuf};
 
-    use pulldown_cmark::{Options, Parser, html};
     use tonic_prost_build::{Builder, FileDescriptorSet};
 
     const PACKAGE: &str = "telemetron.device_assignment.v1";
     const RPC: &str = "AssignDevicesToOwner";
-    const GUIDE: &str = "docs/API.md";
 
     pub(super) fn configure(config: Builder, compiler: &protox::Compiler) -> Result<Builder, Box<dyn Error>> {
-        println!("cargo:rerun-if-changed={GUIDE}");
         let out = PathBuf::from(env::var("OUT_DIR")?);
         fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
         let description = description_of_rpc(&compiler.file_descriptor_set())?;
         fs::write(out.join("assign_devices.md"), description)?;
-        fs::write(out.join("api.html"), as_html(&fs::read_to_string(GUIDE)?))?;
+        crate::guides::generate(&out)?;
         Ok(with_json(config))
     }
 
@@ -100,11 +101,5 @@ mod server {
         let text = lines.join("\n");
         let paragraphs: Vec<&str> = text.split("\n\n").filter(|text| !text.starts_with("Errors:")).collect();
         Ok(paragraphs.join("\n\n"))
-    }
-
-    fn as_html(markdown: &str) -> String {
-        let mut page = String::new();
-        html::push_html(&mut page, Parser::new_ext(markdown, Options::ENABLE_TABLES));
-        page
     }
 }

@@ -1,5 +1,5 @@
-//! What people see who open the REST face in a browser: what this is, the description, a page to try it on, the guide. All
-//! of it is in the program; the browser may fetch nothing from elsewhere.
+//! What people see who open the REST face in a browser: what this is, the description, a page to try it on, the guides.
+//! All of it is in the program; the browser may fetch nothing from elsewhere.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -19,6 +19,9 @@ use super::{GatewaySettings, openapi, problem::Problem};
 /// Where the description is, seen from the page that shows it.
 const DESCRIPTION: &str = "../openapi.json";
 
+/// The guides: page, title and HTML of each.
+const GUIDES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/guides.rs"));
+
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
@@ -36,8 +39,6 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// The pages' routes.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySettings) -> Router<S> {
     let landing = include_str!("pages/index.html").replace("{version}", env!("CARGO_PKG_VERSION"));
-    let guide =
-        include_str!("pages/guide.html").replace("{guide}", include_str!(concat!(env!("OUT_DIR"), "/api.html")));
     let description = openapi::document(settings).to_string();
     let swagger_ui = Arc::new(
         Config::from(DESCRIPTION)
@@ -47,10 +48,13 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySetting
             // No, the description shall not be sent to a validator on the web.
             .validator_url("none"),
     );
-    Router::new()
+    let mut router = Router::new();
+    for (page, title, html) in GUIDES {
+        router = router.route(&format!("/guides/{page}"), file(HTML, guide(page, title, html)));
+    }
+    router
         .route("/", file(HTML, landing))
         .route("/style.css", file(CSS, include_str!("pages/style.css")))
-        .route("/guides/api", file(HTML, guide))
         .route("/openapi.json", file("application/json", description))
         .route(
             "/docs",
@@ -67,6 +71,18 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySetting
             })),
         )
         .layer(from_fn(guard))
+}
+
+/// The page of a guide, with links to the others.
+fn guide(page: &str, title: &str, html: &str) -> String {
+    let links = GUIDES.iter().map(|(other, title, _)| match *other == page {
+        true => format!("<a href=\"{other}\" aria-current=\"page\">{title}</a>"),
+        false => format!("<a href=\"{other}\">{title}</a>"),
+    });
+    include_str!("pages/guide.html")
+        .replace("{title}", title)
+        .replace("{links}", &links.collect::<Vec<_>>().join(" "))
+        .replace("{guide}", html)
 }
 
 fn file<S: Clone + Send + Sync + 'static>(content_type: &'static str, text: impl Into<String>) -> MethodRouter<S> {

@@ -276,4 +276,50 @@ mod tests {
             assert_eq!(json_path(path), json);
         }
     }
+
+    /// Code and statuses of each row of a table in `docs/ERRORS.md`.
+    fn documented(table: &str) -> Vec<(&'static str, Vec<u16>)> {
+        let mut sections = include_str!("../../docs/ERRORS.md").split("\n## ");
+        let section = sections.find(|section| section.starts_with(table)).expect("a section");
+        let mut rows = section.lines().filter(|line| line.starts_with("| "));
+        let cells = |row: &'static str| row.split('|').map(str::trim).collect::<Vec<_>>();
+        let columns = cells(rows.next().expect("columns"));
+        let column = columns.iter().position(|column| *column == "code").expect("a column");
+        let row = |row| {
+            let cells = cells(row);
+            let statuses = cells[column + 1]
+                .split(", ")
+                .map(|status| status.parse().expect("a status"));
+            (cells[column], statuses.collect())
+        };
+        rows.map(row).collect()
+    }
+
+    #[test]
+    fn the_documented_status_of_a_code_is_its_own() {
+        let codes = || (0..=16).map(Code::from_i32);
+        for (documented, statuses) in documented("Reasons\n") {
+            let code = codes().find(|code| code_name(*code) == documented).expect("a code");
+            assert_eq!(statuses, [http_status(code).as_u16()], "{documented}");
+        }
+    }
+
+    #[test]
+    fn every_status_is_documented_and_no_other() {
+        // Kept for later; a proxy's; the transport's.
+        const OF_OTHERS: [u16; 3] = [409, 502, 431];
+        let rows = ["Reasons\n", "Without a reason\n"].map(documented).concat();
+        let documented: Vec<u16> = rows.into_iter().flat_map(|(_, statuses)| statuses).collect();
+        let answered: Vec<u16> = crate::gateway::refusals::REFUSALS
+            .iter()
+            .map(|refusal| refusal.http)
+            .collect();
+        for status in &answered {
+            assert!(documented.contains(status), "{status} is not documented");
+        }
+        for status in documented {
+            let is_answered = answered.contains(&status) || OF_OTHERS.contains(&status);
+            assert!(is_answered, "{status} is never answered");
+        }
+    }
 }

@@ -129,3 +129,6 @@ fn path(field: Field) -> String {
         Field::DeviceType => "device_type".into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

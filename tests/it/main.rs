@@ -17,6 +17,7 @@ mod config;
 mod contract;
 mod crash;
 mod deploy;
+mod documents;
 mod examples;
 mod flood;
 mod gateway;
@@ -64,6 +65,7 @@ fn main() {
     contract::register(&mut suite);
     crash::register(&mut suite);
     deploy::register(&mut suite);
+    documents::register(&mut suite);
     examples::register(&mut suite);
     flood::register(&mut suite);
     gateway::register(&mut suite);

@@ -49,6 +49,8 @@ async fn over_http(database: &TestDatabase, face: Face) {
         (Method::GET, "/docs/%2e%2e%2fCargo.toml"),
         (Method::GET, "/docs/swagger-ui/nothing"),
         (Method::GET, "/guides/api"),
+        (Method::POST, "/guides/errors"),
+        (Method::GET, "/guides/nothing"),
         (Method::GET, "/guides"),
     ] {
         let url = format!("http://{}{path}", server.client(face, "").address());
@@ -92,6 +94,8 @@ async fn over_http(database: &TestDatabase, face: Face) {
     GET /docs/%2e%2e%2fCargo.toml: 404 application/json
     GET /docs/swagger-ui/nothing: 404 application/json
     GET /guides/api: 200 text/html; charset=utf-8
+    POST /guides/errors: 405 application/json | GET, HEAD
+    GET /guides/nothing: 404 application/json
     GET /guides: 404 application/json
     ") };
     server.stop().await;
@@ -148,8 +152,36 @@ async fn in_browser(database: &TestDatabase, face: Face) {
     browser.open(&format!("{origin}/guides/api")).await;
     assert_eq!(browser.text("h1").await, "AssignDevicesToOwner");
     assert!(browser.text("table").await.contains("customerEmail"));
+    on_a_phone(&browser, &origin).await;
     browser.stop().await;
     server.stop().await;
+}
+
+/// No page is wider than the window of a phone: what is, tables and code, moves by itself.
+async fn on_a_phone(browser: &Browser, origin: &str) {
+    // The keys above that were refused.
+    browser.complaints().await;
+    browser.resize(390, 800).await;
+    for page in [
+        "",
+        "guides/rest",
+        "guides/grpc",
+        "guides/command-line",
+        "guides/errors",
+        "guides/changelog",
+    ] {
+        browser.open(&format!("{origin}/{page}")).await;
+        browser.element("h1").await;
+        browser.picture(&format!("phone-{}", page.replace('/', "-"))).await;
+        let widths = "return [document.documentElement.scrollWidth, window.innerWidth]";
+        let widths = browser.page.execute(widths, Vec::new()).await.expect("widths");
+        let [page_width, window]: [u32; 2] = widths.convert().expect("two numbers");
+        assert!(
+            window <= 500 && page_width <= window,
+            "{page}: {page_width} of {window}"
+        );
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
 /// Gives the page a key, as a person does.

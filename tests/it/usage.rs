@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-const SUBCOMMANDS: [(&str, &[&str]); 26] = [
+pub const SUBCOMMANDS: [(&str, &[&str]); 26] = [
     (
         "serve",
         &[

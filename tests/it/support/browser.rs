@@ -63,6 +63,11 @@ impl Browser {
         self.page.goto(url).await.expect("a page");
     }
 
+    /// Makes the window as large as this, in pixels.
+    pub async fn resize(&self, width: u32, height: u32) {
+        self.page.set_window_rect(0, 0, width, height).await.expect("a window");
+    }
+
     /// The element that `css` selects, once it can be seen.
     pub async fn element(&self, css: &str) -> WebElement {
         let query = self.page.query(By::Css(css.to_owned())).wait(PATIENCE, INTERVAL);

@@ -123,9 +123,15 @@ impl TestDatabase {
     }
 
     async fn on_shared(options: &str) -> Self {
+        let database = Self::to_be_created();
+        admin(shared(), &format!("CREATE DATABASE {} {options}", database.name)).await;
+        database
+    }
+
+    /// One on PostgreSQL that the test has yet to create, by its name.
+    pub fn to_be_created() -> Self {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
-        admin(shared(), &format!("CREATE DATABASE {name} {options}")).await;
         Self {
             kind: Kind::Postgres,
             url: shared().url(&name),
@@ -146,6 +152,10 @@ impl TestDatabase {
         };
         migrate(&database.open().await).await.expect("a migrated database");
         database
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn url(&self) -> &str {

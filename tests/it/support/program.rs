@@ -125,8 +125,14 @@ impl Program {
     }
 
     async fn start(mut command: Command, upstream: Option<SocketAddr>) -> Self {
+        command.args(["--rest-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]);
+        Self::serving(command, upstream).await
+    }
+
+    /// Starts a `serve` or, before `upstream`, a `gateway` that was told everything, and returns when it says where it
+    /// listens.
+    pub async fn serving(mut command: Command, upstream: Option<SocketAddr>) -> Self {
         let mut child = command
-            .args(["--rest-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

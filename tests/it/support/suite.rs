@@ -39,17 +39,32 @@ impl Suite {
             }));
     }
 
-    /// A test that calls grpcurl; `REQUIRE_GRPCURL=1` makes it a failure that there is none.
+    /// A test that calls grpcurl.
     pub fn with_grpcurl<F: Future<Output = ()>>(&mut self, name: &str, test: impl FnOnce() -> F + Send + 'static) {
+        self.with_programs(name, &["grpcurl"], false, test);
+    }
+
+    /// A test that calls other programs, and may need PostgreSQL. `REQUIRE_GRPCURL=1` makes it a failure that one of the
+    /// programs is not there, `REQUIRE_POSTGRES=1` that PostgreSQL is not.
+    pub fn with_programs<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        programs: &'static [&'static str],
+        postgres: bool,
+        test: impl FnOnce() -> F + Send + 'static,
+    ) {
         self.trials.push(Trial::ignorable_test(name, move || {
-            let is_required = env::var("REQUIRE_GRPCURL").is_ok_and(|value| value == "1");
-            match (is_on_path("grpcurl"), is_required) {
-                (true, _) => {
+            let program = programs.iter().find(|program| !is_on_path(program));
+            let program = program.map(|program| (format!("{program} is not on the PATH"), programs_required()));
+            let server = postgres_missing().filter(|_| postgres);
+            let server = server.map(|reason| (reason.to_owned(), postgres_required()));
+            match program.or(server) {
+                Some((reason, true)) => Err(reason.into()),
+                Some((reason, false)) => Ok(Completion::ignored_with(reason)),
+                None => {
                     run(test());
                     Ok(Completion::Completed)
                 }
-                (false, true) => Err("grpcurl is not on the PATH".into()),
-                (false, false) => Ok(Completion::ignored_with("grpcurl is not on the PATH")),
             }
         }));
     }
@@ -118,6 +133,11 @@ impl Suite {
         self.on(Kind::Sqlite, name, test.clone());
         self.on(Kind::Postgres, name, test);
     }
+}
+
+/// Whether a missing program that tests call is a failure.
+fn programs_required() -> bool {
+    env::var("REQUIRE_GRPCURL").is_ok_and(|value| value == "1")
 }
 
 /// Runs a test on a database of its own.
