@@ -25,7 +25,7 @@ use crate::{
 const ONLY_READ: [(&str, &str, &str); 7] = [
     (
         "ARCHITECTURE.md",
-        "JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (load → domain::plan → write, commit)",
+        "JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (find → domain::plan → write, commit)",
         "a picture",
     ),
     (
