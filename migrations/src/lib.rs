@@ -8,6 +8,7 @@ pub use sea_orm_migration::{MigratorTrait, SchemaManager, seaql_migrations};
 
 mod m20261123_000001_create_tables;
 mod m20261125_000002_add_key_last_use;
+mod m20261125_000003_extend_device_index;
 
 /// All steps, oldest first.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_create_tables::Migration),
             Box::new(m20261125_000002_add_key_last_use::Migration),
+            Box::new(m20261125_000003_extend_device_index::Migration),
         ]
     }
 }

@@ -11,6 +11,8 @@ use sea_orm::{
     },
 };
 
+use tokio::time::timeout;
+
 use super::{
     Failure,
     observed::{BEGIN, COMMIT, POSTGRES, SQLITE},
@@ -21,6 +23,9 @@ use super::{
 /// became of a write on a dead connection is not known, so that it cannot be tried again. Short, because a lane that is idle
 /// has time for a test, and longer than one under load ever is.
 const TEST_AFTER_IDLE: Duration = Duration::from_millis(10);
+
+/// How long such a test may take: what a firewall has forgotten is never answered.
+const TEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A pool of one connection, which its owner keeps from one use to the next.
 pub(super) struct OwnConnection {
@@ -36,10 +41,11 @@ impl OwnConnection {
     /// The connection, which is made when it is not there. What uses it gives it [back](Self::keep) unless it failed, and
     /// when it does not come to that, the connection is closed or tested.
     pub(super) async fn take(&mut self) -> Result<Session, Failure> {
-        if let Some((mut session, since)) = self.kept.take()
-            && (since.elapsed() < TEST_AFTER_IDLE || session.is_alive().await)
-        {
-            return Ok(session);
+        if let Some((mut session, since)) = self.kept.take() {
+            if since.elapsed() < TEST_AFTER_IDLE || session.is_alive().await {
+                return Ok(session);
+            }
+            session.abandon();
         }
         Session::take(&self.pool).await
     }
@@ -85,10 +91,18 @@ impl Session {
 
     async fn is_alive(&mut self) -> bool {
         let answer = match self {
-            Self::Postgres(connection) => connection.ping().await,
-            Self::Sqlite(connection) => connection.ping().await,
+            Self::Postgres(connection) => timeout(TEST_TIMEOUT, connection.ping()).await,
+            Self::Sqlite(connection) => timeout(TEST_TIMEOUT, connection.ping()).await,
         };
-        answer.is_ok()
+        matches!(answer, Ok(Ok(())))
+    }
+
+    /// Lets go of a connection that is dead, without asking it once more as a pool would.
+    fn abandon(self) {
+        match self {
+            Self::Postgres(connection) => drop(connection.detach()),
+            Self::Sqlite(connection) => drop(connection.detach()),
+        }
     }
 
     /// For statements of which each is a transaction by itself.
@@ -99,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Begins a transaction that is going to write.
+    /// Begins a transaction that may write.
     pub(super) async fn begin(&mut self) -> Result<Transaction<'_>, Failure> {
         Ok(match self {
             Self::Postgres(connection) => Transaction::Postgres(BEGIN.observe(POSTGRES, connection.begin()).await?),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::observed::Kind;
 
 /// One statement, as each database wants it. The organization's id is the first parameter of those of a call: none reaches
-/// across organizations, and a sharded PostgreSQL can send each to the one shard that holds the organization.
+/// across organizations, and a sharded PostgreSQL finds what it is about on the one shard that holds the organization.
 #[derive(Clone, Copy)]
 pub(super) struct Sql {
     /// What it does, for operators.

@@ -9,7 +9,7 @@ use std::{
 use device_assignment::{
     server::ServerSettings,
     service::ServiceSettings,
-    storage::{Database, DatabaseUrl, WriterSettings},
+    storage::{Database, DatabaseUrl, HealthSettings, WriterSettings},
 };
 use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -36,6 +36,7 @@ pub fn register(suite: &mut Suite) {
     postgres("cut_after_commit", |db| Box::pin(cut_at_commit(db, AtCommit::CutAfter)));
     postgres("every_connection_cut", |db| Box::pin(every_connection_cut(db)));
     postgres("idle_connections_cut", |db| Box::pin(idle_connections_cut(db)));
+    postgres("forgotten_connection", |db| Box::pin(forgotten_connection(db)));
     postgres("locked_table", |db| Box::pin(locked_table(db)));
     postgres("full_queue", |db| Box::pin(full_queue(db)));
     postgres("deadlines", |db| Box::pin(deadlines(db)));
@@ -234,6 +235,40 @@ async fn idle_connections_cut(database: &TestDatabase) {
         );
     }
     assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
+
+/// The network has forgotten the connection of a lane while that was idle, and nobody was told: the next caller waits a moment,
+/// and learns nothing of it.
+async fn forgotten_connection(database: &TestDatabase) {
+    let settings = ServerSettings {
+        service: ServiceSettings {
+            key_cache_ttl: Duration::from_secs(60),
+            writer: WriterSettings {
+                lanes: 1,
+                ..WriterSettings::default()
+            },
+            ..ServiceSettings::default()
+        },
+        // Its connection is used all the time: it is not forgotten.
+        health: HealthSettings {
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(120),
+        },
+        ..ServerSettings::default()
+    };
+    let key = organization(database, "acme").await;
+    let proxy = Proxy::before(database).await;
+    let server = start_behind(&proxy, settings).await;
+    let client = server.client(Face::Grpc, &key);
+    let mut calls = vec![load::create(&client, "before@example.com".into()).await];
+    proxy.fall_silent();
+    proxy.recover_without_memory();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    calls.push(load::create(&client, "after@example.com".into()).await);
+    assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
+    assert!(calls[1].took() < Duration::from_secs(3), "{:?}", calls[1]);
     server.stop().await;
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }

@@ -28,6 +28,7 @@ pub fn register(suite: &mut Suite) {
         "storage::a_call_that_changes_nothing_writes_nothing",
         replay,
     );
+    suite.on(Kind::Postgres, "storage::a_device_of_many_owners", many_owners);
     suite.with_postgres("storage::both_databases_give_the_same_answers", differential);
 }
 
@@ -141,7 +142,7 @@ async fn postgres_keys(database: &'static TestDatabase) {
     device: UNIQUE (organization_id, identifier)
     device_assignment: FOREIGN KEY (organization_id, customer_id) REFERENCES customer(organization_id, id)
     device_assignment: FOREIGN KEY (organization_id, device_id) REFERENCES device(organization_id, id)
-    device_assignment: INDEX USING btree (organization_id, device_id)
+    device_assignment: INDEX USING btree (organization_id, device_id, customer_id)
     device_assignment: PRIMARY KEY (organization_id, customer_id, device_id)
     organization.name COLLATE C
     organization: PRIMARY KEY (id)
@@ -342,6 +343,41 @@ async fn replay(database: &'static TestDatabase) {
     server.stop().await;
     assert_eq!(database.number(WRITTEN).await, written);
     assert_eq!(database.dump().await, before);
+}
+
+/// Whether a customer owns a device is found in one step, however many own it; with the statistics of devices that nearly all
+/// have one owner, too.
+async fn many_owners(database: &'static TestDatabase) {
+    const OWNERS: i64 = 5_000;
+    let key = organization(database, "acme").await;
+    let outside = database.connect().await;
+    for sql in [
+        "INSERT INTO customer SELECT o.id, gen_random_uuid(), n || '@example.com', n, now() \
+         FROM organization o, generate_series(1, 5000) n",
+        "INSERT INTO device SELECT o.id, gen_random_uuid(), 'SN-' || n, 'sensor', now() \
+         FROM organization o, generate_series(0, 60000) n",
+        "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, now() FROM customer c, device d \
+         WHERE d.identifier = 'SN-0'",
+        "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, now() FROM customer c, device d \
+         WHERE c.email = '1@example.com' AND d.identifier <> 'SN-0'",
+        "ANALYZE",
+    ] {
+        outside.execute_unprepared(sql).await.expect("done");
+    }
+    outside.close().await.expect("closed");
+    let read = "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = 'device_assignment'";
+    let before = database.number(read).await;
+
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, &key);
+    for owner in 1..=10 {
+        let answer = client.assign(&format!("{owner}@example.com"), &["SN-0"]).await.ok();
+        assert_eq!(answer.identifiers("alreadyAssigned"), ["SN-0"]);
+    }
+    // Connections tell what they have read at their end.
+    server.stop().await;
+    let read = database.number(read).await - before;
+    assert!((10..OWNERS).contains(&read), "{read} entries read for ten calls");
 }
 
 /// The same random calls on both databases: the same answers and the same rows, but for the ids.

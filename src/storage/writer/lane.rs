@@ -254,8 +254,8 @@ fn calls_of(round: Round) -> Vec<Call> {
 
 /// Leaves out the calls that nobody waits for any more: callers that left, and calls whose time is over.
 ///
-/// Of an organization, those that create no devices go first. Such a call is answered by what was there when the batch was
-/// loaded, one that creates devices by what is there when it is committed; in the other order, what others create in
+/// Of an organization, those that create no devices go first. Such a call is answered by what the batch found,
+/// one that creates devices by what is there when it is committed; in the other order, what others create in
 /// between would be unknown to a later call and known to an earlier one.
 fn still_wanted(round: Round) -> Round {
     let now = Instant::now();

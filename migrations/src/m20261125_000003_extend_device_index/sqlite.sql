@@ -1,0 +1,1 @@
+-- Nothing: in a table without rowids an index has the columns of the primary key at its end.
