@@ -28,8 +28,9 @@ static INSERTS_OF_CUSTOMERS: Kind = Kind::new("insert_customers", "INSERT", "INS
 static INSERTS_OF_ASSIGNMENTS: Kind = Kind::new("insert_assignments", "INSERT", "INSERT device_assignment");
 
 /// For each pair of a customer, given by its place in the first set, and a device: the id of each and whether the one owns
-/// the other, as far as there is such a row. In the order of the pairs. If every customer is known, and every device that might have to be created,
-/// PostgreSQL assigns at once what the customers do not own yet, and says so: most calls take no other statement.
+/// the other, as far as there is such a row. In the order of the pairs. If every customer is known, and every device where
+/// devices may have to be created, PostgreSQL assigns at once what the customers do not own yet, and says so: most calls take
+/// no other statement.
 ///
 /// All in one statement, because each statement sees what others have committed until then: a device that somebody
 /// created and assigned between two of them would be reported as owned beside others of theirs that are reported as

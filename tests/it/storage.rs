@@ -100,7 +100,7 @@ async fn sqlite_settings(database: &'static TestDatabase) {
     let service = database.open().await;
     assert_settings(&service.reads(), 4, database, &settings).await;
     let own_connection = service.own_connection().await.expect("a connection");
-    let writes = [("PRAGMA cache_size", "-65536")];
+    let writes = [("PRAGMA cache_size", "-65536"), ("PRAGMA wal_autocheckpoint", "4000")];
     assert_settings(&own_connection, 1, database, &[settings.as_slice(), &writes].concat()).await;
     let version = show(&service.reads(), database, "SELECT sqlite_version()").await;
     let version: Vec<u32> = version.split('.').map(|part| part.parse().expect("a number")).collect();
