@@ -1,26 +1,61 @@
-//! The history of the schema: one module a step, each with its SQL for PostgreSQL and for SQLite.
+//! The history of the schema: one folder a step, with its SQL for PostgreSQL and for SQLite.
 //!
 //! A step that has been released is never edited; a change is a new step at the end of the list.
 
-use sea_orm_migration::{MigrationTrait, async_trait::async_trait};
+use sea_orm_migration::{
+    DbErr, MigrationName, MigrationTrait,
+    async_trait::async_trait,
+    sea_orm::{ConnectionTrait, DbBackend},
+};
 
 pub use sea_orm_migration::{MigratorTrait, SchemaManager, seaql_migrations};
-
-mod m20261123_000001_create_tables;
-mod m20261125_000002_add_key_last_use;
-mod m20261125_000003_extend_device_index;
 
 /// All steps, oldest first.
 #[derive(Debug)]
 pub struct Migrator;
 
+/// The step in the folder of this name.
+macro_rules! step {
+    ($name:literal) => {
+        Box::new(Step {
+            name: $name,
+            postgres: include_str!(concat!($name, "/postgres.sql")),
+            sqlite: include_str!(concat!($name, "/sqlite.sql")),
+        })
+    };
+}
+
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
-            Box::new(m20261123_000001_create_tables::Migration),
-            Box::new(m20261125_000002_add_key_last_use::Migration),
-            Box::new(m20261125_000003_extend_device_index::Migration),
+            step!("m20261123_000001_create_tables"),
+            step!("m20261125_000002_add_key_last_use"),
+            step!("m20261125_000003_extend_device_index"),
         ]
+    }
+}
+
+struct Step {
+    name: &'static str,
+    postgres: &'static str,
+    sqlite: &'static str,
+}
+
+impl MigrationName for Step {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for Step {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = match manager.get_database_backend() {
+            DbBackend::Postgres => self.postgres,
+            _ => self.sqlite,
+        };
+        manager.get_connection().execute_unprepared(sql).await?;
+        Ok(())
     }
 }
