@@ -13,7 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler
         .include_imports(true)
         .include_source_info(true)
-        .open_file("telemetron/device_assignment/v1/device_assignment.proto")?;
+        .open_files([
+            "telemetron/device_assignment/v1/device_assignment.proto",
+            "telemetron/device_assignment/v1/organization.proto",
+        ])?;
     let config = tonic_prost_build::configure()
         .build_client(cfg!(feature = "client"))
         .build_server(cfg!(feature = "server"));
@@ -31,21 +34,22 @@ mod server {
     use tonic_prost_build::{Builder, FileDescriptorSet};
 
     const PACKAGE: &str = "telemetron.device_assignment.v1";
-    const RPC: &str = "AssignDevicesToOwner";
 
     pub(super) fn configure(config: Builder, compiler: &protox::Compiler) -> Result<Builder, Box<dyn Error>> {
         let out = PathBuf::from(env::var("OUT_DIR")?);
         fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-        let description = description_of_rpc(&compiler.file_descriptor_set())?;
-        fs::write(out.join("assign_devices.md"), description)?;
+        for (rpc, description) in descriptions(&compiler.file_descriptor_set())? {
+            fs::write(out.join(rpc).with_extension("md"), description)?;
+        }
         crate::guides::generate(&out)?;
         Ok(with_json(config))
     }
 
     /// Gives the messages their JSON form, and its description.
     fn with_json(config: Builder) -> Builder {
-        let request = format!("{PACKAGE}.{RPC}Request");
-        let response = format!("{PACKAGE}.{RPC}Response");
+        let request = format!("{PACKAGE}.AssignDevicesToOwnerRequest");
+        let response = format!("{PACKAGE}.AssignDevicesToOwnerResponse");
+        let credentials = format!("{PACKAGE}.CheckCredentialsResponse");
         let device = format!("{PACKAGE}.AssignedDevice");
         let read =
             "#[derive(serde::Deserialize, utoipa::ToSchema)] #[serde(rename_all = \"camelCase\", deny_unknown_fields)]";
@@ -54,6 +58,7 @@ mod server {
             // The documented JSON is the proto3 JSON form of these messages with every field printed.
             .type_attribute(&request, read)
             .type_attribute(&response, write)
+            .type_attribute(&credentials, write)
             .type_attribute(&device, write)
             .field_attribute(
                 format!(".{request}"), // each of its fields
@@ -79,6 +84,10 @@ mod server {
             (format!("{request}.device_type"), r#"example = "sensor""#.to_owned()),
             (format!("{response}.customer_id"), id("cust")),
             (format!("{device}.device_id"), id("dev")),
+            (format!("{credentials}.organization_id"), id("org")),
+            (format!("{credentials}.api_key_id"), id("key")),
+            (format!("{credentials}.created_at"), "format = DateTime".to_owned()),
+            (format!("{credentials}.expires_at"), "required, format = DateTime".to_owned()),
         ];
         for (field, schema) in schemas {
             config = config.field_attribute(field, format!("#[schema({schema})]"));
@@ -86,20 +95,25 @@ mod server {
         config
     }
 
-    /// What the proto says of the RPC, but for its paragraph on errors: REST has a table of its own.
-    fn description_of_rpc(descriptors: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
+    /// What the proto says of each RPC, without its paragraph on errors: REST has a table of its own.
+    fn descriptions(descriptors: &FileDescriptorSet) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         const SERVICE: i32 = 6; // in a file (descriptor.proto)
         const METHOD: i32 = 2; // in a service
-        let file = descriptors.file.iter().find(|file| file.package() == PACKAGE);
-        let info = file.and_then(|file| file.source_code_info.as_ref());
-        let mut locations = info.iter().flat_map(|info| &info.location);
-        let comment = locations
-            .find(|location| location.path == [SERVICE, 0, METHOD, 0])
-            .ok_or("the RPC has no comment")?
-            .leading_comments();
-        let lines: Vec<&str> = comment.lines().map(str::trim).collect();
-        let text = lines.join("\n");
-        let paragraphs: Vec<&str> = text.split("\n\n").filter(|text| !text.starts_with("Errors:")).collect();
-        Ok(paragraphs.join("\n\n"))
+        let mut descriptions = Vec::new();
+        for file in descriptors.file.iter().filter(|file| file.package() == PACKAGE) {
+            let locations = file.source_code_info.iter().flat_map(|info| &info.location);
+            for location in locations {
+                let [SERVICE, service, METHOD, method] = location.path[..] else {
+                    continue;
+                };
+                let service = file.service.get(usize::try_from(service)?).ok_or("no such service")?;
+                let method = service.method.get(usize::try_from(method)?).ok_or("no such method")?;
+                let lines: Vec<&str> = location.leading_comments().lines().map(str::trim).collect();
+                let text = lines.join("\n");
+                let paragraphs: Vec<&str> = text.split("\n\n").filter(|text| !text.starts_with("Errors:")).collect();
+                descriptions.push((method.name().to_owned(), paragraphs.join("\n\n")));
+            }
+        }
+        Ok(descriptions)
     }
 }

@@ -151,15 +151,25 @@ pub struct ServeConfig {
     #[arg(long, env = "REST_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub rest_addr: SocketAddr,
 
-    /// The most device identifiers in one request
+    /// A request is refused when its answer could be larger than this, in bytes
     #[arg(
         long,
-        env = "MAX_DEVICES_PER_REQUEST",
-        value_name = "COUNT",
-        default_value = "10000",
+        env = "MAX_ANSWER_BYTES",
+        value_name = "BYTES",
+        default_value = "8388608",
         value_parser = at_least_one
     )]
-    pub max_devices_per_request: usize,
+    pub max_answer_bytes: usize,
+
+    /// The longest time that a call gets, whatever its caller asks for
+    #[arg(
+        long,
+        env = "MAX_REQUEST_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "60s",
+        value_parser = at_most_a_day
+    )]
+    pub max_request_timeout: Duration,
 
     /// Bring the schema of a PostgreSQL database up to date before starting (SQLite always is)
     #[arg(long, env = "MIGRATE")]
@@ -212,6 +222,27 @@ pub struct LimitsConfig {
     )]
     pub max_request_bytes: usize,
 
+    /// The most device identifiers in one request. A gateway and its service should have the same
+    #[arg(
+        long,
+        env = "MAX_DEVICES_PER_REQUEST",
+        value_name = "COUNT",
+        default_value = "10000",
+        value_parser = at_least_one
+    )]
+    pub max_devices_per_request: usize,
+
+    /// The most bytes that all requests and answers in flight may hold. One organization, and one address, may have no
+    /// more than is left for all others: half when alone
+    #[arg(
+        long,
+        env = "MAX_BYTES_IN_FLIGHT",
+        value_name = "BYTES",
+        default_value = "67108864",
+        value_parser = at_least_one
+    )]
+    pub max_bytes_in_flight: usize,
+
     /// How long a call may take when its caller does not say
     #[arg(
         long,
@@ -227,7 +258,8 @@ pub struct LimitsConfig {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectionsConfig {
-    /// The most connections of a listener; further ones wait
+    /// The most connections of a listener. One address (IPv6: a /64 network) may have no more than are left for all
+    /// others; trusted proxies may have all
     #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = at_least_one)]
     pub max_connections: usize,
 
@@ -235,9 +267,13 @@ pub struct ConnectionsConfig {
     #[arg(long, env = "HEAD_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = at_most_a_day)]
     pub head_timeout: Duration,
 
-    /// How long the body of a REST request may take
+    /// How long the body of a request may take to arrive
     #[arg(long, env = "BODY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = at_most_a_day)]
     pub body_timeout: Duration,
+
+    /// How long a peer may leave an answer unread before its connection is closed
+    #[arg(long, env = "WRITE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = at_most_a_day)]
+    pub write_timeout: Duration,
 
     /// The most requests under way on one HTTP/2 connection
     #[arg(long, env = "MAX_STREAMS", value_name = "COUNT", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]

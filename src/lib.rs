@@ -26,6 +26,8 @@
 #[cfg(feature = "server")]
 pub mod admin;
 #[cfg(feature = "server")]
+mod body;
+#[cfg(feature = "server")]
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
@@ -50,6 +52,8 @@ mod request_id;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "server")]
+mod shares;
 #[cfg(feature = "server")]
 pub mod storage;
 #[cfg(feature = "server")]

@@ -2,13 +2,14 @@
 //! says of itself counts for nothing, unless it is a proxy that is trusted.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
 };
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 /// The header, and the metadata entry, in which the address goes from the connection to whoever asks for it, in one
 /// process.
@@ -16,6 +17,19 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-peer-address");
 
 /// The header, and the metadata entry, in which a proxy says for whom it asks.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The most calls without a key that one connection may have in flight. A load balancer or grpcurl makes one or two.
+const KEYLESS_CALLS: usize = 8;
+
+/// The permits of a connection for calls without a key; among the extensions of each of its requests.
+#[derive(Debug, Clone)]
+pub(crate) struct KeylessCalls(pub(crate) Arc<Semaphore>);
+
+impl Default for KeylessCalls {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(KEYLESS_CALLS)))
+    }
+}
 
 /// The other end of a connection.
 #[derive(Debug)]
@@ -35,6 +49,12 @@ impl Peer {
             written: address.and_then(written),
             trusted_proxies,
         }
+    }
+
+    /// Its network, if this is a caller and not a proxy that asks for others.
+    pub(crate) fn own_network(&self) -> Option<IpAddr> {
+        let own = self.address.filter(|peer| !is_trusted(*peer, &self.trusted_proxies));
+        own.map(network)
     }
 
     /// Writes down where a request of this peer comes from, over whatever stood there.
@@ -59,6 +79,20 @@ fn written(address: IpAddr) -> Option<HeaderValue> {
 /// Where a request comes from, if that is known.
 pub(crate) fn of(headers: &HeaderMap) -> Option<IpAddr> {
     headers.get(HEADER)?.to_str().ok()?.parse().ok()
+}
+
+/// What counts as one caller where addresses are counted: an IPv4 address, or a /64 network of IPv6, of which everybody who
+/// has one has 2^64 addresses.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// The network that a request comes from, if that is known.
+pub(crate) fn network_of(headers: &HeaderMap) -> Option<IpAddr> {
+    of(headers).map(network)
 }
 
 fn is_trusted(address: IpAddr, trusted_proxies: &[IpNet]) -> bool {
@@ -133,6 +167,14 @@ mod tests {
                 assert_eq!(written.as_deref(), Some(origin), "{forwarded_for:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let of = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod connections;
 mod flood;
 mod readiness;
+mod sending;
 mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -11,7 +12,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 use axum::middleware::from_fn;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use self::{connections::Protocol, readiness::Beacon};
+use self::{
+    connections::{Protocol, Terms},
+    readiness::Beacon,
+};
 pub use self::{
     connections::{ConnectionSettings, TrustedProxies},
     tls::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
@@ -23,6 +27,7 @@ use crate::{
     gateway::{self, GatewaySettings},
     grpc::{self, GrpcSettings},
     service::{Service, ServiceSettings},
+    shares::Shares,
     storage::{self, Database, HealthSettings},
     telemetry::{Exposition, metrics},
 };
@@ -48,10 +53,19 @@ pub struct ServerSettings {
     pub trusted_proxies: TrustedProxies,
     /// The largest request on either face, in bytes.
     pub max_request_bytes: usize,
-    /// How long the body of a REST request may take to arrive. (That of a gRPC call counts among the call's time.)
+    /// The largest answer, in bytes: a call is refused before it is carried out if its answer could be larger.
+    pub max_answer_bytes: usize,
+    /// The most bytes that requests and answers in flight hold. An organization, and an address, may have no more of them than
+    /// are left for all others.
+    pub max_bytes_in_flight: usize,
+    /// The most calls without a key in flight.
+    pub max_keyless_calls: usize,
+    /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
     /// How long a call may take when its caller does not say.
     pub request_timeout: Duration,
+    /// How long a call may take whatever its caller says.
+    pub max_request_timeout: Duration,
     /// How closely what it depends on is watched: the database, or the service that it is the gateway of.
     pub health: HealthSettings,
     /// How long everybody is still served after it was asked to stop, while nobody should send it work any more.
@@ -65,8 +79,12 @@ impl Default for ServerSettings {
             connections: ConnectionSettings::default(),
             trusted_proxies: Arc::default(),
             max_request_bytes: 8 * 1024 * 1024,
+            max_answer_bytes: 8 * 1024 * 1024,
+            max_bytes_in_flight: 64 * 1024 * 1024,
+            max_keyless_calls: 1_000,
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
+            max_request_timeout: Duration::from_secs(60),
             health: HealthSettings::default(),
             shutdown_grace: Duration::ZERO,
         }
@@ -80,7 +98,7 @@ impl ServerSettings {
             max_body_bytes: self.max_request_bytes,
             body_timeout: self.body_timeout,
             upstream_timeout: self.request_timeout + UPSTREAM_GRACE,
-            max_devices_per_request: Some(self.service.max_devices_per_request),
+            max_devices_per_request: self.service.max_devices_per_request,
         }
     }
 }
@@ -133,16 +151,22 @@ pub async fn serve(
     figures: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let in_flight = Shares::new(settings.max_bytes_in_flight);
     let service = Arc::new(Service::start(database.clone(), settings.service).await?);
     let (routes, health) = grpc::routes(
         Arc::clone(&service),
         GrpcSettings {
             max_message_bytes: settings.max_request_bytes,
+            max_answer_bytes: settings.max_answer_bytes,
+            body_timeout: settings.body_timeout,
             default_timeout: settings.request_timeout,
+            max_timeout: settings.max_request_timeout,
+            max_keyless_calls: settings.max_keyless_calls,
         },
+        in_flight.clone(),
     )?;
     let (beacon, readiness) = Beacon::new(Some(health)).await;
-    let rest = gateway::router(routes.clone(), settings.gateway());
+    let rest = gateway::router(routes.clone(), settings.gateway(), in_flight.clone());
 
     let figures = figures.map(|figures| {
         let database = database.clone();
@@ -159,16 +183,14 @@ pub async fn serve(
         (listeners.grpc, routes.into_axum_router(), Protocol::Grpc),
         (listeners.rest, rest, Protocol::Rest),
     ] {
-        let stopping = stopping.clone();
-        faces.spawn(connections::serve(
-            listener,
-            router,
-            protocol,
-            listeners.tls.clone(),
-            settings.connections,
-            Arc::clone(&settings.trusted_proxies),
-            stopping,
-        ));
+        let terms = Terms {
+            tls: listeners.tls.clone(),
+            settings: settings.connections,
+            trusted_proxies: Arc::clone(&settings.trusted_proxies),
+            in_flight: in_flight.clone(),
+            stopping: stopping.clone(),
+        };
+        faces.spawn(connections::serve(listener, router, protocol, terms));
     }
     tokio::select! {
         () = beacon.follow_database(database.health()) => {}
@@ -203,27 +225,21 @@ pub async fn serve_gateway(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let channel = upstream.channel(settings.request_timeout);
-    let rest = gateway::router(
-        channel.clone(),
-        GatewaySettings {
-            max_devices_per_request: None,
-            ..settings.gateway()
-        },
-    );
+    let in_flight = Shares::new(settings.max_bytes_in_flight);
+    let rest = gateway::router(channel.clone(), settings.gateway(), in_flight.clone());
     let rest = rest.layer(from_fn(gateway::access_log::layer));
     let (beacon, readiness) = Beacon::new(None).await;
     let _admin = Admin::start(listeners.admin, figures, settings.connections, readiness);
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
-    faces.spawn(connections::serve(
-        listeners.rest,
-        rest,
-        Protocol::Rest,
-        listeners.tls,
-        settings.connections,
-        settings.trusted_proxies,
+    let terms = Terms {
+        tls: listeners.tls,
+        settings: settings.connections,
+        trusted_proxies: settings.trusted_proxies,
+        in_flight,
         stopping,
-    ));
+    };
+    faces.spawn(connections::serve(listeners.rest, rest, Protocol::Rest, terms));
     tokio::select! {
         () = beacon.follow_upstream(channel, settings.health) => {}
         () = shutdown => {}
@@ -256,15 +272,15 @@ impl Admin {
             tasks.spawn(figures.keep_up());
         }
         if let Some(listener) = listener {
-            tasks.spawn(connections::serve(
-                listener,
-                admin::router(readiness, figures),
-                Protocol::Admin,
-                None,
+            let terms = Terms {
+                tls: None,
                 settings,
-                TrustedProxies::default(),
+                trusted_proxies: TrustedProxies::default(),
+                // Whatever callers hold, operators are answered.
+                in_flight: Shares::new(usize::MAX),
                 stopping,
-            ));
+            };
+            tasks.spawn(connections::serve(listener, admin::router(readiness, figures), Protocol::Admin, terms));
         }
         Self {
             _stop: stop,

@@ -26,7 +26,10 @@ pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, Failure> {
     let scheme = if listeners.tls.is_some() { "https" } else { "http" };
     print(&format!("REST listening on {scheme}://{address}"))?;
     print_admin(listeners.admin.as_ref())?;
-    let service = ServiceSettings::default();
+    let service = ServiceSettings {
+        max_devices_per_request: config.limits.max_devices_per_request,
+        ..ServiceSettings::default()
+    };
     let settings = settings(
         service,
         &config.limits,
@@ -48,6 +51,12 @@ pub(super) fn conflicts(config: &GatewayConfig) -> Vec<Conflict> {
     let callers = [("rest-addr", config.rest_addr)];
     let mut conflicts = shared_addresses(callers.into_iter().chain(admin_listener(&config.admin)));
     conflicts.extend(config.tls.conflicts(&callers));
+    if config.limits.max_bytes_in_flight / 2 <= config.limits.max_request_bytes {
+        conflicts.push(Conflict {
+            settings: vec!["max-bytes-in-flight", "max-request-bytes"],
+            problem: "the largest request needs room for twice its bytes; raise the first or lower the other".into(),
+        });
+    }
     conflicts.extend(config.upstream_tls.conflicts(tls::is_https(&config.upstream)));
     conflicts
 }

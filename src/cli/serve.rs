@@ -98,13 +98,18 @@ impl Serve {
             );
         }
         let service = service_settings(&config);
-        let settings = settings(
-            service,
-            &config.limits,
-            &config.connections,
-            &config.health,
-            &config.tls,
-        );
+        let settings = ServerSettings {
+            max_answer_bytes: config.max_answer_bytes,
+            max_request_timeout: config.max_request_timeout,
+            max_keyless_calls: config.rate_limits.max_keyless_calls,
+            ..settings(
+                service,
+                &config.limits,
+                &config.connections,
+                &config.health,
+                &config.tls,
+            )
+        };
         signals
             .stop(|asked| server::serve(database, settings, listeners, figures, asked))
             .await
@@ -118,11 +123,27 @@ impl Serve {
         ];
         let mut conflicts = shared_addresses(callers.into_iter().chain(admin_listener(&self.config.admin)));
         conflicts.extend(self.config.tls.conflicts(&callers));
-        let most = self.config.max_devices_per_request;
+        let most = self.config.limits.max_devices_per_request;
         if devices_limit(&self.config.rate_limits).is_some_and(|limit| (limit.burst() as usize) < most) {
             conflicts.push(Conflict {
                 settings: vec!["key-devices-burst", "max-devices-per-request"],
                 problem: "the largest request could never be made; raise the burst or lower the other".into(),
+            });
+        }
+        // Of the bytes in flight, one organization alone may have half.
+        let largest = self.config.limits.max_request_bytes.saturating_add(self.config.max_answer_bytes);
+        if self.config.limits.max_bytes_in_flight / 2 < largest {
+            conflicts.push(Conflict {
+                settings: vec!["max-bytes-in-flight", "max-request-bytes", "max-answer-bytes"],
+                problem: "the largest request and its answer need room for twice their bytes; raise the first or lower the \
+                          others"
+                    .into(),
+            });
+        }
+        if self.config.max_request_timeout < self.config.limits.request_timeout {
+            conflicts.push(Conflict {
+                settings: vec!["max-request-timeout", "request-timeout"],
+                problem: "no call would get the time that it gets without asking; raise the first or lower the other".into(),
             });
         }
         conflicts
@@ -164,7 +185,7 @@ fn devices_limit(limits: &RateLimitsConfig) -> Option<Limit> {
 fn service_settings(config: &ServeConfig) -> ServiceSettings {
     let (limits, keys) = (&config.rate_limits, &config.keys);
     ServiceSettings {
-        max_devices_per_request: config.max_devices_per_request,
+        max_devices_per_request: config.limits.max_devices_per_request,
         key_usage: KeyUsageSettings {
             interval: keys.key_usage_interval,
             expiry_warning: keys.key_expiry_warning,
@@ -199,6 +220,7 @@ pub(super) fn settings(
             max_connections: connections.max_connections,
             handshake_timeout: tls.tls_handshake_timeout,
             head_timeout: connections.head_timeout,
+            write_timeout: connections.write_timeout,
             max_streams: connections.max_streams,
             max_local_resets: connections.max_local_resets,
             max_pending_resets: connections.max_pending_resets,
@@ -211,6 +233,7 @@ pub(super) fn settings(
         },
         trusted_proxies: connections.trusted_proxies.clone().into(),
         max_request_bytes: limits.max_request_bytes,
+        max_bytes_in_flight: limits.max_bytes_in_flight,
         body_timeout: connections.body_timeout,
         request_timeout: limits.request_timeout,
         health: HealthSettings {
@@ -218,6 +241,7 @@ pub(super) fn settings(
             timeout: health.health_timeout,
         },
         shutdown_grace: health.shutdown_grace,
+        ..ServerSettings::default()
     }
 }
 

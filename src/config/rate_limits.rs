@@ -30,9 +30,15 @@ pub struct RateLimitsConfig {
     #[arg(long, env = "FAILED_KEYS_BURST", value_name = "COUNT", default_value = "100", value_parser = burst)]
     pub failed_keys_burst: u32,
 
-    /// The most calls under way at once; further ones are refused; 0 is no limit
+    /// The most calls in flight; 0 is no limit. One organization may have no more than are left for all others: half when
+    /// alone
     #[arg(long, env = "MAX_IN_FLIGHT", value_name = "COUNT", default_value = "10000")]
     pub max_in_flight: usize,
+
+    /// The most calls without a key in flight (health checks, reflection). One address may have no more than are left for all
+    /// others
+    #[arg(long, env = "MAX_KEYLESS_CALLS", value_name = "COUNT", default_value = "1000", value_parser = at_least_one)]
+    pub max_keyless_calls: usize,
 
     /// The most calls that wait to be written, of small and of large ones each
     #[arg(long, env = "QUEUE_CALLS", value_name = "COUNT", default_value = "4096", value_parser = at_least_one)]

@@ -53,6 +53,21 @@ impl AssignDevices {
         })
     }
 
+    /// What is wrong with a request of more identifiers than `max_devices`, which is refused before they are read.
+    pub fn too_many_devices(max_devices: usize) -> Violations {
+        let mut violations = Violations::default();
+        violations.push(Field::DeviceIdentifiers, too_many_devices(max_devices));
+        violations
+    }
+
+    /// What is wrong with a request whose answer could be larger than `max_bytes`.
+    pub fn answer_too_large(max_bytes: usize) -> Violations {
+        let problem = format!("The answer could be larger than {max_bytes} bytes; send fewer device identifiers in a request");
+        let mut violations = Violations::default();
+        violations.push(Field::DeviceIdentifiers, problem);
+        violations
+    }
+
     /// Whom the devices go to.
     pub fn customer(&self) -> &Email {
         &self.customer
@@ -121,8 +136,7 @@ fn devices(identifiers: &[String], max: usize, violations: &mut Violations) -> O
         refuse(Field::DeviceIdentifiers, "deviceIdentifiers must not be empty".into());
     }
     if identifiers.len() > max {
-        let problem = format!("Too many devices. Maximum {max} per request");
-        refuse(Field::DeviceIdentifiers, problem);
+        refuse(Field::DeviceIdentifiers, too_many_devices(max));
     }
     let mut seen = HashSet::with_capacity(identifiers.len());
     let mut devices = Vec::with_capacity(identifiers.len());
@@ -137,6 +151,10 @@ fn devices(identifiers: &[String], max: usize, violations: &mut Violations) -> O
         }
     }
     valid.then_some(devices)
+}
+
+fn too_many_devices(max: usize) -> String {
+    format!("Too many devices. Maximum {max} per request")
 }
 
 fn unknown_devices(create: bool, device_type: Option<&str>, violations: &mut Violations) -> Option<UnknownDevices> {

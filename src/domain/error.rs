@@ -48,6 +48,9 @@ pub enum Error {
     /// As many calls are under way as may be.
     #[error("Too many calls are under way; try again shortly")]
     Overloaded,
+    /// Requests and answers in flight hold as many bytes as they may.
+    #[error("Too many bytes of requests and answers are in flight; try again shortly")]
+    NoRoom,
     /// As many calls wait as may wait.
     #[error("Too many calls are waiting; try again shortly")]
     QueueFull,

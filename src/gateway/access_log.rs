@@ -6,7 +6,7 @@ use axum::{extract::Request, middleware::Next, response::Response};
 use opentelemetry::trace::TraceId;
 use tracing::field::display;
 
-use crate::request_id;
+use crate::{request_id, telemetry::milliseconds};
 
 /// Logs each request when it is answered.
 pub async fn layer(request: Request, next: Next) -> Response {
@@ -16,7 +16,7 @@ pub async fn layer(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let request_id = request_id::of(response.headers());
     let trace_id = response.extensions().get::<TraceId>().map(display);
-    let duration_ms = (start.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+    let duration_ms = milliseconds(start.elapsed());
     tracing::info!(%method, status, request_id, trace_id, duration_ms, "request");
     response
 }

@@ -3,7 +3,10 @@
 
 pub mod access_log;
 mod assign_devices;
+mod call;
+mod check_credentials;
 mod json;
+mod known_keys;
 mod observe;
 mod openapi;
 mod pages;
@@ -15,20 +18,26 @@ use std::{error::Error, future::Future, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::DefaultBodyLimit,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse},
     middleware::from_fn,
-    routing::post,
+    routing::{get, post},
 };
 use tonic::{Request, Response, Status};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::openapi::document;
-use self::problem::Problem;
+use self::{known_keys::KnownKeys, problem::Problem};
 use crate::{
-    code::code_name, grpc::RATE_LIMIT_HEADERS, pb::device_assignment_service_client::DeviceAssignmentServiceClient,
-    peer, request_id, telemetry::trace,
+    code::code_name,
+    grpc::RATE_LIMIT_HEADERS,
+    pb::{
+        device_assignment_service_client::DeviceAssignmentServiceClient,
+        organization_service_client::OrganizationServiceClient,
+    },
+    peer, request_id,
+    shares::{Holder, Shares},
+    telemetry::trace,
 };
 
 /// What the face allows its callers.
@@ -40,9 +49,8 @@ pub struct GatewaySettings {
     pub body_timeout: Duration,
     /// How long the service may take to answer before the gateway gives up.
     pub upstream_timeout: Duration,
-    /// The most device identifiers in one request, for the description: the service sees to it, and only one in the same
-    /// process says what it is.
-    pub max_devices_per_request: Option<usize>,
+    /// The most device identifiers in one request. A longer list is refused while it is read.
+    pub max_devices_per_request: usize,
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -58,12 +66,16 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 #[derive(Clone)]
 struct Gateway {
-    client: DeviceAssignmentServiceClient<Upstream>,
+    devices: DeviceAssignmentServiceClient<Upstream>,
+    organization: OrganizationServiceClient<Upstream>,
+    known_keys: KnownKeys,
+    /// The bytes that bodies hold.
+    in_flight: Shares<Holder>,
     settings: GatewaySettings,
 }
 
-/// The routes of the REST face over `upstream`.
-pub fn router<S>(upstream: S, settings: GatewaySettings) -> Router
+/// The routes of the REST face over `upstream`. `in_flight` bounds the bytes that bodies hold.
+pub fn router<S>(upstream: S, settings: GatewaySettings, in_flight: Shares<Holder>) -> Router
 where
     S: Service<HttpRequest<tonic::body::Body>, Response = HttpResponse<tonic::body::Body>>
         + Clone
@@ -75,8 +87,11 @@ where
 {
     let upstream = BoxCloneSyncService::new(upstream.map_err(|error| unreachable(error.into())));
     let gateway = Gateway {
-        // The answer is as large as the request at most times a constant: it is the request that is bounded.
-        client: DeviceAssignmentServiceClient::new(upstream).max_decoding_message_size(usize::MAX),
+        organization: OrganizationServiceClient::new(upstream.clone()),
+        // The service bounds its answers.
+        devices: DeviceAssignmentServiceClient::new(upstream).max_decoding_message_size(usize::MAX),
+        known_keys: KnownKeys::new(),
+        in_flight,
         settings,
     };
     // The last layer is the outermost: it sees a request first.
@@ -85,10 +100,15 @@ where
             "/api/ext-v1/deviceAssignment/assignDevicesToOwner",
             post(assign_devices::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
+        .route(
+            "/api/ext-v1/credentials",
+            get(check_credentials::handle)
+                .head(async || Problem::method_not_allowed(&[Method::GET]))
+                .fallback(async || Problem::method_not_allowed(&[Method::GET])),
+        )
         .merge(pages::routes(&settings))
         .fallback(async || Problem::not_found())
         .with_state(gateway)
-        .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
         .layer(from_fn(problem::render))
         .layer(from_fn(observe::layer))

@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use super::{
-    API_KEY, GatewaySettings, assign_devices,
+    API_KEY, GatewaySettings, assign_devices, check_credentials,
     problem::{self, json_path},
     refusals::REFUSALS,
 };
@@ -34,9 +34,12 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Device assignment", description = INTRODUCTION),
-    paths(assign_devices::handle),
+    paths(assign_devices::handle, check_credentials::handle),
     components(schemas(problem::Envelope)),
-    tags((name = "Devices", description = "Which customer owns which device")),
+    tags(
+        (name = "Devices", description = "Which customer owns which device"),
+        (name = "Organization", description = "The caller's own organization and API key"),
+    ),
     modifiers(&Keys, &License),
 )]
 struct Api;
@@ -121,11 +124,8 @@ pub fn document(settings: &GatewaySettings) -> Value {
 }
 
 /// What hangs on a setting, or the derived schema has no words for.
-fn rules(max_devices: Option<usize>) -> Value {
-    let mut devices = json!({ "items": { "pattern": NO_CONTROL_CHARACTER } });
-    if let Some(max_devices) = max_devices {
-        merge(&mut devices, json!({ "maxItems": max_devices }));
-    }
+fn rules(max_devices: usize) -> Value {
+    let devices = json!({ "items": { "pattern": NO_CONTROL_CHARACTER }, "maxItems": max_devices });
     let device_type = json!({ "type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_CONTROL_CHARACTER });
     let request = json!({
         "properties": { "deviceIdentifiers": devices },

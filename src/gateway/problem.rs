@@ -106,6 +106,15 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, sentence)
     }
 
+    /// A body for which there is no room now.
+    pub(super) fn no_room() -> Self {
+        let sentence = "Too many bytes of requests and answers are in flight; try again shortly";
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, sentence)
+        }
+    }
+
     pub(super) fn too_large(max_body_bytes: usize) -> Self {
         let sentence = format!("Request too large. Maximum {max_body_bytes} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument, sentence)
@@ -143,10 +152,6 @@ impl Problem {
         Self { limits, ..self }
     }
 
-    /// What it tells of the caller's limits.
-    pub(super) fn into_limits(self) -> Limits {
-        *self.limits
-    }
 }
 
 impl From<Status> for Problem {

@@ -1,4 +1,4 @@
-//! No call without a key, but for the methods that probes and grpcurl need.
+//! Who calls.
 
 use axum::http::HeaderMap;
 
@@ -10,18 +10,6 @@ use crate::{
 
 /// The metadata entry that carries the API key.
 const API_KEY: &str = "x-api-key";
-
-/// The services that need no key. Whatever stands on no list needs one.
-const PUBLIC: [&str; 3] = [
-    "/grpc.health.v1.Health/",
-    "/grpc.reflection.v1.ServerReflection/",
-    "/grpc.reflection.v1alpha.ServerReflection/",
-];
-
-/// Whether a method may be called without a key.
-pub(super) fn is_public(path: &str) -> bool {
-    PUBLIC.iter().any(|service| path.starts_with(service))
-}
 
 /// Finds out who calls.
 pub(super) async fn caller(service: &Service, headers: &HeaderMap) -> Result<Caller, Error> {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::{
@@ -19,7 +19,7 @@ use crate::{
     domain::assign_devices::{Fate, Outcome},
     request_id,
     service::Caller,
-    telemetry::{metrics::OTHER, trace},
+    telemetry::{metrics::OTHER, milliseconds, trace},
 };
 
 /// What is found out about a call on its way; among the extensions of every call that is logged.
@@ -124,6 +124,11 @@ impl Drop for Line {
             method.record(self.code, duration);
             trace::returned(&self.trace, code_name(self.code), is_fault(self.code));
         }
+        // A gateway asks before each body that it reads: only its refusals are worth a line.
+        if self.code == Code::Ok && Method::at(&self.path).is_some_and(|method| !method.is_counted) {
+            tracing::debug!(method = self.method(), request_id = self.request_id(), "checked credentials");
+            return;
+        }
         let tally = self.note.tally.get();
         tracing::info!(
             method = self.method(),
@@ -151,9 +156,4 @@ fn is_fault(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
-}
-
-/// Milliseconds, to the microsecond.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

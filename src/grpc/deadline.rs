@@ -1,4 +1,4 @@
-//! How long a call may take: what its caller says in `grpc-timeout`, else a default.
+//! How long a call may take: what its caller says in `grpc-timeout`, else a default, and never more than a maximum.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,14 @@ use crate::domain::Error;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(pub(super) Instant);
 
-/// Who asks for more time than this gets this.
-const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+/// When the time of `request` is over: it gets what its caller asks for, or `default`, and never more than `max`.
+pub(super) fn of<B>(request: &Request<B>, default: Duration, max: Duration) -> Deadline {
+    after(grpc_timeout(request.headers()).unwrap_or(default).min(max))
+}
 
-/// When the time of `request` is over, which gets `default` when its caller does not say.
-pub(super) fn of<B>(request: &Request<B>, default: Duration) -> Deadline {
-    let timeout = grpc_timeout(request.headers()).unwrap_or(default);
-    Deadline(Instant::now() + timeout.min(LONGEST))
+/// The deadline of a call that gets this long from now on.
+pub(super) fn after(timeout: Duration) -> Deadline {
+    Deadline(Instant::now() + timeout)
 }
 
 /// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.

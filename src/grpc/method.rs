@@ -9,16 +9,21 @@ use crate::{
     telemetry::metrics::{CallDurations, OTHER},
 };
 
-/// A method, and how long its calls took.
+/// A method, what the policies have to know of it, and how long its calls took.
 pub(super) struct Method {
     /// Its full name.
     pub(super) name: &'static str,
+    /// Whether its calls count toward the call limit of a key.
+    pub(super) is_counted: bool,
+    /// The field of its request that lists device identifiers.
+    pub(super) device_list: Option<u32>,
     durations: CallDurations,
 }
 
 /// Every method that is answered once. A stream is meant to stay open; how long it does tells nothing.
-static KNOWN: [Method; 2] = [
-    Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner"),
+static KNOWN: [Method; 3] = [
+    Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
+    Method::named("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
     Method::named("grpc.health.v1.Health/Check"),
 ];
 static UNKNOWN: Method = Method::named(OTHER);
@@ -34,8 +39,22 @@ impl Method {
     const fn named(name: &'static str) -> Self {
         Self {
             name,
+            is_counted: true,
+            device_list: None,
             durations: CallDurations::of(name),
         }
+    }
+
+    /// This method, whose request lists device identifiers in this field.
+    const fn with_devices(mut self, field: u32) -> Self {
+        self.device_list = Some(field);
+        self
+    }
+
+    /// This method, whose calls do not count toward the call limit.
+    const fn uncounted(mut self) -> Self {
+        self.is_counted = false;
+        self
     }
 
     /// The one that is called by this path; none for a stream.
@@ -77,7 +96,26 @@ mod tests {
                 }
             }
         }
-        assert!(count >= 3, "{count}");
+        assert!(count >= 4, "{count}");
+    }
+
+    #[test]
+    fn every_list_of_devices_is_known() {
+        let set = FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).expect("descriptors");
+        let messages: Vec<_> = set.file.iter().flat_map(|file| &file.message_type).collect();
+        for file in set.file.iter().filter(|file| file.package().starts_with("telemetron")) {
+            for service in &file.service {
+                for method in &service.method {
+                    let request = messages.iter().find(|message| method.input_type().ends_with(message.name()));
+                    let mut fields = request.expect("a message").field.iter();
+                    let list = fields.find(|field| field.name() == "device_identifiers");
+                    let number = list.map(|field| u32::try_from(field.number()).expect("a number"));
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    let known = Method::at(&path).expect("a method");
+                    assert_eq!(known.device_list, number, "{path}");
+                }
+            }
+        }
     }
 
     #[test]

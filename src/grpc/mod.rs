@@ -1,13 +1,18 @@
 //! The gRPC face: the service over the generated code, and the policies that every call passes, whichever way it
 //! comes: who calls, how long it may take, what is logged.
 
+mod answer;
 mod assign_devices;
 mod authenticate;
 mod call_log;
+mod check_credentials;
 mod deadline;
+mod keyless;
 mod method;
 mod panic;
+mod policies;
 mod rate_limit;
+mod receive;
 mod refusal;
 mod status;
 
@@ -16,33 +21,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    extract::{Request as AxumRequest, State},
-    middleware::{Next, from_fn_with_state},
-    response::Response as AxumResponse,
-};
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
-use tracing::{Instrument, Span};
 
 pub use rate_limit::RATE_LIMIT_HEADERS;
 
-use self::{
-    call_log::Note,
-    deadline::Deadline,
-    method::Method,
-    status::{code_of, to_status},
-};
+use self::{call_log::Note, deadline::Deadline, policies::with_policies, status::to_status};
 use crate::{
     domain::{Cause, Error},
     pb::{
         self,
         device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
+        organization_service_server::{OrganizationService, OrganizationServiceServer},
     },
-    request_id,
     service::{Caller, Service},
-    telemetry::trace,
+    shares::{Holder, Shares},
 };
 
 /// What the face allows its callers.
@@ -50,18 +43,26 @@ use crate::{
 pub struct GrpcSettings {
     /// The largest message that is accepted, in bytes.
     pub max_message_bytes: usize,
+    /// The largest answer: a call is refused before it is carried out if its answer could be larger, in bytes.
+    pub max_answer_bytes: usize,
+    /// How long a message may take to arrive.
+    pub body_timeout: Duration,
     /// How long a call may take when its caller does not say.
     pub default_timeout: Duration,
+    /// How long a call may take whatever its caller says.
+    pub max_timeout: Duration,
+    /// The most calls without a key in flight.
+    pub max_keyless_calls: usize,
 }
 
 /// The name under which health and reflection know the service.
 pub const SERVICE: &str = SERVICE_NAME;
 
-/// The largest message that those may send who show no key: many times the longest name.
-const MAX_PUBLIC_MESSAGE_BYTES: usize = 16 * 1024;
+/// The largest message of a method that takes no lists: many times the longest name.
+const MAX_SMALL_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// The service as the generated server wants it: each method a line that leads to the operation's own file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Handlers {
     service: Arc<Service>,
 }
@@ -73,6 +74,16 @@ impl DeviceAssignmentService for Handlers {
         request: Request<pb::AssignDevicesToOwnerRequest>,
     ) -> Result<Response<pb::AssignDevicesToOwnerResponse>, Status> {
         assign_devices::handle(&self.service, request).await
+    }
+}
+
+#[tonic::async_trait]
+impl OrganizationService for Handlers {
+    async fn check_credentials(
+        &self,
+        request: Request<pb::CheckCredentialsRequest>,
+    ) -> Result<Response<pb::CheckCredentialsResponse>, Status> {
+        check_credentials::handle(&self.service, request).await
     }
 }
 
@@ -101,96 +112,39 @@ fn admitted<M>(request: Request<M>) -> Result<(Admitted, M), Status> {
     }
 }
 
-/// Every method, with every policy: to be served on a listener, or called in the same process.
+/// Every method, with every policy: to be served on a listener, or called in the same process. `in_flight` bounds the bytes
+/// that calls hold.
 ///
 /// # Errors
 /// When the descriptors that reflection serves are broken.
 pub fn routes(
     service: Arc<Service>,
     settings: GrpcSettings,
+    in_flight: Shares<Holder>,
 ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
-    let handlers = DeviceAssignmentServiceServer::new(Handlers {
+    let handlers = Handlers {
         service: Arc::clone(&service),
-    })
-    .max_decoding_message_size(settings.max_message_bytes);
+    };
+    let devices = DeviceAssignmentServiceServer::new(handlers.clone());
+    let organization = OrganizationServiceServer::new(handlers);
     let (health_reporter, health) = tonic_health::server::health_reporter();
 
-    let router = Routes::new(handlers)
-        .add_service(health.max_decoding_message_size(MAX_PUBLIC_MESSAGE_BYTES))
+    let router = Routes::new(devices.max_decoding_message_size(settings.max_message_bytes))
+        .add_service(organization.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
+        .add_service(health.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(
             reflection()
                 .build_v1()?
-                .max_decoding_message_size(MAX_PUBLIC_MESSAGE_BYTES),
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
         )
         .add_service(
             reflection()
                 .build_v1alpha()?
-                .max_decoding_message_size(MAX_PUBLIC_MESSAGE_BYTES),
+                .max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES),
         )
         .into_axum_router();
-    Ok((Routes::from(with_policies(router, service, settings)), health_reporter))
-}
-
-/// Puts before every method of `router` what every call must pass.
-fn with_policies(router: Router, service: Arc<Service>, settings: GrpcSettings) -> Router {
-    router.layer(from_fn_with_state(Arc::new(Policies { service, settings }), policies))
-}
-
-/// What the policies go by.
-struct Policies {
-    service: Arc<Service>,
-    settings: GrpcSettings,
-}
-
-/// Every policy, the outermost first. One function and not a layer each, because a layer costs several allocations a call.
-async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, next: Next) -> AxumResponse {
-    let id = request_id::give(request.headers_mut());
-    let method = Method::at(request.uri().path());
-    let mut response = if authenticate::is_public(request.uri().path()) {
-        // Probes call every few seconds, and among these methods are streams that are meant to stay open: no line in the
-        // log, no deadline.
-        let start = Instant::now();
-        let response = panic::catch(next.run(request)).await;
-        let response = refusal::rephrase(response, of.settings.max_message_bytes);
-        if let Some(method) = method {
-            method.record(code_of(response.headers()), start.elapsed());
-        }
-        response
-    } else {
-        let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
-        let line = call_log::Line::begin(&mut request, id.clone(), span);
-        let deadline = deadline::of(&request, of.settings.default_timeout);
-        request.extensions_mut().insert(deadline);
-        let call = carry_out(&of, request, next, line.note());
-        let mut response = panic::catch(deadline::hold(deadline, call))
-            // The inner one is what further spans are part of.
-            .instrument(line.trace().clone())
-            .instrument(line.span())
-            .await;
-        if let Some(caller) = line.note().caller() {
-            rate_limit::tell(response.headers_mut(), caller);
-        }
-        line.finish(response.headers());
-        response
-    };
-    response.headers_mut().insert(request_id::HEADER, id);
-    response
-}
-
-/// Carries out a call if there is room for it, its key is good, and the key's limit not reached.
-async fn carry_out(of: &Policies, request: AxumRequest, next: Next, note: &Note) -> AxumResponse {
-    let headers = request.headers();
-    let admit = async {
-        let place = of.service.enter()?;
-        let caller = Arc::new(authenticate::caller(&of.service, headers).await?);
-        note.set_caller(Arc::clone(&caller));
-        of.service.count_call(&caller)?;
-        Ok(place)
-    };
-    match admit.await {
-        Ok(_place) => refusal::rephrase(next.run(request).await, of.settings.max_message_bytes),
-        Err(error) => to_status(&error).into_http(),
-    }
+    let router = with_policies(router, service, settings, in_flight);
+    Ok((Routes::from(router), health_reporter))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

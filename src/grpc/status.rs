@@ -70,7 +70,7 @@ pub(super) fn to_status(error: &Error) -> Status {
         Error::AlreadyExists(_) => (Code::AlreadyExists, Reason::AlreadyExists),
         Error::RateLimited { .. } => (Code::ResourceExhausted, Reason::RateLimited),
         Error::TooManyFailedKeys { .. } => (Code::ResourceExhausted, Reason::TooManyFailedKeys),
-        Error::Overloaded => (Code::ResourceExhausted, Reason::Overloaded),
+        Error::Overloaded | Error::NoRoom => (Code::ResourceExhausted, Reason::Overloaded),
         Error::QueueFull => (Code::ResourceExhausted, Reason::QueueFull),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
         Error::ShuttingDown => (Code::Unavailable, Reason::ShuttingDown),

@@ -1,6 +1,6 @@
 //! The policies, before methods that misbehave as no real one may.
 
-use axum::{body::Body, http::Request, routing::post};
+use axum::{Router, body::Body, http::Request, routing::post};
 use tempfile::TempDir;
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -14,7 +14,11 @@ use crate::{
 
 const SETTINGS: GrpcSettings = GrpcSettings {
     max_message_bytes: 1_024,
+    max_answer_bytes: 1_024,
+    body_timeout: Duration::from_secs(60),
     default_timeout: Duration::from_millis(50),
+    max_timeout: Duration::from_secs(60),
+    max_keyless_calls: 1,
 };
 
 /// Methods behind the policies, and a key for them.
@@ -34,7 +38,7 @@ async fn misbehaving(folder: &TempDir) -> (Router, String) {
     let methods = Router::new()
         .route("/test.Service/Panics", post(async || -> () { panic!("with a secret") }))
         .route("/test.Service/Hangs", post(std::future::pending::<()>));
-    let router = with_policies(methods, Arc::new(service), SETTINGS);
+    let router = with_policies(methods, Arc::new(service), SETTINGS, Shares::new(1_024));
     (router, key.secret.reveal().to_owned())
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -15,6 +16,7 @@ use std::{
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{
         HeaderName, HeaderValue, Request as HttpRequest, Version,
@@ -23,10 +25,10 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
-    service::TowerToHyperService,
 };
 use ipnet::IpNet;
 use tokio::{
@@ -35,11 +37,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::server::TlsStream;
+use tower::ServiceExt;
 
-use super::{flood::Bounded, tls::FaceTls};
+use super::{flood::Bounded, sending::Answers, tls::FaceTls};
 use crate::{
-    peer::Peer,
+    peer::{self, KeylessCalls, Peer},
+    shares::{Holder, Share, Shares},
     telemetry::metrics::{FaceFigures, OpenConnection},
 };
 
@@ -47,13 +52,16 @@ use crate::{
 /// there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionSettings {
-    /// The most connections of a face. Further ones wait to be accepted.
+    /// The most connections of a listener. A network that is no trusted proxy's may have no more of them than are left for
+    /// all others; further ones are closed.
     pub max_connections: usize,
     /// How long a peer may take for the TLS handshake, where there is one.
     pub handshake_timeout: Duration,
     /// How long a peer may take for the head of a request, the first one after it has connected included. So it is also how
     /// long an HTTP/1.1 connection may be idle: a proxy in front has to give up its own sooner.
     pub head_timeout: Duration,
+    /// How long a peer may leave an answer unread, all of it or the rest, before its connection is closed.
+    pub write_timeout: Duration,
     /// The most requests that one HTTP/2 connection may have under way.
     pub max_streams: u32,
     /// How many streams an HTTP/2 peer may make the service reset before its connection is closed.
@@ -81,6 +89,7 @@ impl Default for ConnectionSettings {
             max_connections: 4_096,
             handshake_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
             max_streams: 128,
             max_local_resets: 1_024,
             max_pending_resets: 20,
@@ -119,6 +128,14 @@ impl Protocol {
 /// The header that carries an API key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// How much of a head, and of what is on its way in or out, an HTTP/1.1 connection keeps, in bytes.
+const HTTP1_BUFFER: usize = 64 * 1024;
+/// How much an HTTP/2 peer may send on a stream, and on all of a connection, before the service has read it, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// How much of an answer an HTTP/2 stream keeps until the peer takes it, in bytes.
+const SEND_BUFFER: usize = 32 * 1024;
+
 /// How long to wait after a connection could not be accepted: most often, because the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long to look for one more connection once the service stops.
@@ -130,33 +147,47 @@ const LAST_REQUESTS: Duration = Duration::from_millis(250);
 /// The proxies that are believed when they say for whom they ask.
 pub type TrustedProxies = Arc<[IpNet]>;
 
-/// Serves `router` to whoever connects, over TLS if there is `tls`, until `stopping`; then accepts nobody, and returns when
-/// every connection is done.
-pub(super) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    protocol: Protocol,
-    tls: Option<FaceTls>,
-    settings: ConnectionSettings,
-    trusted_proxies: TrustedProxies,
-    stopping: watch::Receiver<bool>,
-) {
+/// What every listener serves by.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) tls: Option<FaceTls>,
+    pub(super) settings: ConnectionSettings,
+    pub(super) trusted_proxies: TrustedProxies,
+    /// The bytes that answers hold on their way out.
+    pub(super) in_flight: Shares<Holder>,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// Serves `router` to whoever connects until the service stops; then accepts nobody, and returns when every connection is
+/// done.
+pub(super) async fn serve(listener: TcpListener, router: Router, protocol: Protocol, terms: Terms) {
+    let stopping = &terms.stopping;
     let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
     let figures = FaceFigures::of(protocol.face());
-    let permits = Arc::new(Semaphore::new(settings.max_connections));
+    let permits = Arc::new(Semaphore::new(terms.settings.max_connections.min(Semaphore::MAX_PERMITS)));
+    let networks = Shares::new(terms.settings.max_connections);
     // Dropped with this future, and all connections with it.
     let mut connections = JoinSet::new();
-    let connection = |(stream, permit)| {
+    let start = |(stream, permit): (TcpStream, OwnedSemaphorePermit)| {
+        let address = stream.peer_addr().ok().map(|peer| peer.ip());
+        let peer = Peer::new(address, Arc::clone(&terms.trusted_proxies));
+        let share = peer.own_network().map(|network| networks.take(network, 1));
+        if matches!(share, Some(None)) {
+            // Closed at once: whoever waited could keep others from being accepted.
+            figures.refused.increment(1);
+            return None;
+        }
         let connection = Connection {
             protocol,
-            tls: tls.clone(),
-            settings,
-            trusted_proxies: Arc::clone(&trusted_proxies),
-            stopping: stopping.clone(),
+            terms: terms.clone(),
+            peer: Arc::new(peer),
+            answers: Answers::new(terms.in_flight.clone()),
+            keyless_calls: KeylessCalls::default(),
             _permit: permit,
+            _share: share.flatten(),
             _open: figures.accepted(),
         };
-        connection.serve(stream, router.clone())
+        Some(connection.serve(stream, router.clone()))
     };
     loop {
         tokio::select! {
@@ -164,7 +195,7 @@ pub(super) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = accept(&listener, &permits) => match accepted {
                 Ok(accepted) => {
-                    connections.spawn(connection(accepted));
+                    start(accepted).map(|connection| connections.spawn(connection));
                 }
                 Err(error) => {
                     figures.accept_errors.increment(1);
@@ -179,7 +210,7 @@ pub(super) async fn serve(
     while Instant::now() < last
         && let Ok(Ok(accepted)) = tokio::time::timeout(LAST_CONNECTION, accept(&listener, &permits)).await
     {
-        connections.spawn(connection(accepted));
+        start(accepted).map(|connection| connections.spawn(connection));
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
@@ -220,7 +251,8 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
 
 /// Writes down where a request comes from, and marks what must never be printed, or remembered by a compression of headers,
 /// before anybody else sees it.
-fn prepared<B>(mut request: HttpRequest<B>, peer: &Peer) -> HttpRequest<B> {
+fn prepared<B>(mut request: HttpRequest<B>, peer: &Peer, keyless_calls: &KeylessCalls) -> HttpRequest<B> {
+    request.extensions_mut().insert(keyless_calls.clone());
     let headers = request.headers_mut();
     peer.write(headers);
     if let Entry::Occupied(mut keys) = headers.entry(API_KEY) {
@@ -236,12 +268,13 @@ pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
 
 struct Connection {
     protocol: Protocol,
-    tls: Option<FaceTls>,
-    settings: ConnectionSettings,
-    trusted_proxies: TrustedProxies,
-    stopping: watch::Receiver<bool>,
-    /// Its place among the connections.
+    terms: Terms,
+    peer: Arc<Peer>,
+    answers: Answers,
+    keyless_calls: KeylessCalls,
+    /// Its place among the connections, and among those of its network.
     _permit: OwnedSemaphorePermit,
+    _share: Option<Share<IpAddr>>,
     _open: OpenConnection,
 }
 
@@ -250,28 +283,26 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let address = stream.peer_addr().ok().map(|peer| peer.ip());
-        let peer = Arc::new(Peer::new(address, Arc::clone(&self.trusted_proxies)));
-        match &self.tls {
-            None => self.http(stream, peer, router).await,
+        match &self.terms.tls {
+            None => self.http(stream, router).await,
             // On the heap, so that a connection without TLS is no larger than it has to be.
-            Some(tls) => Box::pin(self.https(tls, stream, peer, router)).await,
+            Some(tls) => Box::pin(self.https(tls, stream, router)).await,
         }
     }
 
-    async fn https(&self, tls: &FaceTls, stream: TcpStream, peer: Arc<Peer>, router: Router) {
+    async fn https(&self, tls: &FaceTls, stream: TcpStream, router: Router) {
         if let Some(stream) = self.handshake(tls, stream).await {
-            self.http(stream, peer, router).await;
+            self.http(stream, router).await;
         }
     }
 
     /// Whoever scans a network fails here, by the thousand: nothing to warn of.
     async fn handshake(&self, tls: &FaceTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         let stopped = async {
-            stopped(self.stopping.clone()).await;
+            stopped(self.terms.stopping.clone()).await;
             tokio::time::sleep(LAST_REQUESTS).await;
         };
-        let handshake = tokio::time::timeout(self.settings.handshake_timeout, tls.accept(stream, self.protocol));
+        let handshake = tokio::time::timeout(self.terms.settings.handshake_timeout, tls.accept(stream, self.protocol));
         tokio::select! {
             handshake = handshake => match handshake {
                 Ok(Ok(stream)) => return Some(stream),
@@ -283,33 +314,32 @@ impl Connection {
         None
     }
 
-    async fn http(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Arc<Peer>,
-        router: Router,
-    ) {
+    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
         let was_asked = Arc::new(AtomicBool::new(false));
-        let service = {
-            let was_asked = Arc::clone(&was_asked);
-            tower::util::MapRequest::new(router, move |request| {
-                was_asked.store(true, Ordering::Relaxed);
-                prepared(request, &peer)
-            })
-        };
-        let stream = TokioIo::new(Bounded::new(stream, self.settings.max_control_frames));
+        let service = service_fn(|request: HttpRequest<Incoming>| {
+            was_asked.store(true, Ordering::Relaxed);
+            let request = prepared(request, &self.peer, &self.keyless_calls);
+            let holder = Holder::Network(peer::network_of(request.headers()));
+            let (answers, answer) = (self.answers.clone(), router.clone().oneshot(request.map(Body::new)));
+            async move { answer.await.map(|answer| answers.send(answer, holder)) }
+        });
+        let mut stream = TimeoutStream::new(Bounded::new(stream, self.terms.settings.max_control_frames));
+        stream.set_write_timeout(Some(self.terms.settings.write_timeout));
+        let stream = TokioIo::new(Box::pin(stream));
         let builder = self.builder();
-        let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
+        let mut connection = pin!(builder.serve_connection(stream, service));
         tokio::select! {
             _ = connection.as_mut() => return,
+            // Dropped, and so closed: the peer does not read what could be said.
+            () = self.answers.stalled(self.terms.settings.write_timeout) => return,
             // Dropped, and so closed: there is nobody to say goodbye to.
-            () = silent_for(self.settings.head_timeout, &was_asked) => return,
+            () = silent_for(self.terms.settings.head_timeout, &was_asked) => return,
             () = tokio::time::sleep(self.age()) => {
                 connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(self.settings.max_age_grace, connection).await;
+                let _ = tokio::time::timeout(self.terms.settings.max_age_grace, connection).await;
                 return;
             }
-            () = stopped(self.stopping.clone()) => {}
+            () = stopped(self.terms.stopping.clone()) => {}
         }
         if self.protocol != Protocol::Grpc
             && let Ok(_ended) = tokio::time::timeout(LAST_REQUESTS, connection.as_mut()).await
@@ -326,16 +356,20 @@ impl Connection {
     }
 
     fn builder(&self) -> Builder<TokioExecutor> {
-        let settings = &self.settings;
+        let settings = &self.terms.settings;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(settings.head_timeout);
+            .header_read_timeout(settings.head_timeout)
+            .max_buf_size(HTTP1_BUFFER);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.max_streams)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             .max_local_error_reset_streams(settings.max_local_resets)
             .max_pending_accept_reset_streams(settings.max_pending_resets)
             .max_header_list_size(settings.max_head_bytes)
@@ -349,7 +383,7 @@ impl Connection {
 
     /// A little different for each connection, so that those of one moment do not all come back at one moment.
     fn age(&self) -> Duration {
-        self.settings.max_age.mul_f64(rand::random_range(0.9..1.1))
+        self.terms.settings.max_age.mul_f64(rand::random_range(0.9..1.1))
     }
 }
 

@@ -27,6 +27,20 @@ pub struct AssignDevicesRequest {
 }
 
 impl Service {
+    /// Refuses a request of more identifiers than one may have, before they are read. The caller pays for all of them: the
+    /// work of receiving them is done.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`], and [`Error::RateLimited`].
+    pub fn check_device_count(&self, caller: &Caller, count: usize) -> Result<(), Error> {
+        let max = self.settings.max_devices_per_request;
+        if count <= max {
+            return Ok(());
+        }
+        caller.account.take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
+        Err(Error::InvalidRequest(AssignDevices::too_many_devices(max)))
+    }
+
     /// Assigns the devices in the caller's organization. What is answered is durable.
     ///
     /// Dropping the future is safe: the call is carried out whole or not at all.

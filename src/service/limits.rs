@@ -1,6 +1,7 @@
 //! How much a key may ask for in a while, and how much all of them at once. Counted by each instance for itself.
 
 use std::{
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -13,10 +14,15 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use moka::{policy::EvictionPolicy, sync::Cache};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Caller, Service};
-use crate::domain::{Error, Metered, id::ApiKeyId};
+use crate::{
+    domain::{
+        Error, Metered,
+        id::{ApiKeyId, OrganizationId},
+    },
+    shares::{Holder, Share, Shares},
+};
 
 /// The most keys, and the most addresses, of which is known what they took. Beyond it, who was idle longest is forgotten.
 pub(super) const REMEMBERED: u64 = 100_000;
@@ -72,7 +78,7 @@ pub struct LimitSettings {
     pub devices: Option<Limit>,
     /// Wrong API keys from one address.
     pub failed_keys: Option<Limit>,
-    /// The most calls under way at once, of all callers.
+    /// The most calls in flight, of all callers. One organization may have no more than are left for all others.
     pub max_in_flight: Option<usize>,
 }
 
@@ -204,7 +210,7 @@ impl Account {
 pub(super) struct Limits {
     settings: LimitSettings,
     keys: Cache<ApiKeyId, Arc<KeyLimits>>,
-    in_flight: Option<Semaphore>,
+    in_flight: Shares<Holder>,
 }
 
 impl Limits {
@@ -217,9 +223,7 @@ impl Limits {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(whole_seconds(longest).min(LONGEST_MEMORY))
             .build();
-        let in_flight = settings
-            .max_in_flight
-            .map(|calls| Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+        let in_flight = Shares::new(settings.max_in_flight.unwrap_or(usize::MAX));
         Self {
             settings,
             keys,
@@ -246,23 +250,29 @@ impl Limits {
     }
 }
 
-/// A call's place among those that are under way, until it is dropped.
+/// The permit of a call that is in flight, until it is dropped.
 #[derive(Debug)]
-pub struct Place<'a> {
-    _permit: Option<SemaphorePermit<'a>>,
+pub struct InFlightPermit(Share<Holder>);
+
+impl InFlightPermit {
+    /// The permit, once it is known which organization calls.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when the organization has as many calls in flight as it may.
+    pub fn for_organization(self, organization: OrganizationId) -> Result<Self, Error> {
+        let holder = Holder::Organization(organization.uuid());
+        self.0.hand_over(holder).map(Self).ok_or(Error::Overloaded)
+    }
 }
 
 impl Service {
-    /// Takes a place among the calls that are under way.
+    /// Permits a call from `network` to be in flight.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when there is none left.
-    pub fn enter(&self) -> Result<Place<'_>, Error> {
-        let places = self.limits.in_flight.as_ref();
-        let permit = places.map(Semaphore::try_acquire).transpose();
-        permit
-            .map(|_permit| Place { _permit })
-            .map_err(|_none_left| Error::Overloaded)
+    /// [`Error::Overloaded`] when as many are as may be.
+    pub fn enter(&self, network: Option<IpAddr>) -> Result<InFlightPermit, Error> {
+        let permit = self.limits.in_flight.take(Holder::Network(network), 1);
+        permit.map(InFlightPermit).ok_or(Error::Overloaded)
     }
 
     /// Counts a call of `caller`.
@@ -271,6 +281,18 @@ impl Service {
     /// [`Error::RateLimited`].
     pub fn count_call(&self, caller: &Caller) -> Result<(), Error> {
         caller.account.take(Metered::Calls, 1)
+    }
+
+    /// Counts what a gateway refused by itself on behalf of `caller`.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub fn count_refused(&self, caller: &Caller, calls: u32, devices: u32) -> Result<(), Error> {
+        let counts = [(Metered::Calls, calls), (Metered::Devices, devices)];
+        for (of, units) in counts.into_iter().filter(|(_, units)| *units > 0) {
+            caller.account.take(of, units)?;
+        }
+        Ok(())
     }
 }
 

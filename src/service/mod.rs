@@ -4,6 +4,7 @@ mod api_key;
 mod assign_devices;
 mod audit;
 mod authenticate;
+mod check_credentials;
 mod failed_keys;
 mod import_devices;
 mod key_usage;
@@ -21,9 +22,10 @@ use crate::{
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
+pub use check_credentials::Credentials;
 pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices};
 pub use key_usage::KeyUsageSettings;
-pub use limits::{Allowance, Limit, LimitSettings, Place};
+pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 
@@ -63,6 +65,7 @@ pub struct Service {
     failed_keys: failed_keys::FailedKeys,
     key_usage: key_usage::KeyUsage,
     limits: limits::Limits,
+    database: Database,
     writer: Writer,
 }
 
@@ -77,8 +80,9 @@ impl Service {
             settings,
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
-            key_usage: key_usage::KeyUsage::start(database, settings.key_usage),
+            key_usage: key_usage::KeyUsage::start(database.clone(), settings.key_usage),
             limits: limits::Limits::new(settings.limits),
+            database,
             writer,
         })
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Database, Failure,
     attempts::{Attempts, pause},
-    entity::api_key,
+    entity::{api_key, organization},
     observed::Kind,
     session::Session,
     sql::{Column, Sql},
@@ -18,6 +18,7 @@ use crate::domain::{
 };
 
 static FINDS: Kind = Kind::new("find_api_key", "SELECT", "SELECT api_key");
+static TELLS: Kind = Kind::new("find_credentials", "SELECT", "SELECT api_key organization");
 static USES: Kind = Kind::new("use_api_keys", "UPDATE", "UPDATE api_key");
 
 /// An API key, as stored: without the key.
@@ -119,6 +120,26 @@ impl Database {
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
         }))
+    }
+
+    /// A key and the name of its organization, if there is such a key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn credentials(
+        &self,
+        organization: OrganizationId,
+        key: ApiKeyId,
+    ) -> Result<Option<(ApiKeyRecord, String)>, Failure> {
+        let query = api_key::Entity::find_by_id((organization.uuid(), key.uuid())).find_also_related(organization::Entity);
+        let row = self
+            .read(&TELLS, move |db| {
+                let query = query.clone();
+                async move { query.one(&db).await }
+            })
+            .await?;
+        // Its foreign key sees to it that there is an organization.
+        Ok(row.and_then(|(key, organization)| Some((key.into(), organization?.name))))
     }
 
     /// Stores when these keys were last used, unless a later use is stored already. On a connection of its own, so that no

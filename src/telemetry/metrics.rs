@@ -29,6 +29,7 @@ const REFUSALS: &str = "device_assignment_refusals_total";
 const CONNECTIONS: &str = "device_assignment_connections";
 const CONNECTIONS_TOTAL: &str = "device_assignment_connections_total";
 const ACCEPT_ERRORS: &str = "device_assignment_accept_errors_total";
+const CONNECTIONS_REFUSED: &str = "device_assignment_connections_refused_total";
 const POOL_CONNECTIONS: &str = "device_assignment_pool_connections";
 const DATABASE_UP: &str = "device_assignment_database_up";
 const BUILD_INFO: &str = "device_assignment_build_info";
@@ -58,7 +59,7 @@ enum Kind {
 }
 
 /// Every metric but those of the process.
-const ALL: [(Kind, &str, Unit, &str); 21] = [
+const ALL: [(Kind, &str, Unit, &str); 22] = [
     (
         Kind::Histogram,
         CALL_DURATION,
@@ -156,6 +157,12 @@ const ALL: [(Kind, &str, Unit, &str); 21] = [
         ACCEPT_ERRORS,
         Unit::Count,
         "Connections that could not be accepted",
+    ),
+    (
+        Kind::Counter,
+        CONNECTIONS_REFUSED,
+        Unit::Count,
+        "Connections that were closed because their address has as many as it may",
     ),
     (
         Kind::Gauge,
@@ -330,6 +337,8 @@ pub struct FaceFigures {
     accepted: Counter,
     /// Those that could not be accepted.
     pub accept_errors: Counter,
+    /// Those that were closed because their address has as many as it may.
+    pub refused: Counter,
 }
 
 impl FaceFigures {
@@ -339,6 +348,7 @@ impl FaceFigures {
             open: gauge!(CONNECTIONS, "face" => face),
             accepted: counter!(CONNECTIONS_TOTAL, "face" => face),
             accept_errors: counter!(ACCEPT_ERRORS, "face" => face),
+            refused: counter!(CONNECTIONS_REFUSED, "face" => face),
         }
     }
 

@@ -62,7 +62,7 @@ async fn grpc_details(database: &TestDatabase) {
     "#) };
 
     // Clients cap what they take in trailers near 8 KiB: the largest refusal must fit.
-    let identifiers = vec!["\u{1}".repeat(300); 10_001];
+    let identifiers = vec!["\u{1}".repeat(300); 10_000];
     let mut request = Request::new(AssignDevicesToOwnerRequest {
         customer_email: "x".repeat(300),
         device_identifiers: identifiers,
@@ -78,7 +78,7 @@ async fn grpc_details(database: &TestDatabase) {
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(
         status.message(),
-        "customerEmail must be a valid email address (the first of 10004 problems)"
+        "customerEmail must be a valid email address (the first of 10002 problems)"
     );
     // In base64, and beside the sentence once more.
     assert!(
@@ -105,10 +105,10 @@ async fn unreadable_messages(database: &TestDatabase) {
     assert_eq!(large.reason.as_deref(), Some("INVALID_MESSAGE"));
 
     // Field 1 is a string; here it is a number.
-    let broken = raw_call(&client, "AssignDevicesToOwner", &[0x08, 0x01]).await;
+    let broken = raw_call(&client, "DeviceAssignmentService/AssignDevicesToOwner", &[0x08, 0x01]).await;
     assert_eq!(broken.code(), Code::InvalidArgument);
     assert_eq!(broken.message(), "The request is no valid message of this method");
-    let unknown = raw_call(&client, "NoSuchMethod", &[]).await;
+    let unknown = raw_call(&client, "DeviceAssignmentService/NoSuchMethod", &[]).await;
     assert_eq!(unknown.code(), Code::Unimplemented);
     server.stop().await;
 }
@@ -121,7 +121,7 @@ async fn raw_call(client: &Client, method: &str, message: &[u8]) -> Status {
     let mut metadata = MetadataMap::new();
     client.sign(&mut metadata);
     let mut request = http::Request::post(format!(
-        "http://service/telemetron.device_assignment.v1.DeviceAssignmentService/{method}"
+        "http://service/telemetron.device_assignment.v1.{method}"
     ))
     .header("content-type", "application/grpc")
     .header("te", "trailers")
@@ -238,18 +238,14 @@ async fn deny_by_default(database: &TestDatabase) {
     let mut methods = 0;
     for file in descriptors.file {
         for service in &file.service {
-            assert_eq!(
-                service.name(),
-                "DeviceAssignmentService",
-                "a new service: let this test call it"
-            );
             for method in &service.method {
                 methods += 1;
-                let status = raw_call(&client, method.name(), &[]).await;
-                assert_eq!(status.code(), Code::Unauthenticated, "{}", method.name());
+                let name = format!("{}/{}", service.name(), method.name());
+                let status = raw_call(&client, &name, &[]).await;
+                assert_eq!(status.code(), Code::Unauthenticated, "{name}");
             }
         }
     }
-    assert!(methods > 0, "the descriptors have methods");
+    assert!(methods > 1, "the descriptors have methods");
     server.stop().await;
 }

@@ -218,7 +218,8 @@ fn block(kind: Kind) -> &'static str {
 
 async fn in_flight(database: &'static TestDatabase, face: Face) {
     let key = organization(database, "acme").await;
-    let server = TestServer::start_with(database, settings(|limits| limits.max_in_flight = Some(2))).await;
+    // Of which one organization alone may have half.
+    let server = TestServer::start_with(database, settings(|limits| limits.max_in_flight = Some(4))).await;
     let client = server.client(face, &key);
     client.create("jane@example.com", &["SN-1"]).await.ok();
 

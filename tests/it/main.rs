@@ -11,6 +11,7 @@
 mod addresses;
 mod admin;
 mod assign;
+mod attack;
 mod audit;
 mod batch;
 mod config;
@@ -59,6 +60,7 @@ fn main() {
     addresses::register(&mut suite);
     admin::register(&mut suite);
     assign::register(&mut suite);
+    attack::register(&mut suite);
     audit::register(&mut suite);
     batch::register(&mut suite);
     config::register(&mut suite);

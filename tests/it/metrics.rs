@@ -155,18 +155,23 @@ async fn figures(database: &'static TestDatabase) {
     make_calls(&program, &key).await;
     let figures = Figures::of(program.admin).await;
 
-    let method = "telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner";
-    let calls = |code: &str| {
+    let calls_of = |method: &str, code: &str| {
         figures.get(&format!(
-            "rpc_server_call_duration_seconds_count{{rpc_method=\"{method}\",rpc_response_status_code=\"{code}\"}}"
+            "rpc_server_call_duration_seconds_count{{rpc_method=\"telemetron.device_assignment.v1.{method}\",\
+             rpc_response_status_code=\"{code}\"}}"
         ))
     };
+    let calls = |code: &str| calls_of("DeviceAssignmentService/AssignDevicesToOwner", code);
     assert_eq!(
         [calls("OK"), calls("INVALID_ARGUMENT"), calls("UNAUTHENTICATED")],
-        [4.0, 2.0, 2.0],
+        [4.0, 2.0, 1.0],
         "{}",
         figures.text
     );
+    // The gateway asks before it reads a body.
+    let checks = |code: &str| calls_of("OrganizationService/CheckCredentials", code);
+    assert_eq!(checks("UNAUTHENTICATED"), 1.0, "{}", figures.text);
+    assert!(checks("OK") >= 1.0, "{}", figures.text);
     let requests = |status: &str| {
         figures.get(&format!(
             "http_server_request_duration_seconds_count{{http_route=\"{}\",http_response_status_code=\"{status}\"}}",
@@ -207,7 +212,7 @@ async fn figures(database: &'static TestDatabase) {
     }
     // A key that was forgotten in between, on a machine that was busy, is looked up again.
     let lookups = |result: &str| figures.get(&format!("device_assignment_key_lookups_total{{result=\"{result}\"}}"));
-    assert_eq!(lookups("hit") + lookups("miss"), 6.0, "{}", figures.text);
+    assert_eq!(lookups("hit") + lookups("miss"), 6.0 + checks("OK"), "{}", figures.text);
     assert_eq!(
         lookups("miss"),
         figures.get("device_assignment_statements_total{kind=\"find_api_key\"}")

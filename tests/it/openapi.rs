@@ -104,8 +104,7 @@ async fn served(database: &TestDatabase, face: Face) {
         let devices = document.pointer_mut(devices).expect("a schema");
         devices.as_object_mut().expect("an object").remove("maxItems")
     };
-    // A gateway does not know what a service elsewhere is told.
-    assert_eq!(limit(&mut served), (face == Face::Rest).then(|| json!(7)));
+    assert_eq!(limit(&mut served), Some(json!(7)));
     let mut committed = description();
     assert_eq!(limit(&mut committed), Some(json!(10_000)));
     assert!(served == committed, "what is served is not docs/openapi.json");

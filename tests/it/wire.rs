@@ -32,7 +32,16 @@ pub fn register(suite: &mut Suite) {
         slow_and_silent,
     );
     suite.on(Kind::Sqlite, "wire::a_slow_body_is_refused", slow_body);
-    suite.on(Kind::Sqlite, "wire::more_connections_than_there_may_be_wait", too_many);
+    suite.on(
+        Kind::Sqlite,
+        "wire::an_address_leaves_connections_to_others",
+        too_many,
+    );
+    suite.on(
+        Kind::Sqlite,
+        "wire::more_connections_of_a_proxy_than_there_may_be_wait",
+        a_proxy_has_all,
+    );
     suite.on(
         Kind::Sqlite,
         "wire::a_connection_that_is_old_is_ended_and_no_call_cut",
@@ -146,12 +155,36 @@ async fn slow_body(database: &TestDatabase) {
 
 async fn too_many(database: &TestDatabase) {
     let key = organization(database, "acme").await;
-    let mut settings = impatient();
+    let mut settings = ServerSettings::default();
+    settings.connections.max_connections = 4;
+    let server = TestServer::start_with(database, settings).await;
+    for address in [server.rest, server.grpc] {
+        // One address alone may have half of them.
+        let open = [TcpStream::connect(address).await, TcpStream::connect(address).await];
+        let mut third = TcpStream::connect(address).await.expect("a connection");
+        // Closed at once, with an error or without: not after the time that a head may take.
+        let read = tokio::time::timeout(MARGIN, third.read(&mut [0])).await;
+        assert!(matches!(read.expect("closed in time"), Ok(0) | Err(_)));
+        // Another address does not notice.
+        let face = if address == server.rest { Face::Rest } else { Face::Grpc };
+        let client = server.client(face, &key).at("127.0.0.2".parse().expect("an address"));
+        client.create("john@example.com", &["SN-1"]).await.ok();
+        drop(open);
+    }
+    server.stop().await;
+}
+
+async fn a_proxy_has_all(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let mut settings = ServerSettings {
+        trusted_proxies: vec!["127.0.0.0/8".parse().expect("a network")].into(),
+        ..impatient()
+    };
     settings.connections.max_connections = 2;
     let server = TestServer::start_with(database, settings).await;
     let _first = TcpStream::connect(server.rest).await.expect("a connection");
     let _second = TcpStream::connect(server.rest).await.expect("a connection");
-    // Both are accepted before anybody else, and let go of after a while.
+    // Both are accepted before anybody else, and closed after a while.
     let start = Instant::now();
     server
         .client(Face::Rest, &key)

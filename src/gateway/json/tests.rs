@@ -1,27 +1,30 @@
 use axum::{
     Router,
-    body::{Body, to_bytes},
-    extract::{DefaultBodyLimit, Request},
+    body::{Body, Bytes, to_bytes},
+    extract::Request,
     middleware::from_fn,
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{super::problem::render, *};
 use crate::pb::AssignDevicesToOwnerRequest;
 
-const MAX_BODY_BYTES: usize = 200;
+const LIST: BoundedList = BoundedList {
+    member: "deviceIdentifiers",
+    max: 3,
+};
 const VALID: &str = r#"{"customerEmail":"ann@example.com","deviceIdentifiers":["SN-1"]}"#;
 
 /// Sends a body, and gives the status and the envelope; `null` when the body was understood.
 async fn send(content_type: Option<&'static str>, body: impl Into<Body>) -> (u16, Value) {
-    let handle = async |headers: HeaderMap, body: Result<Bytes, BytesRejection>| {
-        read::<AssignDevicesToOwnerRequest>(&headers, body, MAX_BODY_BYTES).map(|_message| "null")
+    let handle = async |headers: HeaderMap, body: Bytes| {
+        check_type(&headers)?;
+        let read = read::<AssignDevicesToOwnerRequest>(&body, LIST);
+        read.map(|_message| "null").map_err(|refused| refused.problem)
     };
-    let router = Router::new()
-        .fallback(handle)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(render));
+    let router = Router::new().fallback(handle).layer(from_fn(render));
     let mut request = Request::new(body.into());
     if let Some(content_type) = content_type {
         let content_type = content_type.parse().expect("a header's value");
@@ -41,8 +44,7 @@ async fn refusal(body: impl Into<Body>) -> String {
 }
 
 fn understood(body: &'static str) -> AssignDevicesToOwnerRequest {
-    read(&HeaderMap::new(), Ok(Bytes::from(body)), MAX_BODY_BYTES)
-        .unwrap_or_else(|problem| panic!("{body}: {problem:?}"))
+    read(body.as_bytes(), LIST).unwrap_or_else(|refused| panic!("{body}: {refused:?}"))
 }
 
 #[test]
@@ -244,11 +246,47 @@ async fn a_body_says_that_it_is_json_or_nothing() {
     }
 }
 
+/// How many identifiers a body is refused for; `None` when it is not.
+fn too_many(body: &str) -> Option<usize> {
+    match read::<AssignDevicesToOwnerRequest>(body.as_bytes(), LIST) {
+        Err(Refused { devices, .. }) if devices > 0 => Some(devices),
+        _ => None,
+    }
+}
+
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_with_the_limit() {
-    let longest = format!("{{}}{}", " ".repeat(MAX_BODY_BYTES - 2));
-    assert_eq!(send(None, longest.clone()).await, (200, Value::Null));
-    let (status, envelope) = send(None, longest + " ").await;
-    assert_eq!(status, 413);
-    assert_eq!(envelope["error"], "Request too large. Maximum 200 bytes");
+async fn a_list_that_is_too_long_is_refused_with_the_limit() {
+    let (status, envelope) = send(None, r#"{"deviceIdentifiers":["1","2","3","4"]}"#).await;
+    let sentence = "Too many devices. Maximum 3 per request";
+    assert_eq!((status, &envelope["error"]), (400, &json!(sentence)));
+    let violation = json!([{ "field": "deviceIdentifiers", "description": sentence }]);
+    assert_eq!(envelope["fieldViolations"], violation);
+}
+
+#[test]
+fn a_list_is_measured_whatever_is_around_it() {
+    for (body, devices) in [
+        (r#"{"deviceIdentifiers":["1","2","3"]}"#, None),
+        (r#"{"customerEmail":"a,b,c,d,e,f","deviceIdentifiers":["1,2,3,4,5"]}"#, None),
+        (r#"{"deviceIdentifiers":["1","2","3","4"]}"#, Some(4)),
+        (r#"{"device\u0049dentifiers":["1","2","3","4"]}"#, Some(4)),
+        (r#"{"deviceIdentifiers":["1"],"deviceIdentifiers":["2","3","4"]}"#, Some(4)),
+        // Refused for what is wrong with it, but not before it would have taken memory.
+        (r#"{"deviceIdentifiers":["1","2","3","4","5""#, Some(5)),
+        (r#"{"deviceIdentifiers":["1","2","3","4",nonsense"#, Some(4)),
+        // Never read.
+        (r#"{"deviceIdentifiers":7,"x":["1","2","3","4"]}"#, None),
+        (r#"{"x":["1","2","3","4"]}"#, None),
+    ] {
+        assert_eq!(too_many(body), devices, "{body}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_list_is_measured_as_it_is_read(devices in proptest::collection::vec(".{0,5}", 0..12)) {
+        let body = json!({ "customerEmail": "ann@example.com", "deviceIdentifiers": devices }).to_string();
+        let expected = (devices.len() > LIST.max).then_some(devices.len());
+        prop_assert_eq!(too_many(&body), expected);
+    }
 }

@@ -85,11 +85,11 @@ async fn precedence() {
     let (_folder, path) = file("max-devices-per-request = 2\nmax-streams = 0x20\nlog-format = \"text\"");
     let serve_with = |flags: &str, environment: &[(&str, &str)]| {
         let serve = serve(&format!("serve --config {} {flags}", path.display()), environment).serve;
-        (serve.max_devices_per_request, serve.connections.max_streams)
+        (serve.limits.max_devices_per_request, serve.connections.max_streams)
     };
     let variable = [("MAX_DEVICES_PER_REQUEST", "3")];
     let flag = "--max-devices-per-request 4";
-    assert_eq!(serve("serve", &[]).serve.max_devices_per_request, 10_000);
+    assert_eq!(serve("serve", &[]).serve.limits.max_devices_per_request, 10_000);
     assert_eq!(serve_with("", &[]), (2, 32));
     assert_eq!(serve_with("", &variable), (3, 32));
     assert_eq!(serve_with(flag, &variable), (4, 32));

@@ -1,0 +1,162 @@
+//! Bodies of requests as they arrive: bounded in bytes, in time, and in what all of them hold together. The same for gRPC
+//! and REST.
+
+use std::{pin::pin, time::Duration};
+
+use axum::body::{Bytes, HttpBody};
+use http_body_util::BodyExt;
+
+use crate::shares::{Holder, Share};
+
+/// What one body may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BodyLimits {
+    /// Its largest size, in bytes.
+    pub(crate) max_bytes: usize,
+    /// How long it may take to arrive.
+    pub(crate) timeout: Duration,
+}
+
+/// Why a body was not received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// It is larger than it may be.
+    TooLarge,
+    /// It did not arrive in time.
+    TooSlow,
+    /// The bodies in flight hold as much as they may.
+    NoRoom,
+    /// The connection failed, or what arrived is not HTTP.
+    Broken,
+}
+
+/// Receives all of `body`. What it holds is taken from `share`, also while it arrives.
+///
+/// A body of one chunk is returned as it is. Several are copied into one buffer: chunks of one byte each, kept one by one,
+/// would take 36 times their size.
+///
+/// # Errors
+/// As [`BodyError`] says. A body that announces that it is too large is refused before it is read.
+pub(crate) async fn receive<B>(body: B, limits: BodyLimits, share: &mut Share<Holder>) -> Result<Bytes, BodyError>
+where
+    B: HttpBody<Data = Bytes>,
+{
+    if body.size_hint().lower() > limits.max_bytes as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    let received = tokio::time::timeout(limits.timeout, collect(body, limits.max_bytes, share)).await;
+    received.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn collect<B>(body: B, max_bytes: usize, share: &mut Share<Holder>) -> Result<Bytes, BodyError>
+where
+    B: HttpBody<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut buffer = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyError::Broken)?;
+        // Trailers of a request say nothing that anybody asks for.
+        let Ok(chunk) = frame.into_data() else {
+            continue;
+        };
+        let length = buffer.len() + chunk.len();
+        if length > max_bytes {
+            return Err(BodyError::TooLarge);
+        }
+        if buffer.is_empty() && body.is_end_stream() {
+            return if share.grow(chunk.len()) {
+                Ok(chunk)
+            } else {
+                Err(BodyError::NoRoom)
+            };
+        }
+        if length > buffer.capacity() {
+            let capacity = length.max(buffer.capacity() * 2).min(max_bytes);
+            if !share.grow(capacity - buffer.capacity()) {
+                return Err(BodyError::NoRoom);
+            }
+            buffer.reserve_exact(capacity - buffer.len());
+        }
+        buffer.extend_from_slice(&chunk);
+    }
+    Ok(buffer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use futures_util::stream;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::shares::Shares;
+
+    const HOLDER: Holder = Holder::Network(None);
+
+    fn limits(max_bytes: usize) -> BodyLimits {
+        let timeout = Duration::from_secs(60);
+        BodyLimits { max_bytes, timeout }
+    }
+
+    fn in_chunks(bytes: &[u8], size: usize) -> Body {
+        let chunks: Vec<_> = bytes
+            .chunks(size)
+            .map(|chunk| Ok::<_, Infallible>(Bytes::copy_from_slice(chunk)))
+            .collect();
+        Body::from_stream(stream::iter(chunks))
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime")
+            .block_on(future)
+    }
+
+    proptest! {
+        #[test]
+        fn every_body_arrives_as_it_was_sent_and_is_paid_for(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            size in 1_usize..40,
+            max in 1_usize..300,
+            room in 0_usize..700,
+        ) {
+            let shares = Shares::new(room);
+            let mut share = shares.nothing(HOLDER);
+            let received = run(receive(in_chunks(&bytes, size), limits(max), &mut share));
+            match received {
+                Ok(received) => {
+                    prop_assert_eq!(&received[..], &bytes[..]);
+                    prop_assert!(bytes.len() <= max);
+                    prop_assert!((bytes.len()..=max.max(bytes.len())).contains(&shares.total()));
+                }
+                Err(BodyError::TooLarge) => prop_assert!(bytes.len() > max),
+                Err(error) => {
+                    prop_assert_eq!(error, BodyError::NoRoom);
+                    prop_assert!(bytes.len() * 4 > room);
+                }
+            }
+            prop_assert!(shares.total() <= room);
+            drop(share);
+            prop_assert_eq!(shares.total(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_announced_size_is_refused_unread() {
+        let body = Body::from(vec![0; 11]);
+        let mut share = Shares::new(0).nothing(HOLDER);
+        assert_eq!(receive(body, limits(10), &mut share).await, Err(BodyError::TooLarge));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let mut share = Shares::new(0).nothing(HOLDER);
+        assert_eq!(receive(body, limits(10), &mut share).await, Err(BodyError::TooSlow));
+    }
+}

@@ -1,0 +1,49 @@
+//! Calls that need no key: health checks and reflection, some of them streams that are meant to stay open. Whoever reaches
+//! the listener can make them, so that their number is bounded: on a connection, for an address, and in all.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::http::Extensions;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    domain::Error,
+    peer::KeylessCalls,
+    shares::{Share, Shares},
+};
+
+/// The services that need no key. Whatever is on no list needs one.
+const SERVICES: [&str; 3] = [
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+];
+
+/// Whether a method may be called without a key.
+pub(super) fn is_keyless(path: &str) -> bool {
+    SERVICES.iter().any(|service| path.starts_with(service))
+}
+
+/// The keyless calls in flight, by network.
+#[derive(Debug)]
+pub(super) struct Keyless(Shares<Option<IpAddr>>);
+
+/// The permit of a keyless call, until it is dropped.
+pub(super) type KeylessPermit = (Share<Option<IpAddr>>, Option<OwnedSemaphorePermit>);
+
+impl Keyless {
+    pub(super) fn new(max: usize) -> Self {
+        Self(Shares::new(max))
+    }
+
+    /// Permits one more call from `network`, on the connection that wrote `extensions`.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`].
+    pub(super) fn enter(&self, network: Option<IpAddr>, extensions: &Extensions) -> Result<KeylessPermit, Error> {
+        let in_all = self.0.take(network, 1).ok_or(Error::Overloaded)?;
+        let on_connection = extensions.get::<KeylessCalls>().map(|calls| Arc::clone(&calls.0).try_acquire_owned());
+        let on_connection = on_connection.transpose().map_err(|_none_left| Error::Overloaded)?;
+        Ok((in_all, on_connection))
+    }
+}

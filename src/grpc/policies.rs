@@ -1,0 +1,169 @@
+//! The policies that every call passes, the outermost first, whichever way it comes.
+//!
+//! One function that reads from top to bottom and not a layer each, because a layer costs several allocations a call.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use tonic::Status;
+use tracing::{Instrument, Span};
+
+use super::{
+    GrpcSettings, answer, authenticate,
+    call_log::{self, Note},
+    deadline,
+    keyless::{Keyless, is_keyless},
+    method::Method,
+    panic, rate_limit, receive, refusal,
+    status::{code_of, to_status},
+};
+use crate::{
+    body::BodyLimits,
+    peer, request_id,
+    service::{InFlightPermit, Service},
+    shares::{Holder, Share, Shares},
+    telemetry::trace,
+};
+
+/// A key is judged again when the message took longer than this to arrive: it may have been revoked in between.
+const JUDGED_FOR: Duration = Duration::from_secs(1);
+
+/// What the policies go by.
+struct Policies {
+    service: Arc<Service>,
+    settings: GrpcSettings,
+    keyless: Keyless,
+    /// The bytes that requests and their answers hold.
+    in_flight: Shares<Holder>,
+}
+
+/// Puts before every method of `router` what every call must pass.
+pub(super) fn with_policies(
+    router: Router,
+    service: Arc<Service>,
+    settings: GrpcSettings,
+    in_flight: Shares<Holder>,
+) -> Router {
+    let policies = Policies {
+        service,
+        settings,
+        keyless: Keyless::new(settings.max_keyless_calls),
+        in_flight,
+    };
+    router.layer(from_fn_with_state(Arc::new(policies), pass))
+}
+
+async fn pass(State(policies): State<Arc<Policies>>, mut request: Request, next: Next) -> Response {
+    let id = request_id::give(request.headers_mut());
+    let mut response = if is_keyless(request.uri().path()) {
+        policies.pass_keyless(request, next).await
+    } else {
+        policies.pass_with_key(request, next, id.clone()).await
+    };
+    response.headers_mut().insert(request_id::HEADER, id);
+    response
+}
+
+impl Policies {
+    /// Probes call every few seconds: no line in the log. Some of these calls are streams that are meant to stay open: no
+    /// deadline for those.
+    async fn pass_keyless(&self, request: Request, next: Next) -> Response {
+        let start = Instant::now();
+        let method = Method::at(request.uri().path());
+        let network = peer::network_of(request.headers());
+        let permit = match self.keyless.enter(network, request.extensions()) {
+            Ok(permit) => permit,
+            Err(error) => return to_status(&error).into_http(),
+        };
+        let call = panic::catch(next.run(request));
+        let response = match method {
+            Some(method) => {
+                let deadline = deadline::after(self.settings.default_timeout);
+                let response = deadline::hold(deadline, call).await;
+                method.record(code_of(response.headers()), start.elapsed());
+                response
+            }
+            None => call.await,
+        };
+        let response = refusal::rephrase(response, self.settings.max_message_bytes);
+        answer::holding(response, permit)
+    }
+
+    async fn pass_with_key(&self, mut request: Request, next: Next, id: axum::http::HeaderValue) -> Response {
+        let method = Method::at(request.uri().path());
+        let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
+        let line = call_log::Line::begin(&mut request, id, span);
+        let deadline = deadline::of(&request, self.settings.default_timeout, self.settings.max_timeout);
+        request.extensions_mut().insert(deadline);
+        let call = self.carry_out(method, request, next, line.note());
+        let mut response = panic::catch(deadline::hold(deadline, call))
+            // The inner one is what further spans are part of.
+            .instrument(line.trace().clone())
+            .instrument(line.span())
+            .await;
+        if let Some(caller) = line.note().caller() {
+            rate_limit::tell(response.headers_mut(), caller);
+        }
+        line.finish(response.headers());
+        response
+    }
+
+    async fn carry_out(&self, method: Option<&Method>, request: Request, next: Next, note: &Note) -> Response {
+        let carried_out = async {
+            let (request, held) = self.admit(method, request, note).await?;
+            let response = refusal::rephrase(next.run(request).await, self.settings.max_message_bytes);
+            answer::encoded(response, held).await
+        };
+        carried_out.await.unwrap_or_else(Status::into_http)
+    }
+
+    /// Lets a call through if its key is valid, its limits are not reached, and there is room for its message and its
+    /// answer. What it holds from then on is held until the answer is gone.
+    async fn admit(
+        &self,
+        method: Option<&Method>,
+        request: Request,
+        note: &Note,
+    ) -> Result<(Request, (InFlightPermit, Share<Holder>)), Status> {
+        let service = &self.service;
+        let (parts, body) = request.into_parts();
+        let admitted = async {
+            let permit = service.enter(peer::network_of(&parts.headers))?;
+            let caller = Arc::new(authenticate::caller(service, &parts.headers).await?);
+            note.set_caller(Arc::clone(&caller));
+            if method.is_none_or(|method| method.is_counted) {
+                service.count_call(&caller)?;
+            }
+            Ok((permit.for_organization(caller.organization)?, caller))
+        };
+        let (permit, caller) = admitted.await.map_err(|error| to_status(&error))?;
+        let judged = Instant::now();
+
+        let mut share = self.in_flight.nothing(Holder::Organization(caller.organization.uuid()));
+        let limits = BodyLimits {
+            max_bytes: self.settings.max_message_bytes,
+            timeout: self.settings.body_timeout,
+        };
+        let received = receive::request(method, body, limits, &mut share).await;
+        let received = received.map_err(|error| refusal::of_body(error, limits.max_bytes))?;
+        let checked = async {
+            if judged.elapsed() > JUDGED_FOR {
+                authenticate::caller(service, &parts.headers).await?;
+            }
+            service.check_device_count(&caller, received.devices)?;
+            received.reserve_answer(self.settings.max_answer_bytes, &mut share)
+        };
+        checked.await.map_err(|error| to_status(&error))?;
+        let request = Request::from_parts(parts, Body::from(received.body));
+        Ok((request, (permit, share)))
+    }
+}

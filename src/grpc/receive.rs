@@ -1,0 +1,149 @@
+//! The request of a call: received whole before anything is done about it, and measured before it is decoded.
+//!
+//! A message that is decoded as it comes would have to be bounded by the decoder, which is generated and knows no bounds on
+//! lists: 4 million empty identifiers fit into 8 MiB, and take 100 MiB once they are decoded.
+
+use axum::body::{Body, Bytes};
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+
+use super::method::Method;
+use crate::{
+    body::{BodyError, BodyLimits, receive},
+    domain::{Error, assign_devices::AssignDevices},
+    shares::{Holder, Share},
+};
+
+/// What stands before a message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
+const PREFIX: usize = 5;
+
+/// What a device adds to the size of an answer, at most, beside its identifier: an id of 30 bytes, tags and lengths.
+const ANSWER_BYTES_PER_DEVICE: usize = 48;
+
+/// What an answer has beside its devices, at most.
+const ANSWER_BYTES: usize = 1_024;
+
+/// A request that arrived.
+pub(super) struct Received {
+    /// Its body: the message behind its prefix.
+    pub(super) body: Bytes,
+    /// How many device identifiers it lists.
+    pub(super) devices: usize,
+}
+
+/// Receives the request of a call. `share` pays for it while it arrives.
+///
+/// # Errors
+/// As [`BodyError`] says.
+pub(super) async fn request(
+    method: Option<&Method>,
+    body: Body,
+    limits: BodyLimits,
+    share: &mut Share<Holder>,
+) -> Result<Received, BodyError> {
+    let limits = BodyLimits {
+        max_bytes: limits.max_bytes.saturating_add(PREFIX),
+        ..limits
+    };
+    let body = receive(body, limits, share).await?;
+    let list = method.and_then(|method| method.device_list);
+    let message = body.get(PREFIX..).unwrap_or_default();
+    let devices = list.map_or(0, |field| count(message, field));
+    Ok(Received { body, devices })
+}
+
+impl Received {
+    /// Takes from `share` what the answer may need, so that what is carried out can also be answered.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] when the answer could be larger than `max_bytes`, [`Error::NoRoom`] when there is no room
+    /// for it now.
+    pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
+        let answer = self.devices * ANSWER_BYTES_PER_DEVICE + self.body.len() + ANSWER_BYTES;
+        if self.devices > 0 && answer > max_bytes {
+            return Err(Error::InvalidRequest(AssignDevices::answer_too_large(max_bytes)));
+        }
+        if share.grow(answer) { Ok(()) } else { Err(Error::NoRoom) }
+    }
+}
+
+/// How often `field` stands in `message`, as far as that can be read: what cannot is refused when it is decoded.
+fn count(mut message: &[u8], field: u32) -> usize {
+    let mut count = 0;
+    while let Ok((number, wire_type)) = decode_key(&mut message) {
+        if skip_field(wire_type, number, &mut message, DecodeContext::default()).is_err() {
+            break;
+        }
+        count += usize::from(number == field);
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::{
+        pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice},
+        shares::Shares,
+    };
+
+    fn received(message: &AssignDevicesToOwnerRequest) -> Received {
+        let message = message.encode_to_vec();
+        let devices = count(&message, 2);
+        let body = [&[0; PREFIX], &message[..]].concat().into();
+        Received { body, devices }
+    }
+
+    proptest! {
+        #[test]
+        fn identifiers_are_counted_without_decoding(
+            customer_email in ".{0,20}",
+            device_identifiers in proptest::collection::vec(".{0,6}", 0..40),
+            auto_create_devices: bool,
+            device_type in proptest::option::of(".{0,5}"),
+        ) {
+            let count = device_identifiers.len();
+            let message = AssignDevicesToOwnerRequest {
+                customer_email, device_identifiers, auto_create_devices, device_type,
+            };
+            prop_assert_eq!(received(&message).devices, count);
+        }
+
+        #[test]
+        fn whatever_arrives_is_counted(message in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(count(&message, 2) <= message.len());
+        }
+
+        /// The bound is one: of all answers the largest.
+        #[test]
+        fn no_answer_is_larger_than_what_is_reserved(
+            customer_email in "[a-z]{1,200}",
+            identifiers in proptest::collection::vec(".{1,255}", 1..30),
+        ) {
+            let answer = AssignDevicesToOwnerResponse {
+                success: true,
+                message: format!("Successfully assigned {} device(s) to customer", u64::MAX),
+                customer_id: "c".repeat(31),
+                customer_was_created: true,
+                assigned_devices: identifiers.iter().map(|identifier| AssignedDevice {
+                    identifier: identifier.clone(),
+                    device_id: "d".repeat(30),
+                    was_created: true,
+                }).collect(),
+                already_assigned: Vec::new(),
+                skipped: Vec::new(),
+            };
+            let message = AssignDevicesToOwnerRequest {
+                customer_email,
+                device_identifiers: identifiers,
+                ..AssignDevicesToOwnerRequest::default()
+            };
+            let shares = Shares::new(usize::MAX);
+            let mut share = shares.nothing(Holder::Network(None));
+            prop_assert!(received(&message).reserve_answer(usize::MAX, &mut share).is_ok());
+            prop_assert!(answer.encoded_len() + PREFIX <= shares.total());
+        }
+    }
+}

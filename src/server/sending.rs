@@ -1,0 +1,152 @@
+//! Answers on their way out: handed on in slices, counted among the bytes in flight, and not for ever.
+//!
+//! The HTTP library takes a body into its own buffers as soon as it gets one, and lets go of it before it has left. In
+//! slices, what the peer does not read stays here, where it is counted, and where it shows that nothing moves.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
+
+use crate::shares::{Holder, Share, Shares};
+
+/// The largest slice, in bytes: a frame of HTTP/2 (RFC 9113, 6.5.2). A peer that reads less within the time-out counts as
+/// one that reads nothing.
+const SLICE: usize = 16 * 1024;
+
+/// The answers of one connection that are on their way out.
+#[derive(Debug, Clone)]
+pub(super) struct Answers {
+    /// What all answers of the process hold.
+    in_flight: Shares<Holder>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// Since when the peer has to read on, by answer.
+#[derive(Debug, Default)]
+struct Waiting {
+    since: HashMap<u64, Instant>,
+    next: u64,
+}
+
+impl Answers {
+    pub(super) fn new(in_flight: Shares<Holder>) -> Self {
+        let waiting = Arc::default();
+        Self { in_flight, waiting }
+    }
+
+    /// Sends `response` in slices. Its bytes are counted for `holder`.
+    pub(super) fn send(&self, response: Response, holder: Holder) -> Response {
+        if response.body().is_end_stream() {
+            return response;
+        }
+        let mut share = self.in_flight.nothing(holder);
+        // What is carried out is answered, whatever there is room for.
+        share.grow_unchecked(usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX));
+        let mut waiting = self.waiting();
+        let id = waiting.next;
+        waiting.next += 1;
+        waiting.since.insert(id, Instant::now());
+        drop(waiting);
+        response.map(|body| {
+            Body::new(Sliced {
+                body,
+                rest: Bytes::new(),
+                id,
+                answers: self.clone(),
+                _share: share,
+            })
+        })
+    }
+
+    /// Returns when the peer has left an answer unread for so long.
+    pub(super) async fn stalled(&self, timeout: Duration) {
+        loop {
+            let oldest = self.waiting().since.values().min().copied();
+            let next = oldest.unwrap_or_else(Instant::now) + timeout;
+            if next <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(next.into()).await;
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while it holds the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Sliced {
+    body: Body,
+    /// What the body has given and was not handed on.
+    rest: Bytes,
+    id: u64,
+    answers: Answers,
+    _share: Share<Holder>,
+}
+
+impl HttpBody for Sliced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            let polled = Pin::new(&mut self.body).poll_frame(context);
+            let (id, mut waiting) = (self.id, self.answers.waiting());
+            if polled.is_pending() {
+                // It is the service's turn.
+                waiting.since.remove(&id);
+                return Poll::Pending;
+            }
+            waiting.since.insert(id, Instant::now());
+            drop(waiting);
+            match polled {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return other,
+            }
+        } else {
+            let id = self.id;
+            self.answers.waiting().since.insert(id, Instant::now());
+        }
+        let length = self.rest.len().min(SLICE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    /// Never before the end was asked for: as long as the last slice is not taken, this is kept.
+    fn is_end_stream(&self) -> bool {
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        let body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest + body.lower());
+        if let Some(upper) = body.upper() {
+            hint.set_upper(rest + upper);
+        }
+        hint
+    }
+}
+
+impl Drop for Sliced {
+    fn drop(&mut self) {
+        self.answers.waiting().since.remove(&self.id);
+    }
+}

@@ -1,0 +1,150 @@
+//! Answers that nobody reads, and answers that would be too large.
+
+use std::time::Duration;
+
+use device_assignment::{pb::AssignDevicesToOwnerRequest, server::ServerSettings};
+use prost::Message;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    peer::{ASSIGN, Peer, connect, framed},
+    victim::{ATTACKER, MIB, Victim},
+};
+use crate::support::{Face, Kind, PATH, Suite, TestDatabase, TestServer, load::eventually, organization};
+
+/// How many answers are not read, each of about 1 MiB.
+const UNREAD: usize = 300;
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub fn register(suite: &mut Suite) {
+    suite.on(Kind::Sqlite, "attack::unread_grpc_answers_take_a_share", unread_grpc);
+    suite.on(Kind::Sqlite, "attack::unread_rest_answers_take_a_share", unread_rest);
+    suite.on(Kind::Sqlite, "attack::a_connection_that_reads_nothing_is_closed", stalled);
+    suite.on_each("attack::a_request_is_refused_when_its_answer_could_be_too_large", too_large);
+}
+
+/// As many devices as a request may have, and all of them unknown: nothing is written, and all are in the answer.
+fn request() -> AssignDevicesToOwnerRequest {
+    AssignDevicesToOwnerRequest {
+        customer_email: "john@example.com".into(),
+        device_identifiers: std::iter::once("SN-1".to_owned())
+            .chain((1..10_000).map(|number| format!("{number}{}", "x".repeat(90))))
+            .collect(),
+        ..AssignDevicesToOwnerRequest::default()
+    }
+}
+
+async fn unread_grpc(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &["--write-timeout", "2s"]).await;
+    let client = victim.program.client(Face::Grpc, &victim.key);
+    client.create("john@example.com", &["SN-1"]).await.ok();
+    let message = framed(&request().encode_to_vec());
+    let (mut peers, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..UNREAD / 100 {
+        let Some(peer) = Peer::connect(ATTACKER, victim.program.grpc, 0).await else {
+            continue;
+        };
+        for _ in 0..100 {
+            let Ok((response, mut sending)) = peer.begin_call(ASSIGN, &[("x-api-key", &victim.key)]).await else {
+                break;
+            };
+            let _ = sending.send_data(message.clone(), true);
+            held.push((response, sending));
+        }
+        peers.push(peer);
+    }
+    // What is not read is thrown away, with the connection.
+    eventually("the connections are closed", LIMIT, async || victim.growth_now() < 64 * MIB).await;
+    let damage = victim.survives().await;
+    assert!(damage.growth <= 160 * MIB, "{} MiB", damage.growth / MIB);
+    drop((peers, held));
+}
+
+async fn unread_rest(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &["--write-timeout", "2s"]).await;
+    let client = victim.program.client(Face::Grpc, &victim.key);
+    client.create("john@example.com", &["SN-1"]).await.ok();
+    let request = request();
+    let body = json!({
+        "customerEmail": request.customer_email,
+        "deviceIdentifiers": request.device_identifiers,
+    });
+    let body = body.to_string();
+    let mut held = Vec::new();
+    for _ in 0..UNREAD {
+        let Ok(mut stream) = connect(ATTACKER, victim.program.rest).await else {
+            continue;
+        };
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            victim.key,
+            body.len()
+        );
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(body.as_bytes()).await;
+        held.push(stream);
+    }
+    eventually("the connections are closed", LIMIT, async || victim.growth_now() < 64 * MIB).await;
+    let damage = victim.survives().await;
+    assert!(damage.growth <= 160 * MIB, "{} MiB", damage.growth / MIB);
+}
+
+/// Beside other streams of the same connection that are read.
+async fn stalled(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let mut settings = ServerSettings::default();
+    settings.connections.write_timeout = Duration::from_millis(300);
+    let server = TestServer::start_with(database, settings).await;
+    server.client(Face::Grpc, &key).create("john@example.com", &["SN-1"]).await.ok();
+    let message = framed(&request().encode_to_vec());
+    let peer = Peer::connect(ATTACKER, server.grpc, 0).await.expect("a connection");
+    let (response, mut sending) = peer.begin_call(ASSIGN, &[("x-api-key", &key)]).await.expect("a stream");
+    sending.send_data(message, true).expect("sent");
+    let mut body = response.await.expect("a head").into_body();
+    let end = tokio::time::timeout(LIMIT, body.data()).await.expect("closed in time");
+    assert!(matches!(end, None | Some(Err(_))), "{end:?}");
+
+    let body = json!({ "customerEmail": "john@example.com", "deviceIdentifiers": request().device_identifiers });
+    let body = body.to_string();
+    let mut stream = connect(ATTACKER, server.rest).await.expect("a connection");
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("a head");
+    stream.write_all(body.as_bytes()).await.expect("a body");
+    // The kernel takes some megabytes; an idle connection that has taken all of its answer is closed for its silence later.
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await;
+    let _ = read.expect("closed in time");
+    // Who reads slowly, but reads, gets all of it.
+    let slow = server.client(Face::Rest, &key).assign("john@example.com", &["SN-1"]).await;
+    assert_eq!(slow.code, "OK");
+    server.stop().await;
+}
+
+async fn too_large(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let settings = ServerSettings {
+        max_answer_bytes: 4 * 1024,
+        ..ServerSettings::default()
+    };
+    let server = TestServer::start_with(database, settings).await;
+    for face in Face::ALL {
+        let client = server.client(face, &key);
+        client.create("john@example.com", &["SN-1"]).await.ok();
+        let before = database.dump().await;
+        let many: Vec<String> = (0..100).map(|number| format!("SN-{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let answer = client.create("jane@example.com", &many).await;
+        let sentence = "The answer could be larger than 4096 bytes; send fewer device identifiers in a request";
+        assert_eq!((answer.code.as_str(), answer.error.as_str()), ("INVALID_ARGUMENT", sentence));
+        assert_eq!(answer.violations, [("deviceIdentifiers".to_owned(), sentence.to_owned())]);
+        assert_eq!(database.dump().await, before, "a refused call changes nothing");
+        client.create("john@example.com", many.get(..50).expect("fifty")).await.ok();
+    }
+    server.stop().await;
+}

@@ -1,0 +1,149 @@
+//! Bodies of requests: of strangers, in tiny pieces, many at once, and with more identifiers than a request may have.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Bytes;
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::Code;
+
+use super::{
+    peer::{ASSIGN, Peer, connect, framed, status},
+    victim::{ATTACKER, MIB, Victim, attacker},
+};
+use crate::support::{Face, Kind, PATH, Suite, TestDatabase};
+
+/// A key that has the form of one.
+const WRONG_KEY: &str = "tlm_00000000000000000000000000000000000000000000000000";
+const LARGEST: usize = 8 * 1024 * 1024;
+/// After this an attacker gives up. It bounds the test, and is no claim about the service.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn register(suite: &mut Suite) {
+    suite.on(Kind::Sqlite, "attack::bodies_of_strangers_are_not_read", strangers);
+    suite.on(Kind::Sqlite, "attack::one_byte_chunks_take_no_more_than_their_bytes", chunks);
+    suite.on(Kind::Sqlite, "attack::one_connection_of_bodies_takes_its_share", |db| one_connection(db, false));
+    suite.on(Kind::Sqlite, "attack::one_connection_of_bodies_with_a_key_takes_its_share", |db| {
+        one_connection(db, true)
+    });
+    suite.on(Kind::Sqlite, "attack::too_many_identifiers_are_refused_undecoded", too_many_identifiers);
+}
+
+/// As many identifiers as fit into a body, each of one byte.
+fn tiny_identifiers(bytes: usize) -> Vec<u8> {
+    let (before, after) = (br#"{"customerEmail":"a@example.com","deviceIdentifiers":["a""#, b"]}");
+    let count = (bytes - before.len() - after.len()) / 4;
+    [&before[..], &br#","a""#.repeat(count), after].concat()
+}
+
+/// Posts a body as one who reads the answer while still sending, and returns its status line.
+async fn post(victim: &Victim, key: Option<&str>, body: &[u8]) -> String {
+    let stream = connect(ATTACKER, victim.program.rest).await.expect("a connection");
+    let (mut reader, mut writer) = stream.into_split();
+    let key = key.map(|key| format!("x-api-key: {key}\r\n")).unwrap_or_default();
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\n{key}content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let writing = async {
+        // Who is refused may be cut off.
+        let _ = writer.write_all(head.as_bytes()).await;
+        let _ = writer.write_all(body).await;
+    };
+    let reading = async {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let Ok(byte) = reader.read_u8().await else { break };
+            line.push(byte);
+        }
+        String::from_utf8(line).expect("text")
+    };
+    let both = async { tokio::join!(writing, reading).1 };
+    tokio::time::timeout(PATIENCE, both).await.expect("an answer in time")
+}
+
+async fn strangers(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &[]).await;
+    let body = Arc::new(tiny_identifiers(LARGEST));
+    for key in [None, Some(WRONG_KEY)] {
+        let answers = join_all((0..64).map(|_| post(&victim, key, &body))).await;
+        // Who is cut off while sending may miss the answer.
+        let refused = ["HTTP/1.1 401", "HTTP/1.1 429", ""];
+        assert!(
+            answers.iter().all(|line| refused.iter().any(|status| line.starts_with(status))),
+            "{answers:?}"
+        );
+    }
+    let damage = victim.survives().await;
+    assert!(damage.growth <= 32 * MIB, "{} MiB", damage.growth / MIB);
+}
+
+async fn chunks(database: &'static TestDatabase) {
+    const BYTES: usize = 1024 * 1024;
+    let victim = Victim::start(database, &[]).await;
+    let mut stream = connect(ATTACKER, victim.program.rest).await.expect("a connection");
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n",
+        victim.key
+    );
+    stream.write_all(head.as_bytes()).await.expect("a head");
+    let chunks = b"1\r\n \r\n".repeat(64 * 1024);
+    for _ in 0..BYTES / (64 * 1024) {
+        stream.write_all(&chunks).await.expect("chunks");
+    }
+    stream.write_all(b"0\r\n\r\n").await.expect("an end");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, *b"HTTP/1.1 400");
+    let damage = victim.survives().await;
+    // The buffer and the one that it grew from, and what else a request takes: kept one by one, the chunks took 36 MiB.
+    assert!(damage.growth <= 12 * MIB, "{} MiB", damage.growth / MIB);
+}
+
+async fn one_connection(database: &'static TestDatabase, with_key: bool) {
+    let victim = Victim::start(database, &[]).await;
+    let key = if with_key { victim.key.as_str() } else { WRONG_KEY };
+    let body = Bytes::from(tiny_identifiers(LARGEST));
+    for (address, path) in [(victim.program.rest, PATH.to_owned()), (victim.program.grpc, format!("/{ASSIGN}"))] {
+        let peer = Peer::connect(ATTACKER, address, 1024 * 1024).await.expect("a connection");
+        let streams = (0..128).map(async |_| {
+            let headers = [("x-api-key", key), ("content-type", "application/grpc"), ("te", "trailers")];
+            let Ok((response, mut sending)) = peer.begin(&path, &headers).await else {
+                return;
+            };
+            // All at once: what the other side does not take waits here.
+            let _ = sending.send_data(body.clone(), false);
+            // Never finished: what arrived is held until the service gives up.
+            let _ = tokio::time::timeout(Duration::from_secs(5), response).await;
+        });
+        join_all(streams).await;
+    }
+    let damage = victim.survives().await;
+    // Half of the bytes in flight, and the buffers of the connection.
+    assert!(damage.growth <= 64 * MIB, "{} MiB", damage.growth / MIB);
+}
+
+async fn too_many_identifiers(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &["--key-devices-per-second", "0"]).await;
+    // Field 2, a string of no bytes.
+    let message = [0x12, 0].repeat(LARGEST / 2);
+    let peer = Peer::connect(ATTACKER, victim.program.grpc, 1024 * 1024).await.expect("a connection");
+    for _ in 0..4 {
+        let call = peer.begin_call(ASSIGN, &[("x-api-key", &victim.key)]).await;
+        let (response, mut sending) = call.expect("a stream");
+        sending.send_data(framed(&message), true).expect("sent");
+        let status = status(response.await.expect("an answer")).await.expect("a status");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "Too many devices. Maximum 10000 per request");
+    }
+    let client = attacker(&victim.program, Face::Rest, &victim.key);
+    let body = String::from_utf8(tiny_identifiers(LARGEST)).expect("text");
+    for _ in 0..4 {
+        let answer = client.post(body.clone(), Some("application/json")).await;
+        assert_eq!(answer.error, "Too many devices. Maximum 10000 per request");
+        assert_eq!(answer.violations, [("deviceIdentifiers".to_owned(), answer.error.clone())]);
+    }
+    let damage = victim.survives().await;
+    assert!(damage.growth <= 48 * MIB, "{} MiB", damage.growth / MIB);
+}

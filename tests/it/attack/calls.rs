@@ -1,0 +1,131 @@
+//! Calls that begin and do not go on: parked by the thousand, and sent on after their key was revoked.
+
+use std::time::{Duration, Instant};
+
+use device_assignment::{
+    domain::id::ApiKeyId,
+    server::ServerSettings,
+    service::{ServiceSettings, revoke_api_key},
+};
+use futures_util::future::join_all;
+use prost::Message;
+use tonic::Code;
+
+use super::{
+    peer::{ASSIGN, Peer, framed, status},
+    victim::{ATTACKER, MIB, Victim},
+};
+use crate::support::{
+    Face, Kind, Suite, TestDatabase, TestServer,
+    load::{eventually, message},
+    new_key, organization,
+};
+
+pub fn register(suite: &mut Suite) {
+    suite.on(Kind::Sqlite, "attack::parked_calls_leave_room_for_other_organizations", parked);
+    suite.on(Kind::Sqlite, "attack::a_message_must_arrive_in_time", slow_message);
+    suite.on(Kind::Sqlite, "attack::no_call_gets_more_time_than_the_longest", longest);
+    suite.on_each("attack::a_key_that_is_revoked_while_its_message_arrives_is_refused", revoked);
+}
+
+async fn parked(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &[]).await;
+    let mut peers = Vec::new();
+    for _ in 0..80 {
+        let peer = Peer::connect(ATTACKER, victim.program.grpc, 1024 * 1024).await;
+        peers.push(peer.expect("a connection"));
+    }
+    let headers = [("x-api-key", victim.key.as_str()), ("grpc-timeout", "24H")];
+    let mut calls = Vec::new();
+    for peer in &peers {
+        for _ in 0..126 {
+            calls.push(peer.begin_call(ASSIGN, &headers).await.expect("a stream"));
+        }
+    }
+    // While all of them are open, the innocent organization is served: `survives` sees to it.
+    let damage = victim.survives().await;
+    assert!(damage.growth <= 128 * MIB, "{} MiB", damage.growth / MIB);
+    drop(calls);
+}
+
+async fn slow_message(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let settings = ServerSettings {
+        body_timeout: Duration::from_millis(200),
+        ..ServerSettings::default()
+    };
+    let server = TestServer::start_with(database, settings).await;
+    let peer = Peer::connect(ATTACKER, server.grpc, 1024).await.expect("a connection");
+    let call = peer.begin_call(ASSIGN, &[("x-api-key", &key), ("grpc-timeout", "1H")]).await;
+    let (response, mut sending) = call.expect("a stream");
+    sending.send_data(framed(&[0; 100]).slice(..50), false).expect("half a message");
+    let status = status(response.await.expect("an answer")).await.expect("a status");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.message(), "The request did not arrive in time");
+    server.stop().await;
+}
+
+async fn longest(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let settings = ServerSettings {
+        max_request_timeout: Duration::from_millis(200),
+        ..ServerSettings::default()
+    };
+    let server = TestServer::start_with(database, settings).await;
+    let peer = Peer::connect(ATTACKER, server.grpc, 1024).await.expect("a connection");
+    let call = peer.begin_call(ASSIGN, &[("x-api-key", &key), ("grpc-timeout", "24H")]).await;
+    let (response, _parked) = call.expect("a stream");
+    let status = status(response.await.expect("an answer")).await.expect("a status");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    server.stop().await;
+}
+
+async fn revoked(database: &'static TestDatabase) {
+    organization(database, "acme").await;
+    let key = new_key(database, "acme", None).await;
+    let secret = key.secret.reveal().to_owned();
+    let settings = ServerSettings {
+        service: ServiceSettings {
+            key_cache_ttl: Duration::from_millis(100),
+            ..ServiceSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let server = TestServer::start_with(database, settings).await;
+    let message = framed(&message("jane@example.com").encode_to_vec());
+    let half = message.len() / 2;
+
+    let begun = Instant::now();
+    let peers = join_all((0..4).map(|_| Peer::connect(ATTACKER, server.grpc, 1024))).await;
+    let mut calls = Vec::new();
+    for peer in peers.iter().flatten() {
+        let call = peer.begin_call(ASSIGN, &[("x-api-key", &secret), ("grpc-timeout", "1M")]).await;
+        let (response, mut sending) = call.expect("a stream");
+        sending.send_data(message.slice(..half), false).expect("half a message");
+        calls.push((response, sending));
+    }
+    assert_eq!(calls.len(), 4);
+    let client = server.client(Face::Grpc, &secret);
+    client.create("john@example.com", &["SN-1"]).await.ok();
+    let id: ApiKeyId = key.record.id;
+    let operator = database.open().await;
+    revoke_api_key(&operator, id).await.expect("revoked");
+    operator.close().await;
+    eventually("the key is refused", Duration::from_secs(30), async || {
+        client.assign("john@example.com", &["SN-1"]).await.code == "UNAUTHENTICATED"
+    })
+    .await;
+    // The service judges again when a message took longer than a second.
+    eventually("a second is over", Duration::from_secs(30), async || {
+        begun.elapsed() > Duration::from_millis(1_500)
+    })
+    .await;
+    for (response, mut sending) in calls {
+        sending.send_data(message.slice(half..), true).expect("the rest");
+        let status = status(response.await.expect("an answer")).await.expect("a status");
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    }
+    let written = "SELECT count(*) FROM customer WHERE email = 'jane@example.com'";
+    assert_eq!(database.number(written).await, 0);
+    server.stop().await;
+}

@@ -1,0 +1,129 @@
+//! Connections that say nothing, and streams that need no key.
+
+use std::time::Duration;
+
+use prost::Message;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+
+use super::{
+    peer::{Peer, connect, framed, status},
+    victim::{ATTACKER, MIB, Victim},
+};
+use crate::support::{Kind, Suite, TestDatabase};
+
+const WATCH: &str = "grpc.health.v1.Health/Watch";
+const CHECK: &str = "grpc.health.v1.Health/Check";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+/// How long nothing has to come for a stream to count as open.
+const OPEN: Duration = Duration::from_millis(500);
+
+pub fn register(suite: &mut Suite) {
+    suite.on(Kind::Sqlite, "attack::silent_connections_leave_room_for_others", silent);
+    suite.on(Kind::Sqlite, "attack::keyless_streams_are_capped_on_a_connection", on_a_connection);
+    suite.on(Kind::Sqlite, "attack::keyless_streams_are_capped_for_an_address", of_an_address);
+    suite.on(Kind::Sqlite, "attack::unread_reflection_takes_no_memory", reflection);
+}
+
+async fn silent(database: &'static TestDatabase) {
+    // Two for each connection: the client's end is a descriptor of this process.
+    let victim = Victim::start(database, &["--max-connections", "256"]).await;
+    let mut open = Vec::new();
+    for address in [victim.program.rest, victim.program.grpc] {
+        for _ in 0..512 {
+            open.extend(connect(ATTACKER, address).await.ok());
+        }
+    }
+    victim.survives().await;
+}
+
+fn watch() -> axum::body::Bytes {
+    framed(&HealthCheckRequest::default().encode_to_vec())
+}
+
+async fn on_a_connection(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &[]).await;
+    let peer = Peer::connect(ATTACKER, victim.program.grpc, 1024 * 1024).await.expect("a connection");
+    let mut open = Vec::new();
+    let mut refused = 0;
+    for _ in 0..12 {
+        let (response, mut sending) = peer.begin_call(WATCH, &[]).await.expect("a stream");
+        sending.send_data(watch(), true).expect("sent");
+        let response = response.await.expect("a head");
+        if response.headers().contains_key("grpc-status") {
+            let status = status(response).await.expect("a status");
+            assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+            refused += 1;
+        } else {
+            open.push(response);
+        }
+    }
+    assert_eq!((open.len(), refused), (8, 4));
+    // One that ends makes room for another.
+    open.pop();
+    let mut checked = Code::ResourceExhausted;
+    while checked == Code::ResourceExhausted {
+        let (response, mut sending) = peer.begin_call(CHECK, &[]).await.expect("a stream");
+        sending.send_data(watch(), true).expect("sent");
+        checked = status(response.await.expect("a head")).await.expect("a status").code();
+    }
+    assert_eq!(checked, Code::Ok);
+    victim.survives().await;
+}
+
+async fn of_an_address(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &["--max-keyless-calls", "40"]).await;
+    let (mut open, mut refused) = (Vec::new(), 0);
+    let mut peers = Vec::new();
+    for _ in 0..10 {
+        let peer = Peer::connect(ATTACKER, victim.program.grpc, 1024 * 1024).await.expect("a connection");
+        for _ in 0..8 {
+            let (response, mut sending) = peer.begin_call(WATCH, &[]).await.expect("a stream");
+            sending.send_data(watch(), true).expect("sent");
+            let response = response.await.expect("a head");
+            if response.headers().contains_key("grpc-status") {
+                refused += 1;
+            } else {
+                open.push(response);
+            }
+        }
+        peers.push(peer);
+    }
+    assert_eq!((open.len(), refused), (20, 60));
+    let other = Peer::connect([127, 0, 0, 67].into(), victim.program.grpc, 1024).await.expect("a connection");
+    let (response, mut sending) = other.begin_call(CHECK, &[]).await.expect("a stream");
+    sending.send_data(watch(), true).expect("sent");
+    assert_eq!(status(response.await.expect("a head")).await.expect("a status").code(), Code::Ok);
+    victim.survives().await;
+}
+
+async fn reflection(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &["--write-timeout", "1s"]).await;
+    let symbol = "telemetron.device_assignment.v1.DeviceAssignmentService".to_owned();
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::FileContainingSymbol(symbol)),
+    };
+    let request = framed(&request.encode_to_vec());
+    let (mut peers, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..40 {
+        let Some(peer) = Peer::connect(ATTACKER, victim.program.grpc, 0).await else {
+            continue;
+        };
+        for _ in 0..100 {
+            let Ok((response, mut sending)) = peer.begin_call(REFLECTION, &[]).await else {
+                break;
+            };
+            for _ in 0..8 {
+                let _ = sending.send_data(request.clone(), false);
+            }
+            held.push((response, sending));
+        }
+        peers.push(peer);
+    }
+    tokio::time::sleep(OPEN).await;
+    let damage = victim.survives().await;
+    assert!(damage.growth <= 64 * MIB, "{} MiB", damage.growth / MIB);
+}
