@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::{
     Service,
     audit::{self, Refusal},
+    existing_keys::ExistingKeys,
     failed_keys::{FailedKeys, Strike},
     limits::{Account, Allowance},
 };
@@ -61,6 +62,7 @@ pub(super) struct Keys {
     remembered: future::Cache<ApiKeyDigest, Option<KeyOwner>>,
     /// Keys that were good a moment ago.
     proven: sync::Cache<ApiKeyDigest, ()>,
+    existing: ExistingKeys,
 }
 
 impl Keys {
@@ -74,6 +76,7 @@ impl Keys {
             .time_to_idle(PROVEN_FOR)
             .build();
         Self {
+            existing: ExistingKeys::new(database.clone()),
             database,
             remembered,
             proven,
@@ -127,8 +130,15 @@ impl Service {
         let given = api_key.filter(|key| !key.is_empty()).ok_or(Error::MissingApiKey)?;
         let digest = ApiKeySecret::parse(given).map(|secret| secret.digest());
         let is_proven = digest.is_some_and(|digest| self.keys.is_proven(&digest));
-        if !is_proven {
-            self.failed_keys.admit(origin.address)?;
+        // Beyond an address's limit only keys that exist are looked up: its neighbours may have some.
+        if !is_proven && let Err(refusal) = self.failed_keys.admit(origin.address) {
+            let exists = match &digest {
+                Some(digest) => self.keys.existing.contains(digest).await,
+                None => false,
+            };
+            if !exists {
+                return Err(refusal);
+            }
         }
         let Some(digest) = digest else {
             return Err(self.refuse(Refusal::Malformed, &origin));

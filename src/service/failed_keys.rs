@@ -1,4 +1,4 @@
-//! Wrong keys from one address: so many in a while, and then only keys that are known to be good are looked at.
+//! Wrong keys from one address: so many in a while, and then only keys that are known to exist are looked up.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -59,7 +59,7 @@ impl FailedKeys {
         Self { limit, addresses }
     }
 
-    /// Whether a key from this address may be looked at that is not known to be good.
+    /// Whether any key from this address may be looked up, and not only those that are known to exist.
     ///
     /// # Errors
     /// [`Error::TooManyFailedKeys`].

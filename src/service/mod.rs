@@ -4,6 +4,7 @@ mod api_key;
 mod assign_devices;
 mod audit;
 mod authenticate;
+mod existing_keys;
 mod failed_keys;
 mod import_devices;
 mod key_usage;

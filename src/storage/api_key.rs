@@ -1,6 +1,6 @@
 //! API keys: whose they are, and whether they still hold.
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set, sea_query::Expr};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use crate::domain::{
 };
 
 static FINDS: Kind = Kind::new("find_api_key", "SELECT", "SELECT api_key");
+static LISTS: Kind = Kind::new("list_api_keys", "SELECT", "SELECT api_key");
 static USES: Kind = Kind::new("use_api_keys", "UPDATE", "UPDATE api_key");
 
 /// An API key, as stored: without the key.
@@ -119,6 +120,25 @@ impl Database {
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
         }))
+    }
+
+    /// The digests of keys that are not revoked: of so many at most, and those of the newest keys (the order of their ids is
+    /// that of their creation). Not a statement of a call, so it concerns all organizations.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_digests(&self, at_most: u32) -> Result<Vec<Vec<u8>>, Failure> {
+        let query = api_key::Entity::find()
+            .select_only()
+            .column(api_key::Column::Digest)
+            .filter(api_key::Column::RevokedAt.is_null())
+            .order_by_desc(api_key::Column::Id)
+            .limit(u64::from(at_most));
+        self.read(&LISTS, move |db| {
+            let query = query.clone();
+            async move { query.into_tuple().all(&db).await }
+        })
+        .await
     }
 
     /// Stores when these keys were last used, unless a later use is stored already. On a connection of its own, so that no
