@@ -128,21 +128,18 @@ impl Service {
     /// database cannot tell.
     pub async fn authenticate(&self, api_key: Option<&str>, origin: Origin) -> Result<Caller, Error> {
         let given = api_key.filter(|key| !key.is_empty()).ok_or(Error::MissingApiKey)?;
-        let digest = ApiKeySecret::parse(given).map(|secret| secret.digest());
-        let is_proven = digest.is_some_and(|digest| self.keys.is_proven(&digest));
-        // Beyond an address's limit only keys that exist are looked up: its neighbours may have some.
-        if !is_proven && let Err(refusal) = self.failed_keys.admit(origin.address) {
-            let exists = match &digest {
-                Some(digest) => self.keys.existing.contains(digest).await,
-                None => false,
-            };
-            if !exists {
-                return Err(refusal);
-            }
-        }
-        let Some(digest) = digest else {
+        let Some(digest) = ApiKeySecret::parse(given).map(|secret| secret.digest()) else {
+            self.failed_keys.admit(origin.address)?;
             return Err(self.refuse(Refusal::Malformed, &origin));
         };
+        let is_proven = self.keys.is_proven(&digest);
+        // Beyond its address's limit a key is still looked up if it exists: an attacker may share the address with others.
+        if !is_proven
+            && let Err(refusal) = self.failed_keys.admit_look_up(origin.address)
+            && !self.keys.existing.contains(&digest).await
+        {
+            return Err(refusal);
+        }
         let now = OffsetDateTime::now_utc();
         let unjudged = (!is_proven).then(|| Unjudged {
             failed_keys: &self.failed_keys,
