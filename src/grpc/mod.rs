@@ -158,7 +158,7 @@ async fn policies(State(of): State<Arc<Policies>>, mut request: AxumRequest, nex
         response
     } else {
         let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
-        let line = call_log::Line::begin(&mut request, id.clone(), span);
+        let line = call_log::Line::begin(&mut request, id.clone(), span, of.service.log_sampler());
         let deadline = deadline::of(&request, of.settings.default_timeout);
         request.extensions_mut().insert(deadline);
         let call = carry_out(&of, request, next, line.note());

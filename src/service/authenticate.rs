@@ -174,9 +174,9 @@ impl Service {
         if let Strike::Beyond { retry_after } = strike {
             return Error::TooManyFailedKeys { retry_after };
         }
-        audit::api_key_refused(refusal, origin);
+        audit::api_key_refused(refusal, origin, &self.log_sampler);
         if strike == Strike::Last {
-            audit::address_refused(origin.address);
+            audit::address_refused(origin.address, &self.log_sampler);
         }
         Error::InvalidApiKey
     }

@@ -1,7 +1,7 @@
 //! Wrong keys from one address: so many in a while, and then only keys that are known to exist are looked up.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,7 +9,7 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::limits::{Bucket, LONGEST_MEMORY, Limit, REMEMBERED, whole_seconds};
-use crate::domain::Error;
+use crate::{domain::Error, network};
 
 /// How often it is told of one address that it has shown too many wrong keys.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ impl FailedKeys {
     /// # Errors
     /// [`Error::TooManyFailedKeys`].
     pub(super) fn admit(&self, address: Option<IpAddr>) -> Result<(), Error> {
-        let known = address.and_then(|address| self.addresses.get(&group(address)));
+        let known = address.and_then(|address| self.addresses.get(&network::of(address)));
         let until = known.and_then(|known| known.shut().until);
         let wait = until.and_then(|until| until.checked_duration_since(Instant::now()));
         match wait {
@@ -119,7 +119,7 @@ impl FailedKeys {
     /// What is known of an address that has a limit, and that limit.
     fn address(&self, address: Option<IpAddr>) -> Option<(Arc<Address>, Limit)> {
         let (address, limit) = (address?, self.limit?);
-        let address = self.addresses.get_with(group(address), || {
+        let address = self.addresses.get_with(network::of(address), || {
             Arc::new(Address {
                 bucket: Bucket::new(limit),
                 look_ups: Bucket::new(limit),
@@ -146,14 +146,6 @@ impl Address {
     fn shut(&self) -> MutexGuard<'_, Shut> {
         // Nothing panics while it holds the lock.
         self.shut.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What counts as one address: whoever has an IPv6 network has at least 2^64 addresses of it.
-fn group(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }
 

@@ -12,10 +12,11 @@ mod limits;
 mod organization;
 mod ownership;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::Error,
+    log_sampler::LogSampler,
     storage::{Database, Writer, WriterSettings},
 };
 
@@ -64,15 +65,20 @@ pub struct Service {
     failed_keys: failed_keys::FailedKeys,
     key_usage: key_usage::KeyUsage,
     limits: limits::Limits,
+    log_sampler: Arc<LogSampler>,
     writer: Writer,
 }
 
 impl Service {
-    /// Starts the service over a database whose schema is up to date.
+    /// Starts the service over a database whose schema is up to date. `log_sampler` is that of the process.
     ///
     /// # Errors
     /// When the database's driver refuses.
-    pub async fn start(database: Database, settings: ServiceSettings) -> Result<Self, Error> {
+    pub async fn start(
+        database: Database,
+        settings: ServiceSettings,
+        log_sampler: Arc<LogSampler>,
+    ) -> Result<Self, Error> {
         let writer = Writer::start(&database, settings.writer).await?;
         Ok(Self {
             settings,
@@ -80,8 +86,14 @@ impl Service {
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
             key_usage: key_usage::KeyUsage::start(database, settings.key_usage),
             limits: limits::Limits::new(settings.limits),
+            log_sampler,
             writer,
         })
+    }
+
+    /// Which lines about calls without a known caller are logged.
+    pub fn log_sampler(&self) -> &LogSampler {
+        &self.log_sampler
     }
 
     /// Takes no further commands, and returns when those that wait are answered and the use of keys is stored, if it can be.
