@@ -101,12 +101,17 @@ async fn strange_calls(client: &Client, calls: usize) -> usize {
 }
 
 /// Calls with a key, each with an id of its own.
-async fn innocent_calls(client: &Client) -> Vec<String> {
+async fn innocent_calls(program: &Program, client: &Client) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..INNOCENT_CALLS {
         let id = format!("innocent-{}-{number}", client.face.name());
         let client = client.with_header("x-request-id", &id);
-        let answer = client.create("john@example.com", &["SN-1"]).await.ok();
+        let answer = client.create("john@example.com", &["SN-1"]).await;
+        if answer.code != "OK" {
+            let log = lines(&program.logged());
+            let warnings: Vec<&Value> = log.iter().filter(|line| line["level"] != "INFO").collect();
+            panic!("{answer:?} {warnings:?}");
+        }
         assert_eq!(answer.request_id, id);
         ids.push(id);
     }
@@ -128,7 +133,7 @@ async fn of_service(database: &'static TestDatabase) {
     let attackers = [&grpc, &rest].into_iter().cycle().take(ATTACKERS);
     let attackers = join_all(attackers.map(|client| strange_calls(client, CALLS)));
     let (wrong, [by_grpc, by_rest]) = tokio::join!(attackers, async {
-        let calls = tokio::join!(innocent_calls(&grpc), innocent_calls(&rest));
+        let calls = tokio::join!(innocent_calls(&program, &grpc), innocent_calls(&program, &rest));
         calls.into()
     });
     // The flood is over, and its count is told.
@@ -183,7 +188,7 @@ async fn of_gateway(database: &'static TestDatabase) {
             assert_eq!(request.send().await.expect("an answer").status(), status);
         }
     }));
-    let (_, innocent) = tokio::join!(attackers, innocent_calls(&client));
+    let (_, innocent) = tokio::join!(attackers, innocent_calls(&gateway, &client));
     let (_, log) = gateway.terminate().await;
     service.terminate().await;
     let lines = lines(&log);
