@@ -16,6 +16,7 @@
 //! - [`gateway`]: the REST face, a client of the RPC and nothing else.
 //! - [`admin`]: what operators ask a running process.
 //! - [`telemetry`]: figures for operators, which every room may use as it uses `tracing`.
+//! - [`log_sampler`]: how much is logged about calls without a known caller.
 //! - [`server`]: puts them together.
 //! - [`client`]: assigns in bulk at any running service.
 //! - [`list`]: lists as people keep them.
@@ -43,6 +44,10 @@ pub mod gateway;
 pub mod grpc;
 #[cfg(feature = "client")]
 pub mod list;
+#[cfg(feature = "server")]
+pub mod log_sampler;
+#[cfg(feature = "server")]
+mod network;
 pub mod pb;
 #[cfg(feature = "server")]
 mod peer;

@@ -9,7 +9,7 @@ mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use self::{
@@ -26,6 +26,7 @@ use crate::{
     domain::Error,
     gateway::{self, GatewaySettings},
     grpc::{self, GrpcSettings},
+    log_sampler::LogSampler,
     service::{Service, ServiceSettings},
     shares::Shares,
     storage::{self, Database, HealthSettings},
@@ -152,7 +153,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let in_flight = Shares::new(settings.max_bytes_in_flight);
-    let service = Arc::new(Service::start(database.clone(), settings.service).await?);
+    let log_sampler = Arc::<LogSampler>::default();
+    let service = Service::start(database.clone(), settings.service, Arc::clone(&log_sampler)).await?;
+    let service = Arc::new(service);
     let (routes, health) = grpc::routes(
         Arc::clone(&service),
         GrpcSettings {
@@ -177,6 +180,7 @@ pub async fn serve(
     let _admin = Admin::start(listeners.admin, figures, settings.connections, readiness);
     let mut watching = JoinSet::new();
     watching.spawn(storage::watch(database.clone(), settings.health));
+    watching.spawn(keep_telling(Arc::clone(&log_sampler)));
     let (stop, stopping) = watch::channel(false);
     let mut faces = JoinSet::new();
     for (listener, router, protocol) in [
@@ -207,6 +211,7 @@ pub async fn serve(
     }
     // Not before: calls that wait are told when the database goes away.
     watching.shutdown().await;
+    log_sampler.tell();
     if tokio::time::timeout(CLOSE, database.close()).await.is_err() {
         tracing::warn!("the database did not let go of its connections; they are cut");
     }
@@ -227,7 +232,11 @@ pub async fn serve_gateway(
     let channel = upstream.channel(settings.request_timeout);
     let in_flight = Shares::new(settings.max_bytes_in_flight);
     let rest = gateway::router(channel.clone(), settings.gateway(), in_flight.clone());
-    let rest = rest.layer(from_fn(gateway::access_log::layer));
+    let log_sampler = Arc::<LogSampler>::default();
+    let access_log = from_fn_with_state(Arc::clone(&log_sampler), gateway::access_log::layer);
+    let rest = rest.layer(access_log);
+    let mut telling = JoinSet::new();
+    telling.spawn(keep_telling(Arc::clone(&log_sampler)));
     let (beacon, readiness) = Beacon::new(None).await;
     let _admin = Admin::start(listeners.admin, figures, settings.connections, readiness);
     let (stop, stopping) = watch::channel(false);
@@ -249,7 +258,12 @@ pub async fn serve_gateway(
     tokio::time::sleep(settings.shutdown_grace).await;
     let _ = stop.send(true);
     drain(&mut faces).await;
+    log_sampler.tell();
     Ok(())
+}
+
+async fn keep_telling(log_sampler: Arc<LogSampler>) {
+    log_sampler.keep_telling().await;
 }
 
 /// The listener for operators: it answers until the very end, also while the others are drained, and ends when it is

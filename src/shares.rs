@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// Who holds something: an address until it is known who calls, and then an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// Whoever asks from this network ([`peer::network`](crate::peer::network)), if it is known.
+    /// Whoever asks from this network, if it is known: an IPv4 address, or a /64 network of IPv6.
     Network(Option<IpAddr>),
     /// Whoever has a key of this organization.
     Organization(Uuid),

@@ -1,6 +1,7 @@
 //! One line a call, and its place among the figures. Never a key, an email address or an identifier.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -17,7 +18,8 @@ use super::{method::Method, status::code_of};
 use crate::{
     code::code_name,
     domain::assign_devices::{Fate, Outcome},
-    request_id,
+    log_sampler::{Log, LogSampler},
+    peer, request_id,
     service::Caller,
     telemetry::{metrics::OTHER, milliseconds, trace},
 };
@@ -59,8 +61,11 @@ impl Note {
     }
 }
 
-/// The line of a call. Is logged when it is dropped: also for a caller that went away, whose call is dropped.
-pub(super) struct Line {
+/// The line of a call. Is logged when it is dropped: also for a caller that went away, whose call is dropped. Lines of calls
+/// without a known caller are sampled.
+pub(super) struct Line<'a> {
+    sampler: &'a LogSampler,
+    address: Option<IpAddr>,
     path: String,
     request_id: HeaderValue,
     trace_id: Option<TraceId>,
@@ -70,12 +75,14 @@ pub(super) struct Line {
     code: Code,
 }
 
-impl Line {
+impl<'a> Line<'a> {
     /// Begins the line of a call that has a request id, and that `trace` is the span of.
-    pub(super) fn begin(request: &mut Request, request_id: HeaderValue, trace: Span) -> Self {
+    pub(super) fn begin(request: &mut Request, request_id: HeaderValue, trace: Span, sampler: &'a LogSampler) -> Self {
         let note = Arc::<Note>::default();
         request.extensions_mut().insert(Arc::clone(&note));
         Self {
+            sampler,
+            address: peer::of(request.headers()),
             path: request.uri().path().to_owned(),
             request_id,
             trace_id: trace::id(&trace, request.headers()),
@@ -117,7 +124,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for Line<'_> {
     fn drop(&mut self) {
         let duration = self.start.elapsed();
         if let Some(method) = Method::at(&self.path) {
@@ -127,6 +134,9 @@ impl Drop for Line {
         // A gateway asks before each body that it reads: only its refusals are worth a line.
         if self.code == Code::Ok && Method::at(&self.path).is_some_and(|method| !method.is_counted) {
             tracing::debug!(method = self.method(), request_id = self.request_id(), "checked credentials");
+            return;
+        }
+        if self.note.caller().is_none() && !self.sampler.admits(Log::Calls, self.address) {
             return;
         }
         let tally = self.note.tally.get();

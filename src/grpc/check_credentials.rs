@@ -7,7 +7,7 @@ use super::{Admitted, admitted, status::to_status};
 use crate::{
     domain::{Cause, Error},
     pb::{CheckCredentialsRequest, CheckCredentialsResponse},
-    service::{Credentials, Service},
+    service::{KeyOwner, Service},
 };
 
 pub(super) async fn handle(
@@ -15,21 +15,19 @@ pub(super) async fn handle(
     request: Request<CheckCredentialsRequest>,
 ) -> Result<Response<CheckCredentialsResponse>, Status> {
     let (Admitted { caller, .. }, message) = admitted(request)?;
-    let checked = async {
-        service.count_refused(&caller, message.refused_calls, message.refused_devices)?;
-        message_of(service.check_credentials(&caller).await?)
-    };
-    checked.await.map(Response::new).map_err(|error| to_status(&error))
+    let checked = service.check_credentials(&caller, message.refused_calls, message.refused_devices);
+    let answer = checked.and_then(message_of);
+    answer.map(Response::new).map_err(|error| to_status(&error))
 }
 
-fn message_of(Credentials { organization_name, key }: Credentials) -> Result<CheckCredentialsResponse, Error> {
+fn message_of(owner: &KeyOwner) -> Result<CheckCredentialsResponse, Error> {
     Ok(CheckCredentialsResponse {
-        organization_id: key.organization.to_string(),
-        organization_name,
-        api_key_id: key.id.to_string(),
-        label: key.label,
-        created_at: text(key.created_at)?,
-        expires_at: key.expires_at.map(text).transpose()?,
+        organization_id: owner.organization.to_string(),
+        organization_name: owner.organization_name.clone(),
+        api_key_id: owner.key.to_string(),
+        label: owner.label.clone(),
+        created_at: text(owner.created_at)?,
+        expires_at: owner.expires_at.map(text).transpose()?,
     })
 }
 

@@ -101,7 +101,7 @@ impl Policies {
     async fn pass_with_key(&self, mut request: Request, next: Next, id: axum::http::HeaderValue) -> Response {
         let method = Method::at(request.uri().path());
         let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
-        let line = call_log::Line::begin(&mut request, id, span);
+        let line = call_log::Line::begin(&mut request, id, span, self.service.log_sampler());
         let deadline = deadline::of(&request, self.settings.default_timeout, self.settings.max_timeout);
         request.extensions_mut().insert(deadline);
         let call = self.carry_out(method, request, next, line.note());

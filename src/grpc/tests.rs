@@ -32,7 +32,7 @@ async fn misbehaving(folder: &TempDir) -> (Router, String) {
     create_organization(&database, &name).await.expect("an organization");
     let label = ApiKeyLabel::parse("test").expect("a label");
     let key = create_api_key(&database, "acme", &label, None).await.expect("a key");
-    let service = Service::start(database, ServiceSettings::default())
+    let service = Service::start(database, ServiceSettings::default(), Arc::default())
         .await
         .expect("a service");
     let methods = Router::new()

@@ -1,7 +1,7 @@
 //! The audit log: who was let in or not, and what was changed, as events of a target of their own. Never a key, an email
 //! address or a device's identifier.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use time::format_description::well_known::Rfc3339;
 
@@ -11,6 +11,7 @@ use crate::{
         assign_devices::{Fate, Outcome},
         id::OrganizationId,
     },
+    log_sampler::{Log, LogSampler},
     storage::{ApiKeyRecord, KeyOwner, OrganizationRecord},
 };
 
@@ -22,12 +23,12 @@ macro_rules! audit {
 }
 
 /// Why a key was refused: for the log, never for who showed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     Malformed,
     Unknown,
-    Revoked(KeyOwner),
-    Expired(KeyOwner),
+    Revoked(Arc<KeyOwner>),
+    Expired(Arc<KeyOwner>),
 }
 
 impl Refusal {
@@ -40,7 +41,7 @@ impl Refusal {
         }
     }
 
-    fn owner(&self) -> Option<&KeyOwner> {
+    fn owner(&self) -> Option<&Arc<KeyOwner>> {
         match self {
             Self::Malformed | Self::Unknown => None,
             Self::Revoked(owner) | Self::Expired(owner) => Some(owner),
@@ -61,8 +62,13 @@ pub(super) fn api_key_revoked(key: &ApiKeyRecord) {
     audit!("api_key.revoked", organization = %key.organization, key = %key.id);
 }
 
-pub(super) fn api_key_refused(refusal: Refusal, origin: &Origin) {
+/// Keys that are of nobody are sampled. What is told of the others is bounded by the limit on wrong keys, and somebody has
+/// to replace them.
+pub(super) fn api_key_refused(refusal: Refusal, origin: &Origin, sampler: &LogSampler) {
     let owner = refusal.owner();
+    if owner.is_none() && !sampler.admits(Log::Audit, origin.address) {
+        return;
+    }
     audit!(
         "api_key.refused",
         reason = refusal.reason(),
@@ -73,8 +79,12 @@ pub(super) fn api_key_refused(refusal: Refusal, origin: &Origin) {
     );
 }
 
-/// An address has shown too many wrong keys: what comes of it from now on is refused without a line each.
-pub(super) fn address_refused(address: Option<IpAddr>) {
+/// An address has shown too many wrong keys: what comes of it from now on is refused without a line each. Told once a minute
+/// for each address, and so held to the bound of all addresses alone: its wrong keys have used up its own.
+pub(super) fn address_refused(address: Option<IpAddr>, sampler: &LogSampler) {
+    if !sampler.admits(Log::Audit, None) {
+        return;
+    }
     let address = address.map(tracing::field::display);
     audit!("api_key.refused", reason = "too_many_failed_keys", address);
 }

@@ -1,6 +1,6 @@
 //! Who is calling.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use moka::{Entry, future, sync};
 use time::OffsetDateTime;
@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::{
     Service,
     audit::{self, Refusal},
+    existing_keys::ExistingKeys,
     failed_keys::{FailedKeys, Strike},
     limits::{Account, Allowance},
 };
@@ -44,6 +45,8 @@ pub struct Caller {
     pub key: ApiKeyId,
     /// Where the call comes from.
     pub origin: Origin,
+    /// What is known of the key.
+    pub(super) owner: Arc<KeyOwner>,
     pub(super) account: Account,
 }
 
@@ -58,9 +61,10 @@ impl Caller {
 #[derive(Debug)]
 pub(super) struct Keys {
     database: Database,
-    remembered: future::Cache<ApiKeyDigest, Option<KeyOwner>>,
+    remembered: future::Cache<ApiKeyDigest, Option<Arc<KeyOwner>>>,
     /// Keys that were good a moment ago.
     proven: sync::Cache<ApiKeyDigest, ()>,
+    existing: ExistingKeys,
 }
 
 impl Keys {
@@ -74,18 +78,22 @@ impl Keys {
             .time_to_idle(PROVEN_FOR)
             .build();
         Self {
+            existing: ExistingKeys::new(database.clone()),
             database,
             remembered,
             proven,
         }
     }
 
-    async fn owner(&self, digest: ApiKeyDigest) -> Result<Option<KeyOwner>, Error> {
+    async fn owner(&self, digest: ApiKeyDigest) -> Result<Option<Arc<KeyOwner>>, Error> {
         // Callers who ask for the same key at the same time share one look into the database.
         let found = self
             .remembered
             .entry(digest)
-            .or_try_insert_with(async { self.database.key_owner(&digest).await.map_err(Error::from) })
+            .or_try_insert_with(async {
+                let owner = self.database.key_owner(&digest).await.map_err(Error::from)?;
+                Ok::<_, Error>(owner.map(Arc::new))
+            })
             .await;
         let lookups = &KEY_LOOKUPS_BY_RESULT;
         match found {
@@ -106,7 +114,7 @@ impl Keys {
     }
 
     /// Says whose key it is, or why it is refused.
-    async fn judge(&self, digest: ApiKeyDigest, now: OffsetDateTime) -> Result<Result<KeyOwner, Refusal>, Error> {
+    async fn judge(&self, digest: ApiKeyDigest, now: OffsetDateTime) -> Result<Result<Arc<KeyOwner>, Refusal>, Error> {
         let verdict = match self.owner(digest).await? {
             None => Err(Refusal::Unknown),
             Some(owner) if owner.revoked_at.is_some() => Err(Refusal::Revoked(owner)),
@@ -125,14 +133,18 @@ impl Service {
     /// database cannot tell.
     pub async fn authenticate(&self, api_key: Option<&str>, origin: Origin) -> Result<Caller, Error> {
         let given = api_key.filter(|key| !key.is_empty()).ok_or(Error::MissingApiKey)?;
-        let digest = ApiKeySecret::parse(given).map(|secret| secret.digest());
-        let is_proven = digest.is_some_and(|digest| self.keys.is_proven(&digest));
-        if !is_proven {
+        let Some(digest) = ApiKeySecret::parse(given).map(|secret| secret.digest()) else {
             self.failed_keys.admit(origin.address)?;
-        }
-        let Some(digest) = digest else {
             return Err(self.refuse(Refusal::Malformed, &origin));
         };
+        let is_proven = self.keys.is_proven(&digest);
+        // Beyond its address's limit a key is still looked up if it exists: an attacker may share the address with others.
+        if !is_proven
+            && let Err(refusal) = self.failed_keys.admit_look_up(origin.address)
+            && !self.keys.existing.contains(&digest).await
+        {
+            return Err(refusal);
+        }
         let now = OffsetDateTime::now_utc();
         let unjudged = (!is_proven).then(|| Unjudged {
             failed_keys: &self.failed_keys,
@@ -152,6 +164,7 @@ impl Service {
                     key: owner.key,
                     origin,
                     account: self.limits.account(owner.key),
+                    owner,
                 })
             }
             Err(refusal) => {
@@ -167,9 +180,9 @@ impl Service {
         if let Strike::Beyond { retry_after } = strike {
             return Error::TooManyFailedKeys { retry_after };
         }
-        audit::api_key_refused(refusal, origin);
+        audit::api_key_refused(refusal, origin, &self.log_sampler);
         if strike == Strike::Last {
-            audit::address_refused(origin.address);
+            audit::address_refused(origin.address, &self.log_sampler);
         }
         Error::InvalidApiKey
     }

@@ -1,25 +1,20 @@
 //! Whose API key a caller has shown.
 
 use super::{Caller, Service};
-use crate::{domain::Error, storage::ApiKeyRecord};
-
-/// Whose API key it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The name of the key's organization.
-    pub organization_name: String,
-    /// The key, as stored.
-    pub key: ApiKeyRecord,
-}
+use crate::{domain::Error, storage::KeyOwner};
 
 impl Service {
-    /// Tells whose key `caller` has shown.
+    /// Tells whose key `caller` has shown, and counts what a gateway refused on the caller's behalf.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the database cannot tell, [`Error::InvalidApiKey`] when the key has gone in between.
-    pub async fn check_credentials(&self, caller: &Caller) -> Result<Credentials, Error> {
-        let found = self.database.credentials(caller.organization, caller.key).await?;
-        let (key, organization_name) = found.ok_or(Error::InvalidApiKey)?;
-        Ok(Credentials { organization_name, key })
+    /// [`Error::RateLimited`].
+    pub fn check_credentials<'a>(
+        &self,
+        caller: &'a Caller,
+        refused_calls: u32,
+        refused_devices: u32,
+    ) -> Result<&'a KeyOwner, Error> {
+        caller.count_refused(refused_calls, refused_devices)?;
+        Ok(&caller.owner)
     }
 }

@@ -1,7 +1,7 @@
-//! Wrong keys from one address: so many in a while, and then only keys that are known to be good are looked at.
+//! Wrong keys from one address: so many in a while, and then only keys that are known to exist are looked up.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,7 +9,7 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::limits::{Bucket, LONGEST_MEMORY, Limit, REMEMBERED, whole_seconds};
-use crate::domain::Error;
+use crate::{domain::Error, network};
 
 /// How often it is told of one address that it has shown too many wrong keys.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -37,7 +37,11 @@ pub(super) struct FailedKeys {
 
 #[derive(Debug)]
 struct Address {
+    /// Keys that turned out wrong.
     bucket: Bucket,
+    /// Keys that were looked up and had not worked before. Counted before the look-up: many at once would all begin before
+    /// the first turns out wrong.
+    look_ups: Bucket,
     shut: Mutex<Shut>,
 }
 
@@ -59,12 +63,12 @@ impl FailedKeys {
         Self { limit, addresses }
     }
 
-    /// Whether a key from this address may be looked at that is not known to be good.
+    /// Whether a key from this address may be judged that is not known to exist.
     ///
     /// # Errors
     /// [`Error::TooManyFailedKeys`].
     pub(super) fn admit(&self, address: Option<IpAddr>) -> Result<(), Error> {
-        let known = address.and_then(|address| self.addresses.get(&group(address)));
+        let known = address.and_then(|address| self.addresses.get(&network::of(address)));
         let until = known.and_then(|known| known.shut().until);
         let wait = until.and_then(|until| until.checked_duration_since(Instant::now()));
         match wait {
@@ -75,17 +79,26 @@ impl FailedKeys {
         }
     }
 
+    /// As [`admit`](Self::admit), for a key that has to be looked up: counts the look-up.
+    ///
+    /// # Errors
+    /// [`Error::TooManyFailedKeys`].
+    pub(super) fn admit_look_up(&self, address: Option<IpAddr>) -> Result<(), Error> {
+        self.admit(address)?;
+        let Some((address, _)) = self.address(address) else {
+            return Ok(());
+        };
+        let counted = address.look_ups.take(1);
+        counted.map(drop).map_err(|short| Error::TooManyFailedKeys {
+            retry_after: whole_seconds(short.wait),
+        })
+    }
+
     /// Counts a wrong key from this address. An address that is not known has no limit.
     pub(super) fn strike(&self, address: Option<IpAddr>) -> Strike {
-        let (Some(address), Some(limit)) = (address, self.limit) else {
+        let Some((address, limit)) = self.address(address) else {
             return Strike::Counted;
         };
-        let address = self.addresses.get_with(group(address), || {
-            Arc::new(Address {
-                bucket: Bucket::new(limit),
-                shut: Mutex::default(),
-            })
-        });
         match address.bucket.take(1) {
             Ok(0) => {
                 if address.shut_for(limit.interval()) {
@@ -101,6 +114,19 @@ impl FailedKeys {
                 Strike::Beyond { retry_after }
             }
         }
+    }
+
+    /// What is known of an address that has a limit, and that limit.
+    fn address(&self, address: Option<IpAddr>) -> Option<(Arc<Address>, Limit)> {
+        let (address, limit) = (address?, self.limit?);
+        let address = self.addresses.get_with(network::of(address), || {
+            Arc::new(Address {
+                bucket: Bucket::new(limit),
+                look_ups: Bucket::new(limit),
+                shut: Mutex::default(),
+            })
+        });
+        Some((address, limit))
     }
 }
 
@@ -120,14 +146,6 @@ impl Address {
     fn shut(&self) -> MutexGuard<'_, Shut> {
         // Nothing panics while it holds the lock.
         self.shut.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What counts as one address: whoever has an IPv6 network has at least 2^64 addresses of it.
-fn group(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -158,6 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn look_ups_are_counted_before_the_keys_turn_out_wrong() {
+        let failed = failed_keys(2);
+        let peer = address("192.0.2.1");
+        assert!(failed.admit_look_up(peer).is_ok());
+        assert!(failed.admit_look_up(peer).is_ok());
+        assert!(failed.admit_look_up(peer).is_err());
+        assert!(failed.admit_look_up(address("192.0.2.2")).is_ok());
+        // None of them has turned out wrong yet.
+        assert!(failed.admit(peer).is_ok());
+        assert_eq!(failed.strike(peer), Strike::Counted);
+    }
+
+    #[test]
     fn an_ipv6_network_is_one_address() {
         let failed = failed_keys(1);
         assert_eq!(failed.strike(address("2001:db8::1")), Strike::Last);
@@ -170,7 +201,7 @@ mod tests {
         for (failed, peer) in [(failed_keys(1), None), (FailedKeys::new(None), address("192.0.2.1"))] {
             for _ in 0..3 {
                 assert_eq!(failed.strike(peer), Strike::Counted);
-                assert!(failed.admit(peer).is_ok());
+                assert!(failed.admit_look_up(peer).is_ok());
             }
         }
     }

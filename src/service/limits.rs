@@ -282,15 +282,14 @@ impl Service {
     pub fn count_call(&self, caller: &Caller) -> Result<(), Error> {
         caller.account.take(Metered::Calls, 1)
     }
+}
 
-    /// Counts what a gateway refused by itself on behalf of `caller`.
-    ///
-    /// # Errors
-    /// [`Error::RateLimited`].
-    pub fn count_refused(&self, caller: &Caller, calls: u32, devices: u32) -> Result<(), Error> {
+impl Caller {
+    /// Counts what a gateway refused by itself on behalf of this caller.
+    pub(super) fn count_refused(&self, calls: u32, devices: u32) -> Result<(), Error> {
         let counts = [(Metered::Calls, calls), (Metered::Devices, devices)];
         for (of, units) in counts.into_iter().filter(|(_, units)| *units > 0) {
-            caller.account.take(of, units)?;
+            self.account.take(of, units)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod assign_devices;
 mod audit;
 mod authenticate;
 mod check_credentials;
+mod existing_keys;
 mod failed_keys;
 mod import_devices;
 mod key_usage;
@@ -12,20 +13,21 @@ mod limits;
 mod organization;
 mod ownership;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::Error,
+    log_sampler::LogSampler,
     storage::{Database, Writer, WriterSettings},
 };
 
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
-pub use check_credentials::Credentials;
 pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices};
 pub use key_usage::KeyUsageSettings;
 pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
+pub use crate::storage::KeyOwner;
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 
@@ -65,26 +67,35 @@ pub struct Service {
     failed_keys: failed_keys::FailedKeys,
     key_usage: key_usage::KeyUsage,
     limits: limits::Limits,
-    database: Database,
+    log_sampler: Arc<LogSampler>,
     writer: Writer,
 }
 
 impl Service {
-    /// Starts the service over a database whose schema is up to date.
+    /// Starts the service over a database whose schema is up to date. `log_sampler` is that of the process.
     ///
     /// # Errors
     /// When the database's driver refuses.
-    pub async fn start(database: Database, settings: ServiceSettings) -> Result<Self, Error> {
+    pub async fn start(
+        database: Database,
+        settings: ServiceSettings,
+        log_sampler: Arc<LogSampler>,
+    ) -> Result<Self, Error> {
         let writer = Writer::start(&database, settings.writer).await?;
         Ok(Self {
             settings,
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
-            key_usage: key_usage::KeyUsage::start(database.clone(), settings.key_usage),
+            key_usage: key_usage::KeyUsage::start(database, settings.key_usage),
             limits: limits::Limits::new(settings.limits),
-            database,
+            log_sampler,
             writer,
         })
+    }
+
+    /// Which lines about calls without a known caller are logged.
+    pub fn log_sampler(&self) -> &LogSampler {
+        &self.log_sampler
     }
 
     /// Takes no further commands, and returns when those that wait are answered and the use of keys is stored, if it can be.

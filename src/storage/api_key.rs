@@ -1,6 +1,6 @@
 //! API keys: whose they are, and whether they still hold.
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set, sea_query::Expr};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 static FINDS: Kind = Kind::new("find_api_key", "SELECT", "SELECT api_key");
-static TELLS: Kind = Kind::new("find_credentials", "SELECT", "SELECT api_key organization");
+static LISTS: Kind = Kind::new("list_api_keys", "SELECT", "SELECT api_key");
 static USES: Kind = Kind::new("use_api_keys", "UPDATE", "UPDATE api_key");
 
 /// An API key, as stored: without the key.
@@ -40,13 +40,19 @@ pub struct ApiKeyRecord {
     pub last_used_at: Option<OffsetDateTime>,
 }
 
-/// Whose key it is, and whether it still holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whose key it is, and whether it is still valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyOwner {
     /// The key.
     pub key: ApiKeyId,
+    /// What its owner calls it.
+    pub label: String,
+    /// Since when it exists.
+    pub created_at: OffsetDateTime,
     /// The organization it belongs to.
     pub organization: OrganizationId,
+    /// The name of that organization.
+    pub organization_name: String,
     /// From when on it is refused.
     pub expires_at: Option<OffsetDateTime>,
     /// When it was revoked.
@@ -107,39 +113,44 @@ impl Database {
     /// # Errors
     /// When the database cannot be read.
     pub async fn key_owner(&self, digest: &ApiKeyDigest) -> Result<Option<KeyOwner>, Failure> {
-        let query = api_key::Entity::find().filter(api_key::Column::Digest.eq(digest.to_vec()));
+        let query = api_key::Entity::find()
+            .find_also_related(organization::Entity)
+            .filter(api_key::Column::Digest.eq(digest.to_vec()));
         let row = self
             .read(&FINDS, move |db| {
                 let query = query.clone();
                 async move { query.one(&db).await }
             })
             .await?;
-        Ok(row.map(|row| KeyOwner {
-            key: row.id.into(),
-            organization: row.organization_id.into(),
-            expires_at: row.expires_at,
-            revoked_at: row.revoked_at,
+        Ok(row.map(|(key, organization)| KeyOwner {
+            key: key.id.into(),
+            label: key.label,
+            created_at: key.created_at,
+            organization: key.organization_id.into(),
+            // A foreign key sees to it that there is one.
+            organization_name: organization.map(|organization| organization.name).unwrap_or_default(),
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
         }))
     }
 
-    /// A key and the name of its organization, if there is such a key.
+    /// The digests of keys that are not revoked: of so many at most, and those of the newest keys (the order of their ids is
+    /// that of their creation). Not a statement of a call, so it concerns all organizations.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn credentials(
-        &self,
-        organization: OrganizationId,
-        key: ApiKeyId,
-    ) -> Result<Option<(ApiKeyRecord, String)>, Failure> {
-        let query = api_key::Entity::find_by_id((organization.uuid(), key.uuid())).find_also_related(organization::Entity);
-        let row = self
-            .read(&TELLS, move |db| {
-                let query = query.clone();
-                async move { query.one(&db).await }
-            })
-            .await?;
-        // Its foreign key sees to it that there is an organization.
-        Ok(row.and_then(|(key, organization)| Some((key.into(), organization?.name))))
+    pub async fn newest_digests(&self, at_most: u32) -> Result<Vec<Vec<u8>>, Failure> {
+        let query = api_key::Entity::find()
+            .select_only()
+            .column(api_key::Column::Digest)
+            .filter(api_key::Column::RevokedAt.is_null())
+            .order_by_desc(api_key::Column::Id)
+            .limit(u64::from(at_most));
+        self.read(&LISTS, move |db| {
+            let query = query.clone();
+            async move { query.into_tuple().all(&db).await }
+        })
+        .await
     }
 
     /// Stores when these keys were last used, unless a later use is stored already. On a connection of its own, so that no

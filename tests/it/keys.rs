@@ -1,11 +1,23 @@
 //! API keys: who is let in, and for how long.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
-use device_assignment::{domain::api_key::ApiKeySecret, service::revoke_api_key};
+use device_assignment::{
+    domain::{api_key::ApiKeySecret, organization::ApiKeyLabel},
+    service::{create_api_key, revoke_api_key},
+};
+use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Answer, Face, Suite, TestDatabase, TestServer, new_key, organization};
+use crate::{
+    metrics::Figures,
+    support::{
+        Answer, Client, Face, Program, Suite, TestDatabase, TestServer, load::eventually, new_key, organization,
+    },
+};
 
 /// How soon a revoked key must be refused everywhere.
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
@@ -25,6 +37,7 @@ pub fn register(suite: &mut Suite) {
         });
         suite.on_each(&name("an_organization_sees_only_its_own"), move |db| isolated(db, face));
     }
+    suite.on_each("keys::a_flood_of_unknown_keys_locks_no_key_out", flooded);
 }
 
 #[track_caller]
@@ -193,4 +206,76 @@ async fn isolated(database: &TestDatabase, face: Face) {
     assert_eq!(again.identifiers("alreadyAssigned"), ["SN-1", "SN-2"]);
     assert_eq!(database.count("device_assignment").await, 3);
     server.stop().await;
+}
+
+/// Calls with unknown keys, another one each time, until told to stop; counts those that were refused without a look-up.
+async fn flood(client: &Client, stop: &AtomicBool, refused_early: &AtomicU32) {
+    while !stop.load(Ordering::Relaxed) {
+        let unknown = ApiKeySecret::from_random(rand::random());
+        let client = client.with_key(Some(unknown.reveal()));
+        let answer = client.assign("john@example.com", &["SN-1"]).await;
+        match answer.code.as_str() {
+            "UNAUTHENTICATED" => {}
+            "RESOURCE_EXHAUSTED" => {
+                refused_early.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => panic!("{answer:?}"),
+        }
+    }
+}
+
+/// Somebody at the same address shows unknown keys without end. Keys that exist are let in all the same, also those that
+/// this process has never seen; and the flood costs the database little.
+async fn flooded(database: &'static TestDatabase) {
+    const KEYS: usize = 40;
+    /// The defaults of `--failed-keys-burst` and `--failed-keys-per-second`.
+    const BURST: f64 = 100.0;
+    const RATE: f64 = 10.0;
+    organization(database, "acme").await;
+    let admin = database.open().await;
+    let label = ApiKeyLabel::parse("one of many").expect("a label");
+    let mut keys = Vec::new();
+    for _ in 0..KEYS {
+        let key = create_api_key(&admin, "acme", &label, None).await.expect("a key");
+        keys.push(key.secret.reveal().to_owned());
+    }
+    admin.close().await;
+
+    // The second time after a restart, which has forgotten the keys that worked.
+    for _ in 0..2 {
+        let started = Instant::now();
+        let program = Program::serve(database.url()).await;
+        let faces = [Face::Grpc, Face::Rest];
+        let (stop, refused_early) = (AtomicBool::new(false), AtomicU32::new(0));
+        let clients: Vec<Client> = faces.map(|face| program.client(face, "")).into();
+        let attackers = clients.iter().cycle().take(8);
+        let attackers = join_all(attackers.map(|client| flood(client, &stop, &refused_early)));
+        let innocent = async {
+            eventually("the flood is refused", Duration::from_secs(60), async || {
+                refused_early.load(Ordering::Relaxed) >= 500
+            })
+            .await;
+            let calls = keys.iter().zip(faces.into_iter().cycle());
+            let calls = calls.map(async |(key, face)| {
+                let client = program.client(face, key);
+                client.create("john@example.com", &["SN-1"]).await.code
+            });
+            let codes = join_all(calls).await;
+            stop.store(true, Ordering::Relaxed);
+            codes
+        };
+        let (codes, _) = tokio::join!(innocent, attackers);
+        assert_eq!(codes, vec!["OK"; KEYS]);
+
+        let figures = Figures::of(program.admin).await;
+        let seconds = started.elapsed().as_secs_f64();
+        let wrong = refused_early.load(Ordering::Relaxed);
+        let looked_up = figures.get("device_assignment_key_lookups_total{result=\"miss\"}");
+        let lists = figures.get("device_assignment_statements_total{kind=\"list_api_keys\"}");
+        println!("{wrong} calls refused early in {seconds:.1} s: {looked_up} look-ups, {lists} lists of keys");
+        let keys = f64::from(u32::try_from(KEYS).expect("a few"));
+        assert!(looked_up <= keys + BURST + RATE * seconds + 1.0, "{looked_up}");
+        assert!((1.0..=1.0 + seconds / 2.0).contains(&lists), "{lists} in {seconds} s");
+        program.terminate().await;
+    }
 }

@@ -39,6 +39,7 @@ mod race;
 mod reach;
 mod request_ids;
 mod rest;
+mod sampling;
 mod schema;
 mod secrets;
 mod show;
@@ -88,6 +89,7 @@ fn main() {
     reach::register(&mut suite);
     request_ids::register(&mut suite);
     rest::register(&mut suite);
+    sampling::register(&mut suite);
     schema::register(&mut suite);
     secrets::register(&mut suite);
     show::register(&mut suite);

@@ -1,13 +1,13 @@
 //! What stands behind the answers: the schema, the settings of every connection, and the statements.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
-use device_assignment::storage::entity;
+use device_assignment::{domain::api_key::ApiKeyDigest, service::revoke_api_key, storage::entity};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, TransactionTrait};
 use serde_json::{Value, json};
 
-use crate::support::{Face, Kind, Program, Suite, TestDatabase, TestServer, organization, program, seed};
+use crate::support::{Face, Kind, Program, Suite, TestDatabase, TestServer, new_key, organization, program, seed};
 
 pub fn register(suite: &mut Suite) {
     suite.on(
@@ -19,6 +19,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(Kind::Postgres, "storage::keys_hold_organizations_apart", postgres_keys);
     suite.on(Kind::Sqlite, "storage::keys_hold_organizations_apart", sqlite_keys);
     suite.on_each("storage::entities_fit_the_schema", entities);
+    suite.on_each("storage::the_newest_keys_that_hold_are_listed", newest_keys);
     suite.on_each(
         "storage::a_batch_takes_as_many_statements_whatever_its_size",
         statements,
@@ -189,6 +190,48 @@ async fn sqlite_keys(database: &'static TestDatabase) {
     organization UNIQUE name
     "#);
     connection.close().await.expect("closed");
+}
+
+/// Many more keys than are asked for; a revoked one is none of them.
+async fn newest_keys(database: &'static TestDatabase) {
+    const MANY: u32 = 100_000;
+    organization(database, "acme").await;
+    let (numbers, id, digest) = match database.kind {
+        Kind::Sqlite => (
+            format!("WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {MANY})"),
+            "unhex(printf('%032x', i))",
+            "randomblob(32)",
+        ),
+        Kind::Postgres => (
+            format!("WITH n AS (SELECT generate_series(1, {MANY}) AS i)"),
+            "lpad(to_hex(i), 32, '0')::uuid",
+            "sha256(i::text::bytea)",
+        ),
+    };
+    let insert = format!(
+        "{numbers} INSERT INTO api_key (organization_id, id, digest, label, created_at) \
+         SELECT o.id, {id}, {digest}, 'old', o.created_at FROM n, organization AS o"
+    );
+    let connection = database.connect().await;
+    connection.execute_unprepared(&insert).await.expect("many keys");
+    connection.close().await.expect("closed");
+    let mut newest = Vec::new();
+    for _ in 0..4 {
+        newest.push(new_key(database, "acme", None).await);
+    }
+    let service = database.open().await;
+    let revoked = newest.remove(2).record.id;
+    revoke_api_key(&service, revoked).await.expect("revoked");
+    let expected: Vec<ApiKeyDigest> = newest.iter().rev().map(|key| key.secret.digest()).collect();
+
+    let listed = service.newest_digests(3).await.expect("a list");
+    assert_eq!(listed, expected);
+    let start = Instant::now();
+    let listed = service.newest_digests(MANY).await.expect("a list");
+    println!("{} digests in {:?}", listed.len(), start.elapsed());
+    assert_eq!(listed.len(), usize::try_from(MANY).expect("a count"));
+    assert_eq!(listed[..3], expected);
+    service.close().await;
 }
 
 async fn entities(database: &'static TestDatabase) {

@@ -37,8 +37,6 @@ pub struct Victim {
 pub struct Damage {
     /// By how much the process grew at most, in bytes.
     pub growth: u64,
-    /// What the innocent organization was answered meanwhile.
-    pub calls: Vec<Call>,
 }
 
 impl Victim {
@@ -97,7 +95,7 @@ impl Victim {
         assert!(!log.contains("panicked"), "{log}");
         let integrity = faults(self.database, &[]).await;
         assert!(!integrity.iter().any(|fault| fault.contains("in part")), "{integrity:?}");
-        Damage { growth, calls }
+        Damage { growth }
     }
 }
 
