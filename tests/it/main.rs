@@ -19,6 +19,7 @@ mod crash;
 mod deploy;
 mod documents;
 mod examples;
+mod file_mode;
 mod flood;
 mod gateway;
 mod grpc;
@@ -67,6 +68,7 @@ fn main() {
     deploy::register(&mut suite);
     documents::register(&mut suite);
     examples::register(&mut suite);
+    file_mode::register(&mut suite);
     flood::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);
