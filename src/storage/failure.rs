@@ -16,6 +16,9 @@ pub enum Failure {
     /// The database cannot be reached, or went away: if it was during a commit, the outcome is unknown.
     #[error("the database is out of reach: {0}")]
     Unreachable(#[source] DbErr),
+    /// No connection can be made: nothing was asked, and nothing happened.
+    #[error("no connection to the database can be made: {0}")]
+    NotConnected(#[source] DbErr),
     /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
     Silent(std::time::Duration),
@@ -72,6 +75,7 @@ impl From<Failure> for Error {
             Failure::Conflict(_)
             | Failure::Busy(_)
             | Failure::Unreachable(_)
+            | Failure::NotConnected(_)
             | Failure::Silent(_)
             | Failure::OutOfReach => Self::Unavailable(Cause::new(failure)),
         }

@@ -46,6 +46,7 @@ mod shutdown;
 mod start;
 mod storage;
 mod support;
+mod terminated;
 mod tls;
 mod traces;
 mod usage;
@@ -94,6 +95,7 @@ fn main() {
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
+    terminated::register(&mut suite);
     tls::register(&mut suite);
     traces::register(&mut suite);
     usage::register(&mut suite);

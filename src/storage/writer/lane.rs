@@ -103,15 +103,17 @@ impl Lane {
                 }
                 Err(refused) => refused,
             };
-            if matches!(failure, Failure::Unreachable(_) | Failure::OutOfReach) {
+            if matches!(failure, Failure::NotConnected(_) | Failure::OutOfReach) {
                 // Those who wait would each find out the same, one time-out after the other.
                 rounds.push_front(round);
                 let waiting = self.queue.take_all();
                 refuse(rounds.into_iter().flat_map(calls_of).chain(waiting), failure);
                 return;
             }
-            if matches!(failure, Failure::Silent(_)) {
-                // It may have been the commit: its outcome is unknown, and carried out again, nothing would be new.
+            if matches!(failure, Failure::Unreachable(_) | Failure::Silent(_)) {
+                // It may have been the commit: its outcome is unknown, and carried out again, nothing would be new. It may
+                // be no more than this connection that has ended: the rest is carried out on a new one, and told if
+                // none can be made.
                 refuse(calls_of(round), failure);
                 continue;
             }
@@ -171,7 +173,7 @@ impl Lane {
         match result {
             Ok(Ok(result)) => {
                 if let Err(Refused {
-                    failure: Failure::Unreachable(_),
+                    failure: Failure::Unreachable(_) | Failure::NotConnected(_),
                     ..
                 }) = &result
                 {
