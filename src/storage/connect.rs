@@ -132,7 +132,7 @@ impl Database {
         let reading = tokio::spawn(async move {
             let (connection, generation) = database.current_reads();
             let failure = match bounded(kind.observe_in(span.clone(), query(connection))).await {
-                Err(failure @ (Failure::Unreachable(_) | Failure::Silent(_))) => failure,
+                Err(failure @ (Failure::Unreachable(_) | Failure::NotWritable(_) | Failure::Silent(_))) => failure,
                 result => return result,
             };
             // Every other connection may be like this one: closed while nobody used it, or one that the pool asks, without

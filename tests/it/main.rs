@@ -51,6 +51,7 @@ mod tls;
 mod traces;
 mod usage;
 mod wire;
+mod writable;
 
 use libtest_mimic::Arguments;
 use support::{Suite, database};
@@ -100,6 +101,7 @@ fn main() {
     traces::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);
+    writable::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

@@ -103,7 +103,13 @@ impl Lane {
                 }
                 Err(refused) => refused,
             };
-            if matches!(failure, Failure::NotConnected(_) | Failure::OutOfReach) {
+            if matches!(failure, Failure::NotWritable(_)) {
+                self.database.note_failed_write(&failure);
+            }
+            if matches!(
+                failure,
+                Failure::NotConnected(_) | Failure::NotWritable(_) | Failure::OutOfReach
+            ) {
                 // Those who wait would each find out the same, one time-out after the other.
                 rounds.push_front(round);
                 let waiting = self.queue.take_all();

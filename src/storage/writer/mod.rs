@@ -155,7 +155,7 @@ impl Writer {
         command: AssignDevices,
         deadline: Instant,
     ) -> Result<Answer, Error> {
-        self.database.check_reach()?;
+        self.database.check_writable()?;
         let is_small = command.devices().len() <= self.small_devices;
         let (queue, name) = if is_small {
             (&self.small, SMALL)
