@@ -137,7 +137,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
             Example::new(
                 "queue",
                 Code::ResourceExhausted,
-                "Too many calls are waiting; try again shortly",
+                "Too many calls are waiting; try again in 1 s",
             ),
             Example::new(
                 "limit",

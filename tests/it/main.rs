@@ -34,6 +34,7 @@ mod metrics;
 mod openapi;
 mod operate;
 mod outage;
+mod overload;
 mod pages;
 mod race;
 mod reach;
@@ -85,6 +86,7 @@ fn main() {
     openapi::register(&mut suite);
     operate::register(&mut suite);
     outage::register(&mut suite);
+    overload::register(&mut suite);
     pages::register(&mut suite);
     race::register(&mut suite);
     reach::register(&mut suite);

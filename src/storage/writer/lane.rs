@@ -151,10 +151,21 @@ impl Lane {
         let result = self.apply_all(&batches).instrument(span.clone()).await;
         BATCHES.calls.record(number(calls));
         BATCHES.devices.record(number(devices));
+        let took = start.elapsed();
         match result {
-            Ok(_) => BATCHES.committed.record(start.elapsed()),
+            Ok(_) => {
+                let WriterSettings {
+                    batch_calls,
+                    batch_devices,
+                    ..
+                } = self.settings;
+                // The next call may have been too large to fit.
+                let was_full = calls >= batch_calls.div_ceil(2) || devices >= batch_devices.div_ceil(2);
+                self.queue.measure(calls, devices, took, was_full);
+                BATCHES.committed.record(took);
+            }
             Err(_) => {
-                BATCHES.failed.record(start.elapsed());
+                BATCHES.failed.record(took);
                 trace::failed(&span);
             }
         }

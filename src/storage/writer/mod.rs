@@ -173,6 +173,7 @@ impl Writer {
                 is_abandoned: Arc::clone(&is_abandoned),
                 wait: Wait::begin(name),
             },
+            Instant::now(),
         )?;
         Ok(Answer { answer, is_abandoned })
     }
