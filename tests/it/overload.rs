@@ -61,7 +61,7 @@ async fn large_calls(database: &'static TestDatabase) {
     );
     assert!(done > 0 && refused > 0, "{done} done, {refused} refused");
     // A machine that is suddenly slower may be late with some; without the rule, most are.
-    assert!(late * 5 <= done, "{late} late, {done} done");
+    assert!(late <= 2 + done / 5, "{late} late, {done} done");
     for answer in answers.iter().filter(|answer| answer.code == "RESOURCE_EXHAUSTED") {
         let seconds = answer.retry_after.expect("a time to wait");
         assert!((1..=60).contains(&seconds), "{answer:?}");
