@@ -25,6 +25,8 @@ pub enum Readiness {
     Draining,
     /// Its database cannot be reached, or does not answer.
     DatabaseOutOfReach,
+    /// Its database can be read and not written.
+    DatabaseNotWritable,
     /// The schema of its database lacks steps.
     SchemaBehind,
     /// The service that it is the gateway of cannot be reached, or does not answer.
@@ -39,6 +41,7 @@ impl fmt::Display for Readiness {
             Self::Ready => "ok",
             Self::Draining => "draining",
             Self::DatabaseOutOfReach => "database: out of reach",
+            Self::DatabaseNotWritable => "database: not writable",
             Self::SchemaBehind => "schema: behind this version",
             Self::UpstreamOutOfReach => "upstream: out of reach",
             Self::UpstreamNotReady => "upstream: not ready",

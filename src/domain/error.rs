@@ -51,16 +51,19 @@ pub enum Error {
     /// Requests and answers in flight hold as many bytes as they may.
     #[error("Too many bytes of requests and answers are in flight; try again shortly")]
     NoRoom,
-    /// As many calls wait as may wait.
-    #[error("Too many calls are waiting; try again shortly")]
-    QueueFull,
+    /// As many calls wait as may wait, or more than can be carried out in this call's time.
+    #[error("Too many calls are waiting; try again in {} s", .retry_after.as_secs())]
+    QueueFull {
+        /// How long it takes until there is room, in whole seconds.
+        retry_after: Duration,
+    },
     /// The call's time was over before it was carried out.
     #[error("Deadline exceeded")]
     DeadlineExceeded,
     /// The service is stopping.
     #[error("The service is shutting down; try again")]
     ShuttingDown,
-    /// The database cannot be reached or is overloaded, or the outcome of a commit is unknown.
+    /// The database cannot be reached, cannot be written or is overloaded, or the outcome of a commit is unknown.
     #[error("Service temporarily unavailable; try again shortly")]
     Unavailable(Cause),
     /// A fault of the service.

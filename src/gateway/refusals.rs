@@ -137,7 +137,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
             Example::new(
                 "queue",
                 Code::ResourceExhausted,
-                "Too many calls are waiting; try again shortly",
+                "Too many calls are waiting; try again in 1 s",
             ),
             Example::new(
                 "limit",
@@ -165,8 +165,8 @@ pub(super) const REFUSALS: &[Refusal] = &[
     },
     Refusal {
         http: 503,
-        description: "The service is stopping or its database is out of reach; the outcome may be unknown. Wait as long as \
-                      `Retry-After` says, and call again",
+        description: "The service is stopping, or its database is out of reach or cannot be written; the outcome may be unknown. \
+                      Wait as long as `Retry-After` says, and call again",
         examples: &[Example::new(
             "unavailable",
             Code::Unavailable,

@@ -71,7 +71,7 @@ pub(super) fn to_status(error: &Error) -> Status {
         Error::RateLimited { .. } => (Code::ResourceExhausted, Reason::RateLimited),
         Error::TooManyFailedKeys { .. } => (Code::ResourceExhausted, Reason::TooManyFailedKeys),
         Error::Overloaded | Error::NoRoom => (Code::ResourceExhausted, Reason::Overloaded),
-        Error::QueueFull => (Code::ResourceExhausted, Reason::QueueFull),
+        Error::QueueFull { .. } => (Code::ResourceExhausted, Reason::QueueFull),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
         Error::ShuttingDown => (Code::Unavailable, Reason::ShuttingDown),
         Error::Unavailable(_) => (Code::Unavailable, Reason::Unavailable),
@@ -94,7 +94,9 @@ pub(super) fn to_status(error: &Error) -> Status {
 /// How long a caller waits before it tries again.
 fn retry_delay(error: &Error) -> Duration {
     match error {
-        Error::RateLimited { retry_after, .. } | Error::TooManyFailedKeys { retry_after } => *retry_after,
+        Error::RateLimited { retry_after, .. }
+        | Error::TooManyFailedKeys { retry_after }
+        | Error::QueueFull { retry_after } => *retry_after,
         _ => RETRY_DELAY,
     }
 }

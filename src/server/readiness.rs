@@ -73,6 +73,7 @@ impl Beacon {
                 // A newer version takes away nothing that this one needs, and both serve while the one replaces the other.
                 Health::Good | Health::SchemaAhead => Readiness::Ready,
                 Health::OutOfReach => Readiness::DatabaseOutOfReach,
+                Health::NotWritable { .. } => Readiness::DatabaseNotWritable,
                 Health::SchemaBehind => Readiness::SchemaBehind,
             })
             .await;

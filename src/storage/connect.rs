@@ -1,13 +1,12 @@
-//! Connections: which database, and the settings that each of its connections has.
+//! Connections, and the settings that each of them has.
 
 use std::{
-    fmt,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
+    ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
         self, ConnectOptions as _, Connection as _,
         postgres::PgConnectOptions,
@@ -21,6 +20,7 @@ use super::{
     Failure,
     health::{Connection, Health, out_of_reach},
     observed::{Kind, POSTGRES, SQLITE},
+    url::DatabaseUrl,
 };
 use crate::telemetry::metrics;
 
@@ -50,74 +50,6 @@ const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// Connections for reads: API keys, and what operators list.
 const READ_CONNECTIONS: u32 = 4;
 
-/// Where the database is. `Display` and `Debug` print no password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl {
-    url: String,
-    backend: DbBackend,
-}
-
-/// A database URL that cannot be used. Prints what to do about it, and nothing of the URL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidDatabaseUrl(&'static str);
-
-impl DatabaseUrl {
-    /// Reads `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
-    ///
-    /// # Errors
-    /// When the URL names no such database.
-    pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
-        let backend = if url.starts_with("sqlite:") {
-            let path = url.split('?').next().unwrap_or_default();
-            let path = path.trim_start_matches("sqlite:").trim_start_matches('/');
-            if path.is_empty() || path.starts_with(":memory:") || url.contains("mode=memory") {
-                return Err(InvalidDatabaseUrl(
-                    "an in-memory SQLite database cannot keep anything; name a file, as in sqlite://devices.db?mode=rwc",
-                ));
-            }
-            let parsed = url.parse::<SqliteConnectOptions>().map(drop);
-            parsed.map(|()| DbBackend::Sqlite)
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let parsed = url.parse::<PgConnectOptions>().map(drop);
-            parsed.map(|()| DbBackend::Postgres)
-        } else {
-            return Err(InvalidDatabaseUrl(
-                "the database URL must start with sqlite:// or postgres://",
-            ));
-        };
-        let backend = backend.map_err(|_| {
-            InvalidDatabaseUrl(
-                "the database URL cannot be read; write sqlite://FILE?mode=rwc or \
-                 postgres://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded",
-            )
-        })?;
-        let url = url.to_owned();
-        Ok(Self { url, backend })
-    }
-
-    /// Whether this is the embedded database.
-    pub fn is_sqlite(&self) -> bool {
-        self.backend == DbBackend::Sqlite
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.url.split_once("//").unwrap_or((&self.url, ""));
-        // Both may hold a password, and options may hold an @.
-        let rest = rest.split_once('?').map_or(rest, |(rest, _options)| rest);
-        let rest = rest.rsplit_once('@').map_or(rest, |(_user, rest)| rest);
-        write!(f, "{scheme}//{rest}")
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// A database, and a pool of connections for reads. Writers have connections of their own.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -140,6 +72,7 @@ impl Database {
     /// # Errors
     /// When the driver does not accept the URL.
     pub async fn open(url: DatabaseUrl) -> Result<Self, Failure> {
+        url.create_file();
         let connection = connect(&url, READ_CONNECTIONS, Purpose::Reads).await?;
         let reads = Arc::new(RwLock::new(Reads {
             connection,
@@ -163,7 +96,7 @@ impl Database {
             return Ok(self.reads().ping().await?);
         }
         let attempt = async {
-            let options: PgConnectOptions = self.url.url.parse()?;
+            let options: PgConnectOptions = self.url.as_str().parse()?;
             options.disable_statement_logging().connect().await?.close().await
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
@@ -199,7 +132,7 @@ impl Database {
         let reading = tokio::spawn(async move {
             let (connection, generation) = database.current_reads();
             let failure = match bounded(kind.observe_in(span.clone(), query(connection))).await {
-                Err(failure @ (Failure::Unreachable(_) | Failure::Silent(_))) => failure,
+                Err(failure @ (Failure::Unreachable(_) | Failure::NotWritable(_) | Failure::Silent(_))) => failure,
                 result => return result,
             };
             // Every other connection may be like this one: closed while nobody used it, or one that the pool asks, without
@@ -257,9 +190,9 @@ impl Database {
     /// A connection to ask after the database's health. Not in a pool, which would try again and again, and not in the log,
     /// which it would fill.
     pub(super) async fn health_connection(&self) -> Result<Connection, sqlx::Error> {
-        let url = &self.url.url;
+        let url = self.url.as_str();
         Ok(if self.url.is_sqlite() {
-            let options = sqlite_options(url.parse()?, Purpose::Reads).create_if_missing(false);
+            let options = sqlite_options(url.parse()?, Purpose::Reads);
             Connection::Sqlite(options.disable_statement_logging().connect().await?)
         } else {
             let options = postgres_options(url.parse()?, Purpose::Reads);
@@ -312,7 +245,7 @@ enum Purpose {
 }
 
 async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Result<DatabaseConnection, DbErr> {
-    let mut options = ConnectOptions::new(&url.url);
+    let mut options = ConnectOptions::new(url.as_str());
     options
         .max_connections(connections)
         // Either one makes the pool start a task that looks after idle connections, and that can spin for ever: it counts
@@ -333,6 +266,8 @@ async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Resul
 
 fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) -> SqliteConnectOptions {
     let options = options
+        // See `DatabaseUrl::create_file`: the driver would let everybody read it.
+        .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)

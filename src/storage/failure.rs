@@ -16,6 +16,16 @@ pub enum Failure {
     /// The database cannot be reached, or went away: if it was during a commit, the outcome is unknown.
     #[error("the database is out of reach: {0}")]
     Unreachable(#[source] DbErr),
+    /// No connection can be made: nothing was asked, and nothing happened.
+    #[error("no connection to the database can be made: {0}")]
+    NotConnected(#[source] DbErr),
+    /// The file of an embedded database is read-only, or its disk is full or fails: nothing can be written, and what is
+    /// there can be read.
+    #[error("the database cannot be written: {0}")]
+    NotWritable(#[source] DbErr),
+    /// The database is known not to be writable, so that it was not asked.
+    #[error("the database is known not to be writable")]
+    KnownNotWritable,
     /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
     Silent(std::time::Duration),
@@ -58,6 +68,7 @@ impl From<DbErr> for Failure {
                 Class::Conflict => Self::Conflict(error),
                 Class::Busy => Self::Busy(error),
                 Class::Unreachable => Self::Unreachable(error),
+                Class::NotWritable => Self::NotWritable(error),
                 Class::Fault => Self::Fault(error),
             },
             _ => Self::Fault(error),
@@ -72,6 +83,9 @@ impl From<Failure> for Error {
             Failure::Conflict(_)
             | Failure::Busy(_)
             | Failure::Unreachable(_)
+            | Failure::NotConnected(_)
+            | Failure::NotWritable(_)
+            | Failure::KnownNotWritable
             | Failure::Silent(_)
             | Failure::OutOfReach => Self::Unavailable(Cause::new(failure)),
         }
@@ -83,6 +97,7 @@ enum Class {
     Conflict,
     Busy,
     Unreachable,
+    NotWritable,
     Fault,
 }
 
@@ -106,9 +121,15 @@ impl Class {
                 _ => Self::Fault,
             };
         }
-        match code.parse::<u32>().map(|code| code & 0xff) {
-            Ok(5 | 6) => Self::Busy,               // BUSY, LOCKED
-            Ok(10 | 13 | 14) => Self::Unreachable, // IOERR, FULL, CANTOPEN
+        let Ok(code) = code.parse::<u32>() else {
+            return Self::Fault;
+        };
+        match (code & 0xff, code >> 8) {
+            (5 | 6, _) => Self::Busy,         // BUSY, LOCKED
+            (8 | 13, _) => Self::NotWritable, // READONLY, FULL
+            // IOERR_WRITE, _FSYNC, _DIR_FSYNC, _TRUNCATE, _DELETE, _SHMSIZE: the others may be of a read.
+            (10, 3..=6 | 10 | 19) => Self::NotWritable,
+            (10 | 14, _) => Self::Unreachable, // IOERR, CANTOPEN
             _ => Self::Fault,
         }
     }
@@ -134,7 +155,15 @@ mod tests {
             ("25006", Class::Unreachable),
             ("25P03", Class::Unreachable),
             ("40003", Class::Unreachable),
-            ("13", Class::Unreachable),
+            ("14", Class::Unreachable),
+            ("10", Class::Unreachable),
+            ("266", Class::Unreachable),  // IOERR_READ
+            ("778", Class::NotWritable),  // IOERR_WRITE
+            ("1034", Class::NotWritable), // IOERR_FSYNC
+            ("4874", Class::NotWritable), // IOERR_SHMSIZE
+            ("8", Class::NotWritable),
+            ("1032", Class::NotWritable), // READONLY_DBMOVED
+            ("13", Class::NotWritable),
             ("23505", Class::Conflict),
             ("23503", Class::Fault),
             ("22021", Class::Fault),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::sqlx::{self, PgConnection, SqliteConnection};
+use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tokio::sync::watch;
 
 use super::{Database, Failure, SchemaStatus};
@@ -11,6 +11,10 @@ use crate::telemetry::metrics;
 /// The SQLSTATE of PostgreSQL for it.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
+/// How long after a failed write another one is tried. That one is small, and may succeed where the calls' do not: not so
+/// often that readiness turns with every question.
+const PROBE_AFTER: Duration = Duration::from_secs(2);
+
 /// What was last found out about a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
@@ -18,6 +22,11 @@ pub enum Health {
     Good,
     /// It cannot be reached, lets nobody in, or does not answer.
     OutOfReach,
+    /// It is an embedded one that can be read and not written: its file is read-only, or its disk is full or fails.
+    NotWritable {
+        /// When a write last failed.
+        failed_at: Instant,
+    },
     /// Its schema lacks steps.
     SchemaBehind,
     /// A newer version of the program has changed its schema.
@@ -60,8 +69,54 @@ impl Database {
     pub(super) fn check_reach(&self) -> Result<(), Failure> {
         match *self.health.borrow() {
             Health::OutOfReach => Err(Failure::OutOfReach),
-            Health::Good | Health::SchemaBehind | Health::SchemaAhead => Ok(()),
+            Health::Good | Health::NotWritable { .. } | Health::SchemaBehind | Health::SchemaAhead => Ok(()),
         }
+    }
+
+    /// As [`check_reach`](Self::check_reach), for what would write.
+    pub(super) fn check_writable(&self) -> Result<(), Failure> {
+        match *self.health.borrow() {
+            Health::NotWritable { .. } => Err(Failure::KnownNotWritable),
+            _ => self.check_reach(),
+        }
+    }
+
+    /// Tells everybody that a write failed because nothing can be written.
+    pub(super) fn note_failed_write(&self, failure: &Failure) {
+        let failed_at = Instant::now();
+        self.tell(Health::NotWritable { failed_at }, failed_at, Some(failure));
+    }
+
+    /// The one place where what is known of the database changes. Says whether anything is new.
+    fn tell(&self, health: Health, asked_at: Instant, cause: Option<&Failure>) -> bool {
+        let is_new = self.health.send_if_modified(|known| {
+            // A write that failed since says more.
+            if matches!(known, Health::NotWritable { failed_at } if *failed_at > asked_at) {
+                return false;
+            }
+            let is_new = std::mem::discriminant(known) != std::mem::discriminant(&health);
+            *known = health;
+            is_new
+        });
+        if !is_new {
+            return false;
+        }
+        metrics::database_up(matches!(health, Health::Good | Health::SchemaAhead));
+        let cause = cause.map(tracing::field::display);
+        match health {
+            Health::Good => tracing::info!("the database is within reach, and its schema fits"),
+            Health::OutOfReach => tracing::warn!(
+                cause,
+                "the database is out of reach; calls are refused until it is back"
+            ),
+            Health::NotWritable { .. } => tracing::warn!(
+                cause,
+                "the database cannot be written; calls are refused until it can be"
+            ),
+            Health::SchemaBehind => tracing::warn!("the schema of the database is behind this program"),
+            Health::SchemaAhead => tracing::warn!("the schema of the database is ahead of this program"),
+        }
+        true
     }
 }
 
@@ -107,18 +162,34 @@ pub(super) enum Connection {
 
 impl Watcher {
     async fn look(&mut self) {
+        let known = *self.database.health.borrow();
+        if matches!(known, Health::NotWritable { failed_at } if failed_at.elapsed() < PROBE_AFTER) {
+            return;
+        }
         let limit = self.answer_within;
+        let asked_at = Instant::now();
         let (health, cause) = match tokio::time::timeout(limit, self.ask()).await {
             Ok(Ok(taken)) => (health_of(&SchemaStatus::of(taken)), None),
             // A database that has no room for one more connection is there for those who have one.
             Ok(Err(error)) if code(&error).as_deref() == Some(TOO_MANY_CONNECTIONS) => return,
             Ok(Err(error)) => match Failure::from(error) {
                 Failure::Busy(_) | Failure::Conflict(_) => return,
+                failure @ Failure::NotWritable(_) => {
+                    self.database.note_failed_write(&failure);
+                    return;
+                }
                 failure => (Health::OutOfReach, Some(failure)),
             },
             Err(_elapsed) => (Health::OutOfReach, Some(Failure::Silent(limit))),
         };
-        self.tell(health, cause).await;
+        let is_new = self.database.tell(health, asked_at, cause.as_ref());
+        if is_new
+            && health == Health::OutOfReach
+            && !self.database.url().is_sqlite()
+            && let Err(error) = self.database.renew_reads().await
+        {
+            tracing::error!(%error, "reconnecting failed");
+        }
     }
 
     /// Asks which steps the schema has taken: who can say that is within reach.
@@ -133,44 +204,54 @@ impl Watcher {
     }
 
     async fn ask_once(&mut self) -> Result<Vec<String>, sqlx::Error> {
-        // Taken out, so that one that failed, or whose answer is no longer waited for, is not used again.
+        let is_in_doubt = matches!(
+            *self.database.health.borrow(),
+            Health::OutOfReach | Health::NotWritable { .. }
+        );
+        // Taken out, so that one that failed, or whose answer is no longer waited for, is not used again. One that was
+        // opened when its file was read-only stays so.
         let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.database.health_connection().await?,
+            Some(connection) if !is_in_doubt => connection,
+            _ => {
+                let mut fresh = self.database.health_connection().await?;
+                fresh.check_writable(is_in_doubt).await?;
+                fresh
+            }
         };
         let taken = connection.steps().await?;
         self.connection = Some(connection);
         Ok(taken)
     }
-
-    /// The one place where what is known of the database changes.
-    async fn tell(&self, health: Health, cause: Option<Failure>) {
-        let known = &self.database.health;
-        if !known.send_if_modified(|known| std::mem::replace(known, health) != health) {
-            return;
-        }
-        metrics::database_up(matches!(health, Health::Good | Health::SchemaAhead));
-        match health {
-            Health::Good => tracing::info!("the database is within reach, and its schema fits"),
-            Health::OutOfReach => {
-                let cause = cause.map(tracing::field::display);
-                tracing::warn!(
-                    cause,
-                    "the database is out of reach; calls are refused until it is back"
-                );
-                if !self.database.url().is_sqlite()
-                    && let Err(error) = self.database.renew_reads().await
-                {
-                    tracing::error!(%error, "reconnecting failed");
-                }
-            }
-            Health::SchemaBehind => tracing::warn!("the schema of the database is behind this program"),
-            Health::SchemaAhead => tracing::warn!("the schema of the database is ahead of this program"),
-        }
-    }
 }
 
 impl Connection {
+    /// Checks that an embedded database can be written: `really`, or as far as the file is open for that, which costs a
+    /// healthy one no access to the disk.
+    async fn check_writable(&mut self, really: bool) -> Result<(), sqlx::Error> {
+        let Self::Sqlite(connection) = self else {
+            return Ok(());
+        };
+        let mut transaction = match connection.begin_with("BEGIN IMMEDIATE").await {
+            Ok(transaction) => transaction,
+            // Somebody writes: so it can be written.
+            Err(error) if !really && matches!(code(&error).as_deref(), Some("5" | "261")) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // A number in the head of the file that nothing else uses. To set it needs a file that is not read-only, and
+        // changes a page even if it stays the same, which no UPDATE does.
+        let number: i64 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut *transaction)
+            .await?;
+        sqlx::query(AssertSqlSafe(format!("PRAGMA user_version = {number}")))
+            .execute(&mut *transaction)
+            .await?;
+        if really {
+            transaction.commit().await
+        } else {
+            transaction.rollback().await
+        }
+    }
+
     /// The steps that the schema has taken.
     async fn steps(&mut self) -> Result<Vec<String>, sqlx::Error> {
         const STEPS: &str = "SELECT version FROM seaql_migrations ORDER BY version";

@@ -14,14 +14,16 @@ mod organization;
 mod ownership;
 mod session;
 mod sql;
+mod url;
 mod writer;
 
 pub use api_key::{ApiKeyRecord, KeyOwner, KeyUse};
-pub use connect::{Database, DatabaseUrl, InvalidDatabaseUrl};
+pub use connect::Database;
 pub use device::{DeviceImport, Imported};
 pub use failure::Failure;
 pub use health::{Health, HealthSettings, watch};
 pub use migrate::{SchemaStatus, migrate, schema_status};
 pub use organization::OrganizationRecord;
 pub use ownership::{Assigned, CustomerRecord, DeviceRecord};
+pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 pub use writer::{Answer, Writer, WriterSettings};

@@ -82,10 +82,17 @@ pub(super) enum Connection<'s> {
 
 impl Session {
     /// Takes a connection of `pool`, and makes it when it is not there.
+    ///
+    /// # Errors
+    /// [`Failure::NotConnected`] when the database is out of reach: unlike after [`Failure::Unreachable`], nothing happened.
     pub(super) async fn take(pool: &DatabaseConnection) -> Result<Self, Failure> {
-        Ok(match pool.get_database_backend() {
-            DbBackend::Sqlite => Self::Sqlite(pool.get_sqlite_connection_pool().acquire().await?),
-            _ => Self::Postgres(pool.get_postgres_connection_pool().acquire().await?),
+        let taken = match pool.get_database_backend() {
+            DbBackend::Sqlite => pool.get_sqlite_connection_pool().acquire().await.map(Self::Sqlite),
+            _ => pool.get_postgres_connection_pool().acquire().await.map(Self::Postgres),
+        };
+        taken.map_err(|error| match error.into() {
+            Failure::Unreachable(error) => Failure::NotConnected(error),
+            failure => failure,
         })
     }
 

@@ -174,7 +174,7 @@ const ALL: [(Kind, &str, Unit, &str); 22] = [
         Kind::Gauge,
         DATABASE_UP,
         Unit::Count,
-        "Whether the database answers and has the schema of this version: 1 or 0",
+        "Whether the database answers, can be written and has the schema of this version: 1 or 0",
     ),
     (
         Kind::Gauge,

@@ -30,8 +30,8 @@ use crate::support::{
 };
 
 /// How soon it shows that the database is away, and how soon that it is back.
-const TURNS: Duration = Duration::from_secs(3);
-const RETURNS: Duration = Duration::from_secs(5);
+pub const TURNS: Duration = Duration::from_secs(3);
+pub const RETURNS: Duration = Duration::from_secs(5);
 /// How long a call may take that the service knows to be in vain.
 const REFUSED: Duration = Duration::from_secs(1);
 
@@ -66,18 +66,18 @@ fn outage() -> Duration {
 }
 
 /// Where a service shows whether it should be sent work.
-struct Shown {
+pub struct Shown {
     admin: SocketAddr,
     http: reqwest::Client,
     grpc: HealthClient<Channel>,
 }
 
 impl Shown {
-    fn by(program: &Program) -> Self {
+    pub fn by(program: &Program) -> Self {
         Self::at(program.admin, &program.client(Face::Grpc, ""))
     }
 
-    fn at(admin: SocketAddr, client: &Client) -> Self {
+    pub fn at(admin: SocketAddr, client: &Client) -> Self {
         Self {
             admin,
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
@@ -92,7 +92,7 @@ impl Shown {
     }
 
     /// Returns when everything shows `line`, and says how long that took.
-    async fn turns_to(&self, line: &str, within: Duration) -> Duration {
+    pub async fn turns_to(&self, line: &str, within: Duration) -> Duration {
         let start = Instant::now();
         let is_ready = line == "ok";
         let readyz = (if is_ready { 200 } else { 503 }, format!("{line}\n"));
@@ -123,7 +123,7 @@ impl Shown {
     }
 
     /// All that a client is told that watches over gRPC.
-    async fn watch(&self) -> JoinHandle<Vec<ServingStatus>> {
+    pub async fn watch(&self) -> JoinHandle<Vec<ServingStatus>> {
         let request = HealthCheckRequest {
             service: SERVICE.into(),
         };

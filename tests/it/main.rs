@@ -20,6 +20,7 @@ mod crash;
 mod deploy;
 mod documents;
 mod examples;
+mod file_mode;
 mod flood;
 mod gateway;
 mod grpc;
@@ -34,6 +35,7 @@ mod metrics;
 mod openapi;
 mod operate;
 mod outage;
+mod overload;
 mod pages;
 mod race;
 mod reach;
@@ -47,10 +49,12 @@ mod shutdown;
 mod start;
 mod storage;
 mod support;
+mod terminated;
 mod tls;
 mod traces;
 mod usage;
 mod wire;
+mod writable;
 
 use libtest_mimic::Arguments;
 use support::{Suite, database};
@@ -70,6 +74,7 @@ fn main() {
     deploy::register(&mut suite);
     documents::register(&mut suite);
     examples::register(&mut suite);
+    file_mode::register(&mut suite);
     flood::register(&mut suite);
     gateway::register(&mut suite);
     grpc::register(&mut suite);
@@ -84,6 +89,7 @@ fn main() {
     openapi::register(&mut suite);
     operate::register(&mut suite);
     outage::register(&mut suite);
+    overload::register(&mut suite);
     pages::register(&mut suite);
     race::register(&mut suite);
     reach::register(&mut suite);
@@ -96,10 +102,12 @@ fn main() {
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
+    terminated::register(&mut suite);
     tls::register(&mut suite);
     traces::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);
+    writable::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

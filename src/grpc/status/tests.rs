@@ -49,7 +49,7 @@ fn status(reason: Reason) -> Status {
         },
         Reason::TooManyFailedKeys => Error::TooManyFailedKeys { retry_after },
         Reason::Overloaded => Error::Overloaded,
-        Reason::QueueFull => Error::QueueFull,
+        Reason::QueueFull => Error::QueueFull { retry_after },
         Reason::DeadlineExceeded => Error::DeadlineExceeded,
         Reason::ShuttingDown => Error::ShuttingDown,
         Reason::Unavailable => Error::Unavailable(Cause::new("gone")),

@@ -103,15 +103,23 @@ impl Lane {
                 }
                 Err(refused) => refused,
             };
-            if matches!(failure, Failure::Unreachable(_) | Failure::OutOfReach) {
+            if matches!(failure, Failure::NotWritable(_)) {
+                self.database.note_failed_write(&failure);
+            }
+            if matches!(
+                failure,
+                Failure::NotConnected(_) | Failure::NotWritable(_) | Failure::OutOfReach
+            ) {
                 // Those who wait would each find out the same, one time-out after the other.
                 rounds.push_front(round);
                 let waiting = self.queue.take_all();
                 refuse(rounds.into_iter().flat_map(calls_of).chain(waiting), failure);
                 return;
             }
-            if matches!(failure, Failure::Silent(_)) {
-                // It may have been the commit: its outcome is unknown, and carried out again, nothing would be new.
+            if matches!(failure, Failure::Unreachable(_) | Failure::Silent(_)) {
+                // It may have been the commit: its outcome is unknown, and carried out again, nothing would be new. It may
+                // be no more than this connection that has ended: the rest is carried out on a new one, and told if
+                // none can be made.
                 refuse(calls_of(round), failure);
                 continue;
             }
@@ -143,10 +151,21 @@ impl Lane {
         let result = self.apply_all(&batches).instrument(span.clone()).await;
         BATCHES.calls.record(number(calls));
         BATCHES.devices.record(number(devices));
+        let took = start.elapsed();
         match result {
-            Ok(_) => BATCHES.committed.record(start.elapsed()),
+            Ok(_) => {
+                let WriterSettings {
+                    batch_calls,
+                    batch_devices,
+                    ..
+                } = self.settings;
+                // The next call may have been too large to fit.
+                let was_full = calls >= batch_calls.div_ceil(2) || devices >= batch_devices.div_ceil(2);
+                self.queue.measure(calls, devices, took, was_full);
+                BATCHES.committed.record(took);
+            }
             Err(_) => {
-                BATCHES.failed.record(start.elapsed());
+                BATCHES.failed.record(took);
                 trace::failed(&span);
             }
         }
@@ -171,7 +190,7 @@ impl Lane {
         match result {
             Ok(Ok(result)) => {
                 if let Err(Refused {
-                    failure: Failure::Unreachable(_),
+                    failure: Failure::Unreachable(_) | Failure::NotConnected(_),
                     ..
                 }) = &result
                 {

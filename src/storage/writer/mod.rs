@@ -155,7 +155,7 @@ impl Writer {
         command: AssignDevices,
         deadline: Instant,
     ) -> Result<Answer, Error> {
-        self.database.check_reach()?;
+        self.database.check_writable()?;
         let is_small = command.devices().len() <= self.small_devices;
         let (queue, name) = if is_small {
             (&self.small, SMALL)
@@ -173,6 +173,7 @@ impl Writer {
                 is_abandoned: Arc::clone(&is_abandoned),
                 wait: Wait::begin(name),
             },
+            Instant::now(),
         )?;
         Ok(Answer { answer, is_abandoned })
     }

@@ -1,16 +1,19 @@
 //! What waits before the lanes: bounded, and organizations take turns.
 
+mod rate;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, oneshot};
 
+use self::rate::{Ahead, Rate, admit, work};
 use crate::{
     domain::{
         Error,
@@ -19,6 +22,9 @@ use crate::{
     },
     telemetry::{metrics::QueueFigures, trace::Wait},
 };
+
+/// When there will be room in a queue that is full by number: as soon as the next batch is taken.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A command that waits, and where its answer goes.
 #[derive(Debug)]
@@ -57,8 +63,11 @@ struct Waiting {
     /// The organizations of which calls wait, each once, in the order of their turns.
     turns: VecDeque<OrganizationId>,
     lines: HashMap<OrganizationId, Line>,
-    /// The organizations that have calls being carried out.
-    busy: HashSet<OrganizationId>,
+    /// The organizations that have calls being carried out, and how much work those are.
+    busy: HashMap<OrganizationId, usize>,
+    /// How much work is being carried out in all.
+    in_progress: usize,
+    rate: Rate,
     call_count: usize,
     device_count: usize,
     closed: bool,
@@ -90,9 +99,12 @@ impl Queue {
     /// to the others, floods of two a third, and nobody has to know how many there will be (dynamic thresholds, Choudhury
     /// and Hahne, 1998).
     ///
+    /// A call is refused if what is ahead of it takes longer than it has time, by the rate that was measured: to carry
+    /// out what nobody waits for any more would make the next one late, too.
+    ///
     /// # Errors
     /// [`Error::QueueFull`] and [`Error::ShuttingDown`].
-    pub(super) fn push(&self, organization: OrganizationId, call: Call) -> Result<(), Error> {
+    pub(super) fn push(&self, organization: OrganizationId, call: Call, now: Instant) -> Result<(), Error> {
         let mut waiting = self.waiting();
         if waiting.closed {
             return Err(Error::ShuttingDown);
@@ -106,7 +118,11 @@ impl Queue {
             || waiting.device_count + own_devices + devices > self.max_devices;
         // One call always fits: else one with more devices than the bound would never be served.
         if is_full && waiting.call_count > 0 {
-            return Err(Error::QueueFull);
+            return Err(Error::QueueFull { retry_after: SOON });
+        }
+        if let Some(wait) = waiting.wait(organization, devices, self.lanes) {
+            let time = call.deadline.saturating_duration_since(now);
+            admit(wait, time).map_err(|retry_after| Error::QueueFull { retry_after })?;
         }
         waiting.call_count += 1;
         waiting.device_count += devices;
@@ -158,21 +174,28 @@ impl Queue {
     pub(super) fn done(&self, organizations: &[OrganizationId]) {
         let mut waiting = self.waiting();
         for organization in organizations {
-            waiting.busy.remove(organization);
+            let done = waiting.busy.remove(organization).unwrap_or_default();
+            waiting.in_progress = waiting.in_progress.saturating_sub(done);
         }
         drop(waiting);
         self.changed.notify_one();
     }
 
+    /// Says how long a batch of so many calls with so many devices took that was committed, and whether it was about as
+    /// large as one may be.
+    pub(super) fn measure(&self, calls: usize, devices: usize, took: Duration, was_full: bool) {
+        self.waiting().rate.measure(work(calls, devices), took, was_full);
+    }
+
     /// Takes every call that waits, of all organizations.
     pub(super) fn take_all(&self) -> Vec<Call> {
         let mut waiting = self.waiting();
-        let closed = waiting.closed;
-        let busy = std::mem::take(&mut waiting.busy);
-        let all = std::mem::take(&mut *waiting);
-        (waiting.closed, waiting.busy) = (closed, busy);
+        let lines = std::mem::take(&mut waiting.lines);
+        waiting.turns.clear();
+        (waiting.call_count, waiting.device_count) = (0, 0);
         self.count(&waiting);
-        all.lines.into_values().flat_map(|line| line.calls).collect()
+        drop(waiting);
+        lines.into_values().flat_map(|line| line.calls).collect()
     }
 
     /// Takes no further calls.
@@ -194,9 +217,32 @@ impl Queue {
     }
 }
 
+impl Line {
+    fn work(&self) -> usize {
+        work(self.calls.len(), self.device_count)
+    }
+}
+
 impl Waiting {
+    /// How long it would take until another call of `organization` is answered, if anything is ahead of it: one that comes
+    /// alone is always carried out, or a rate that is out of date would never be measured again.
+    fn wait(&self, organization: OrganizationId, devices: usize, workers: usize) -> Option<Duration> {
+        if self.call_count == 0 && self.in_progress == 0 {
+            return None;
+        }
+        let line = self.lines.get(&organization);
+        let ahead = Ahead {
+            own: work(1, devices),
+            own_waiting: line.map_or(0, Line::work),
+            all_waiting: work(self.call_count, self.device_count),
+            in_progress: self.in_progress,
+            organizations: self.lines.len() + usize::from(line.is_none()),
+        };
+        self.rate.wait(ahead, workers)
+    }
+
     fn take(&mut self, max_calls: usize, max_devices: usize, lanes: usize) -> Round {
-        let free = self.turns.iter().filter(|waits| !self.busy.contains(waits)).count();
+        let free = self.turns.iter().filter(|waits| !self.busy.contains_key(waits)).count();
         let share = free.div_ceil(lanes);
         let mut round = Round::new();
         let (mut calls, mut devices) = (0, 0);
@@ -204,12 +250,13 @@ impl Waiting {
         let mut served = Vec::new();
         for organization in std::mem::take(&mut self.turns) {
             let line = self.lines.get_mut(&organization);
-            let Some(line) = line.filter(|_| !is_full && round.len() < share && !self.busy.contains(&organization))
+            let Some(line) = line.filter(|_| !is_full && round.len() < share && !self.busy.contains_key(&organization))
             else {
                 self.turns.push_back(organization);
                 continue;
             };
             let mut batch = Vec::new();
+            let before = line.work();
             while let Some(next) = line.calls.front() {
                 let more = next.command.devices().len();
                 is_full = calls > 0 && (calls >= max_calls || devices + more > max_devices);
@@ -226,12 +273,14 @@ impl Waiting {
                 self.turns.push_back(organization);
                 continue;
             }
+            let taken = before.saturating_sub(line.work());
             if line.calls.is_empty() {
                 self.lines.remove(&organization);
             } else {
                 served.push(organization);
             }
-            self.busy.insert(organization);
+            self.busy.insert(organization, taken);
+            self.in_progress += taken;
             round.push((organization, batch));
         }
         self.turns.extend(served);

@@ -124,6 +124,23 @@ impl Suite {
         }
     }
 
+    /// A test on SQLite that needs something of the machine; ignored, with the reason, where `missing` names one.
+    pub fn on_sqlite_unless<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        missing: impl FnOnce() -> Option<String> + Send + 'static,
+        test: impl FnOnce(&'static TestDatabase) -> F + Send + 'static,
+    ) {
+        self.trials
+            .push(Trial::ignorable_test(format!("{name}::sqlite"), move || {
+                if let Some(reason) = missing() {
+                    return Ok(Completion::ignored_with(reason));
+                }
+                run(on_database(Kind::Sqlite, test));
+                Ok(Completion::Completed)
+            }));
+    }
+
     /// A test that runs on each database.
     pub fn on_each<F: Future<Output = ()>>(
         &mut self,

@@ -1,3 +1,4 @@
+mod admission;
 mod model;
 
 use std::time::Duration;
@@ -22,6 +23,10 @@ fn call(number: usize, devices: usize) -> Call {
         is_abandoned: Arc::default(),
         wait: Wait::begin("small"),
     }
+}
+
+fn push(queue: &Queue, organization: OrganizationId, call: Call) -> Result<(), Error> {
+    queue.push(organization, call, Instant::now())
 }
 
 fn number(call: &Call) -> usize {
@@ -72,9 +77,9 @@ fn one(organization: usize, calls: impl IntoIterator<Item = usize>) -> Option<Op
 fn organizations_take_turns() {
     let queue = Queue::new("small", 2_000, 2_000, 1);
     for number in 0..1_000 {
-        queue.push(organization(1), call(number, 1)).expect("there is room");
+        push(&queue, organization(1), call(number, 1)).expect("there is room");
     }
-    queue.push(organization(2), call(7, 1)).expect("there is room");
+    push(&queue, organization(2), call(7, 1)).expect("there is room");
 
     assert_eq!(carry_out(&queue, 10, 10), one(1, 0..10));
     let both = vec![(2, vec![7]), (1, (10..19).collect())];
@@ -86,12 +91,12 @@ fn organizations_take_turns() {
 fn an_organization_that_comes_back_goes_to_the_end() {
     let queue = Queue::new("small", 10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2), (3, 3)] {
-        queue.push(organization(org), call(number, 1)).expect("there is room");
+        push(&queue, organization(org), call(number, 1)).expect("there is room");
     }
     assert_eq!(carry_out(&queue, 1, 10), one(1, [0]));
-    queue.push(organization(1), call(4, 1)).expect("there is room");
+    push(&queue, organization(1), call(4, 1)).expect("there is room");
     assert_eq!(carry_out(&queue, 1, 10), one(2, [2]));
-    queue.push(organization(2), call(5, 1)).expect("there is room");
+    push(&queue, organization(2), call(5, 1)).expect("there is room");
     let rest = vec![(3, vec![3]), (1, vec![1, 4]), (2, vec![5])];
     assert_eq!(carry_out(&queue, 9, 10), Some(Some(rest)));
     assert_eq!(carry_out(&queue, 9, 10), None);
@@ -101,14 +106,14 @@ fn an_organization_that_comes_back_goes_to_the_end() {
 fn an_organization_is_in_one_round_at_a_time() {
     let queue = Queue::new("small", 10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2)] {
-        queue.push(organization(org), call(number, 1)).expect("there is room");
+        push(&queue, organization(org), call(number, 1)).expect("there is room");
     }
     let first = take(&queue, 1, 10).flatten().expect("a round");
     assert_eq!(first, [(1, vec![0])]);
     let second = take(&queue, 10, 10).flatten().expect("a round");
     assert_eq!(second, [(2, vec![2])], "the first organization is busy");
     assert_eq!(take(&queue, 10, 10), None);
-    queue.push(organization(2), call(3, 1)).expect("there is room");
+    push(&queue, organization(2), call(3, 1)).expect("there is room");
     assert_eq!(take(&queue, 10, 10), None, "both are busy");
     done(&queue, &first);
     assert_eq!(take(&queue, 10, 10), one(1, [1]));
@@ -121,7 +126,7 @@ fn each_lane_takes_its_share_of_the_organizations() {
     let queue = Queue::new("small", 100, 100, 3);
     for org in 0..8 {
         for number in [org, 10 + org] {
-            queue.push(organization(org), call(number, 1)).expect("there is room");
+            push(&queue, organization(org), call(number, 1)).expect("there is room");
         }
     }
     let organizations = |round: Option<Option<Numbers>>| {
@@ -139,25 +144,25 @@ fn each_lane_takes_its_share_of_the_organizations() {
 #[test]
 fn as_many_calls_wait_as_may_wait() {
     let queue = Queue::new("small", 2, 100, 1);
-    assert!(queue.push(organization(1), call(0, 1)).is_ok());
-    assert!(queue.push(organization(2), call(1, 1)).is_ok());
+    assert!(push(&queue, organization(1), call(0, 1)).is_ok());
+    assert!(push(&queue, organization(2), call(1, 1)).is_ok());
     for org in [1, 2, 3] {
-        let refused = queue.push(organization(org), call(2, 1));
-        assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
+        let refused = push(&queue, organization(org), call(2, 1));
+        assert!(matches!(refused, Err(Error::QueueFull { .. })), "{refused:?}");
     }
     carry_out(&queue, 1, 1);
-    assert!(queue.push(organization(1), call(3, 1)).is_ok());
+    assert!(push(&queue, organization(1), call(3, 1)).is_ok());
 }
 
 #[test]
 fn as_many_devices_wait_as_may_wait() {
     let queue = Queue::new("small", 100, 10, 1);
-    assert!(queue.push(organization(1), call(0, 6)).is_ok());
-    let refused = queue.push(organization(2), call(1, 5));
-    assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
-    assert!(queue.push(organization(2), call(2, 4)).is_ok());
+    assert!(push(&queue, organization(1), call(0, 6)).is_ok());
+    let refused = push(&queue, organization(2), call(1, 5));
+    assert!(matches!(refused, Err(Error::QueueFull { .. })), "{refused:?}");
+    assert!(push(&queue, organization(2), call(2, 4)).is_ok());
     carry_out(&queue, 1, 1);
-    assert!(queue.push(organization(1), call(3, 6)).is_ok());
+    assert!(push(&queue, organization(1), call(3, 6)).is_ok());
 }
 
 #[test]
@@ -165,7 +170,7 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
     let queue = Queue::new("small", 12, 1_000, 1);
     let fill = |org| {
         (0..)
-            .take_while(|number| queue.push(organization(org), call(*number, 1)).is_ok())
+            .take_while(|number| push(&queue, organization(org), call(*number, 1)).is_ok())
             .count()
     };
     // Half of the room, then half of what is left as long as the others have as much: never all.
@@ -174,7 +179,7 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
     let queue = Queue::new("small", 1_000, 120, 1);
     let fill = |org| {
         (0..)
-            .take_while(|number| queue.push(organization(org), call(*number, 10)).is_ok())
+            .take_while(|number| push(&queue, organization(org), call(*number, 10)).is_ok())
             .count()
     };
     assert_eq!([fill(1), fill(2), fill(3)], [6, 3, 2]);
@@ -183,14 +188,14 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
 #[test]
 fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
     let queue = Queue::new("small", 100, 10, 1);
-    assert!(queue.push(organization(1), call(0, 50)).is_ok());
-    let refused = queue.push(organization(1), call(1, 1));
-    assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
+    assert!(push(&queue, organization(1), call(0, 50)).is_ok());
+    let refused = push(&queue, organization(1), call(1, 1));
+    assert!(matches!(refused, Err(Error::QueueFull { .. })), "{refused:?}");
     assert_eq!(carry_out(&queue, 10, 5), one(1, [0]));
 
     let queue = Queue::new("small", 100, 20, 1);
-    assert!(queue.push(organization(1), call(2, 9)).is_ok());
-    assert!(queue.push(organization(1), call(3, 1)).is_ok());
+    assert!(push(&queue, organization(1), call(2, 9)).is_ok());
+    assert!(push(&queue, organization(1), call(3, 1)).is_ok());
     assert_eq!(carry_out(&queue, 10, 5), one(1, [2]));
     assert_eq!(carry_out(&queue, 10, 5), one(1, [3]));
 }
@@ -199,10 +204,10 @@ fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
 fn a_closed_queue_gives_what_waits_and_then_its_end() {
     let queue = Queue::new("small", 10, 10, 1);
     for (org, number) in [(1, 0), (2, 1), (1, 2)] {
-        queue.push(organization(org), call(number, 1)).expect("there is room");
+        push(&queue, organization(org), call(number, 1)).expect("there is room");
     }
     queue.close();
-    let refused = queue.push(organization(1), call(3, 1));
+    let refused = push(&queue, organization(1), call(3, 1));
     assert!(matches!(refused, Err(Error::ShuttingDown)), "{refused:?}");
     assert_eq!(carry_out(&queue, 2, 10), one(1, [0, 2]));
     let last = take(&queue, 10, 10).flatten().expect("a round");
@@ -221,9 +226,9 @@ fn after_all_was_taken_there_is_as_much_room_as_ever() {
     let queue = Queue::new("small", 3, 6, 1);
     for _ in 0..2 {
         for (org, number) in [(1, 0), (2, 1), (3, 2)] {
-            queue.push(organization(org), call(number, 2)).expect("there is room");
+            push(&queue, organization(org), call(number, 2)).expect("there is room");
         }
-        assert!(queue.push(organization(4), call(3, 2)).is_err());
+        assert!(push(&queue, organization(4), call(3, 2)).is_err());
         let mut all = numbers(&queue.take_all());
         all.sort_unstable();
         assert_eq!(all, [0, 1, 2]);
@@ -234,11 +239,11 @@ fn after_all_was_taken_there_is_as_much_room_as_ever() {
 #[test]
 fn taking_all_does_not_open_a_closed_queue() {
     let queue = Queue::new("small", 10, 10, 1);
-    queue.push(organization(1), call(0, 1)).expect("there is room");
+    push(&queue, organization(1), call(0, 1)).expect("there is room");
     queue.close();
     assert_eq!(numbers(&queue.take_all()), [0]);
     assert!(matches!(
-        queue.push(organization(1), call(1, 1)),
+        push(&queue, organization(1), call(1, 1)),
         Err(Error::ShuttingDown)
     ));
     assert_eq!(take(&queue, 10, 10), Some(None));
@@ -254,7 +259,7 @@ async fn wait_while(queue: &Queue, act: impl FnOnce()) -> Option<Numbers> {
 #[tokio::test]
 async fn who_waits_for_a_call_learns_of_it() {
     let queue = Queue::new("small", 10, 10, 1);
-    let push = || queue.push(organization(1), call(0, 1)).expect("there is room");
+    let push = || push(&queue, organization(1), call(0, 1)).expect("there is room");
     assert_eq!(wait_while(&queue, push).await, Some(vec![(1, vec![0])]));
 }
 
@@ -281,7 +286,7 @@ async fn all_who_wait_learn_that_no_call_will_come() {
 async fn who_waits_for_a_busy_organization_learns_that_it_is_free() {
     let queue = Queue::new("small", 10, 10, 1);
     for number in [0, 1] {
-        queue.push(organization(1), call(number, 1)).expect("there is room");
+        push(&queue, organization(1), call(number, 1)).expect("there is room");
     }
     let first = take(&queue, 1, 1).flatten().expect("a round");
     assert_eq!(

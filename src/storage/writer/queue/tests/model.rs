@@ -101,7 +101,7 @@ proptest! {
                     let own: usize = model.lines[org].iter().map(|(_, devices)| devices).sum();
                     let fits = model.calls() + model.lines[org].len() < max_calls
                         && model.devices() + own + devices <= max_devices;
-                    let is_accepted = queue.push(organization(org), call(number, devices)).is_ok();
+                    let is_accepted = push(&queue, organization(org), call(number, devices)).is_ok();
                     prop_assert_eq!(is_accepted, fits || model.calls() == 0);
                     if is_accepted {
                         if model.lines[org].is_empty() {

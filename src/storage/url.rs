@@ -1,0 +1,108 @@
+//! Which database: its URL.
+
+use std::{fmt, fs::OpenOptions, os::unix::fs::OpenOptionsExt};
+
+use sea_orm::{
+    DbBackend,
+    sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions},
+};
+
+/// Where the database is. `Display` and `Debug` print no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    url: String,
+    backend: DbBackend,
+}
+
+/// A database URL that cannot be used. Prints what to do about it, and nothing of the URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidDatabaseUrl(&'static str);
+
+impl DatabaseUrl {
+    /// Reads `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+    ///
+    /// # Errors
+    /// When the URL names no such database.
+    pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
+        let backend = if url.starts_with("sqlite:") {
+            let path = url.split('?').next().unwrap_or_default();
+            let path = path.trim_start_matches("sqlite:").trim_start_matches('/');
+            if path.is_empty() || path.starts_with(":memory:") || url.contains("mode=memory") {
+                return Err(InvalidDatabaseUrl(
+                    "an in-memory SQLite database cannot keep anything; name a file, as in sqlite://devices.db?mode=rwc",
+                ));
+            }
+            let parsed = url.parse::<SqliteConnectOptions>().map(drop);
+            parsed.map(|()| DbBackend::Sqlite)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let parsed = url.parse::<PgConnectOptions>().map(drop);
+            parsed.map(|()| DbBackend::Postgres)
+        } else {
+            return Err(InvalidDatabaseUrl(
+                "the database URL must start with sqlite:// or postgres://",
+            ));
+        };
+        let backend = backend.map_err(|_| {
+            InvalidDatabaseUrl(
+                "the database URL cannot be read; write sqlite://FILE?mode=rwc or \
+                 postgres://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded",
+            )
+        })?;
+        let url = url.to_owned();
+        Ok(Self { url, backend })
+    }
+
+    /// As it was given, for the driver alone: it may hold a password.
+    pub(super) fn as_str(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether this is the embedded database.
+    pub fn is_sqlite(&self) -> bool {
+        self.backend == DbBackend::Sqlite
+    }
+
+    /// Makes the file of an embedded database if the URL asks for that and there is none: only its owner can read and write
+    /// it. SQLite gives the files beside it the same mode.
+    ///
+    /// When it cannot be made, the first connection says why.
+    pub(super) fn create_file(&self) {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        if !self.is_sqlite() || !query.split('&').any(|option| option == "mode=rwc") {
+            return;
+        }
+        let Ok(options) = self.url.parse::<SqliteConnectOptions>() else {
+            return;
+        };
+        // Never opens a file that is there: to close it would end SQLite's locks on it in this process.
+        let mut new = OpenOptions::new();
+        let made = new
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(options.get_filename());
+        if let Err(error) = made {
+            tracing::debug!(%error, "no file was made for the database");
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.url.split_once("//").unwrap_or((&self.url, ""));
+        // Both may hold a password, and options may hold an @.
+        let rest = rest.split_once('?').map_or(rest, |(rest, _options)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_user, rest)| rest);
+        write!(f, "{scheme}//{rest}")
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

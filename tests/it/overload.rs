@@ -1,0 +1,76 @@
+//! More large calls at once than can be carried out in time: those that are taken on succeed, and the others are refused
+//! at once.
+
+use std::time::{Duration, Instant};
+
+use device_assignment::{pb::AssignDevicesToOwnerRequest, server::ServerSettings};
+use futures_util::future::join_all;
+
+use crate::support::{Face, Suite, TestDatabase, TestServer, organization};
+
+pub fn register(suite: &mut Suite) {
+    suite.on_each("overload::large_calls_are_taken_on_only_if_in_time", large_calls);
+}
+
+/// The devices of a call: as many as fit in one transaction, so that each is a batch of its own.
+const DEVICES: usize = 2_000;
+
+fn message(email: String) -> AssignDevicesToOwnerRequest {
+    AssignDevicesToOwnerRequest {
+        device_identifiers: (0..DEVICES).map(|number| format!("{email}/{number}")).collect(),
+        customer_email: email,
+        auto_create_devices: true,
+        device_type: Some("sensor".into()),
+    }
+}
+
+async fn large_calls(database: &'static TestDatabase) {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    const WARM_UP: u32 = 5;
+    let settings = ServerSettings {
+        request_timeout: TIMEOUT,
+        ..ServerSettings::default()
+    };
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(database, settings).await;
+    let client = server.client(Face::Grpc, &key);
+    let start = Instant::now();
+    for number in 0..WARM_UP {
+        let answer = client.call_grpc(message(format!("warm-up{number}@example.com")), None);
+        answer.await.ok();
+    }
+    let one = start.elapsed() / WARM_UP;
+    // Several times as many as this machine can carry out in time, whatever its speed.
+    let count = (4.0 * TIMEOUT.as_secs_f64() / one.as_secs_f64()).ceil();
+    let messages = (0..).take_while(|number| f64::from(*number) < count);
+    let clients = [(); 8].map(|()| server.client(Face::Grpc, &key));
+    let calls = messages.zip(clients.iter().cycle()).map(async |(number, client)| {
+        client
+            .call_grpc(message(format!("call{number}@example.com")), None)
+            .await
+    });
+    let answers = join_all(calls).await;
+    let of = |code: &str| answers.iter().filter(|answer| answer.code == code).count();
+    let (done, late, refused) = (of("OK"), of("DEADLINE_EXCEEDED"), of("RESOURCE_EXHAUSTED"));
+    println!("a call takes {one:?}; of {count} at once: {done} done, {late} late, {refused} refused");
+    assert_eq!(
+        done + late + refused,
+        answers.len(),
+        "{:?}",
+        answers.iter().map(|answer| &answer.code).collect::<Vec<_>>()
+    );
+    assert!(done > 0 && refused > 0, "{done} done, {refused} refused");
+    // A machine that is suddenly slower may be late with some; without the rule, most are.
+    assert!(late <= 2 + done / 5, "{late} late, {done} done");
+    for answer in answers.iter().filter(|answer| answer.code == "RESOURCE_EXHAUSTED") {
+        let seconds = answer.retry_after.expect("a time to wait");
+        assert!((1..=60).contains(&seconds), "{answer:?}");
+        assert_eq!(answer.reason.as_deref(), Some("QUEUE_FULL"));
+        let sentence = format!("Too many calls are waiting; try again in {seconds} s");
+        assert_eq!(answer.error, sentence);
+    }
+    // What was refused can be done later.
+    let after = client.call_grpc(message("after@example.com".into()), None).await;
+    after.ok();
+    server.stop().await;
+}

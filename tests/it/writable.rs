@@ -1,0 +1,191 @@
+//! An SQLite database that cannot be written: the service says so, refuses calls at once, and finds back by
+//! itself.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process,
+    time::{Duration, Instant},
+};
+
+use device_assignment::{
+    server::ServerSettings,
+    storage::{Database, DatabaseUrl},
+};
+use tokio::process::Command;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use crate::{
+    health::{RETURNS, Shown, TURNS},
+    support::{
+        Client, Face, Kind, Load, Program, Suite, TestDatabase, TestServer,
+        load::{self, Fate, clients, faults, tally},
+        organization,
+        program::is_on_path,
+    },
+};
+
+const NOT_WRITABLE: &str = "database: not writable";
+
+pub fn register(suite: &mut Suite) {
+    suite.on(Kind::Sqlite, "writable::a_url_that_says_read_only", read_only_url);
+    suite.on_sqlite_unless("writable::a_file_that_is_read_only", no_permissions, read_only_file);
+    suite.on_sqlite_unless("writable::a_full_disk", no_limits, full_disk);
+}
+
+fn path_of(database: &TestDatabase) -> PathBuf {
+    let path = database.url().trim_start_matches("sqlite://");
+    path.trim_end_matches("?mode=rwc").into()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+}
+
+/// Calls are refused at once, and of a wrong key it is still said that it is wrong.
+async fn is_refused(client: &Client) {
+    let start = Instant::now();
+    let call = load::create(client, "refused@example.com".into()).await;
+    let expected = Fate::Answered {
+        code: "UNAVAILABLE".into(),
+        retry_after: Some(1),
+    };
+    assert_eq!(call.fate, expected, "{call:?}");
+    let wrong = client.with_key(Some("tlm_wrong"));
+    let answer = wrong.assign("a@example.com", &["SN-1"]).await;
+    assert_eq!(answer.code, "UNAUTHENTICATED", "{answer:?}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+async fn read_only_url(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let url = database.url().replace("mode=rwc", "mode=ro");
+    let url = DatabaseUrl::parse(&url).expect("a URL");
+    let opened = Database::open(url).await.expect("a database");
+    let server = TestServer::start_over(opened, ServerSettings::default()).await;
+    let shown = Shown::at(server.admin, &server.client(Face::Grpc, ""));
+    // Nobody calls before it is known.
+    shown.turns_to(NOT_WRITABLE, TURNS).await;
+    for face in Face::ALL {
+        is_refused(&server.client(face, &key)).await;
+    }
+    server.stop().await;
+    assert_eq!(database.count("customer").await, 0);
+}
+
+/// A command that runs the program at `path` without the right of root to write where permissions say no.
+fn obeying(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    let drop_right = ["--inh-caps=-dac_override", "--bounding-set=-dac_override"];
+    command.env_clear().envs(path_variable()).args(drop_right).arg(program);
+    command.kill_on_drop(true).stdin(process::Stdio::null());
+    command
+}
+
+fn path_variable() -> Option<(&'static str, std::ffi::OsString)> {
+    Some(("PATH", std::env::var_os("PATH")?))
+}
+
+/// Why nothing can be kept from writing a file by its permissions, if so.
+fn no_permissions() -> Option<String> {
+    if !is_on_path("setpriv") {
+        return Some("setpriv is not on the PATH".into());
+    }
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    set_mode(file.path(), 0o444);
+    let mut read = obeying("cat").into_std();
+    let can_read = read.arg(file.path()).status().is_ok_and(|status| status.success());
+    let mut write = obeying("tee").into_std();
+    let can_write = write.arg(file.path()).stderr(process::Stdio::null()).status();
+    match can_write {
+        Ok(status) if can_read && !status.success() => None,
+        _ => Some("permissions cannot keep this user from writing a file".into()),
+    }
+}
+
+async fn read_only_file(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let path = path_of(database);
+    set_mode(&path, 0o444);
+    let mut command = obeying(env!("CARGO_BIN_EXE_device-assignment"));
+    command.args(["serve", "--database-url", database.url()]);
+    let program = Program::spawn(command).await;
+    let shown = Shown::by(&program);
+    shown.turns_to(NOT_WRITABLE, TURNS).await;
+    for face in [Face::Grpc, Face::Rest] {
+        is_refused(&program.client(face, &key)).await;
+    }
+    set_mode(&path, 0o600);
+    shown.turns_to("ok", RETURNS).await;
+    let call = load::create(&program.client(Face::Grpc, &key), "after@example.com".into()).await;
+    assert!(call.is_ok(), "{call:?}");
+    program.terminate().await;
+    assert_eq!(faults(database, &[call]).await, [""; 0]);
+}
+
+/// Why a process cannot be kept from making files larger, if so.
+fn no_limits() -> Option<String> {
+    (!is_on_path("prlimit")).then(|| "prlimit is not on the PATH".into())
+}
+
+/// Bounds the size of files that a program writes: as for a full disk, what is there stays, and nothing comes to it.
+async fn limit_files(program: &Program, limit: &str) {
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &program.id().to_string(), &format!("--fsize={limit}:")]);
+    assert!(command.status().await.expect("prlimit").success());
+}
+
+async fn full_disk(database: &'static TestDatabase) {
+    let keys = load::keys(database, 2).await;
+    let mut keys = keys.iter().cycle();
+    // A file that gets too large is an error, and not the end of the program.
+    let mut command = Command::new("sh");
+    command.env_clear().envs(path_variable()).args([
+        "-c",
+        "trap '' XFSZ; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_device-assignment"),
+        "serve",
+        "--database-url",
+        database.url(),
+    ]);
+    command.kill_on_drop(true).stdin(process::Stdio::null());
+    let program = Program::spawn(command).await;
+    let shown = Shown::by(&program);
+    shown.turns_to("ok", TURNS).await;
+    let watch = shown.watch().await;
+    let all = clients(16, |face| program.client(face, keys.next().expect("a key")));
+    let load = Load::start("load", all.clone());
+    load.succeeds(200).await;
+
+    limit_files(&program, "1").await;
+    shown.turns_to(NOT_WRITABLE, TURNS).await;
+    // Long enough for several probes, each of which fails.
+    for _ in 0..5 {
+        for client in all.iter().take(2) {
+            is_refused(client).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        shown.turns_to(NOT_WRITABLE, TURNS).await;
+    }
+    limit_files(&program, "unlimited").await;
+    shown.turns_to("ok", RETURNS).await;
+    load.succeeds(200).await;
+    let calls = load.finish().await;
+    println!("{}", tally(&calls));
+    assert!(
+        calls.iter().all(|call| call.is(&["OK", "UNAVAILABLE"])),
+        "{}",
+        tally(&calls)
+    );
+    program.terminate().await;
+    let (serving, not) = (ServingStatus::Serving, ServingStatus::NotServing);
+    let told = watch.await.expect("no panic");
+    assert_eq!(
+        told,
+        [serving, not, serving, not],
+        "once each, the last time because it stops"
+    );
+    assert_eq!(faults(database, &calls).await, [""; 0]);
+}
