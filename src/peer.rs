@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 /// The header, and the metadata entry, in which the address goes from the connection to whoever asks for it, in one

@@ -1,6 +1,6 @@
 //! No call without a key, but for the methods that probes and grpcurl need.
 
-use axum::http::HeaderMap;
+use http::HeaderMap;
 
 use crate::{
     domain::Error,
