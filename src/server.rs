@@ -3,6 +3,7 @@
 
 mod connections;
 mod flood;
+mod http1_heads;
 mod readiness;
 mod tls;
 
@@ -258,7 +259,7 @@ impl Admin {
         if let Some(listener) = listener {
             tasks.spawn(connections::serve(
                 listener,
-                admin::router(readiness, figures),
+                gateway::with_valid_host(admin::router(readiness, figures)),
                 Protocol::Admin,
                 None,
                 settings,

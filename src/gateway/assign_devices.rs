@@ -7,7 +7,6 @@ use axum::{
     http::HeaderMap,
     response::IntoResponse,
 };
-use tonic::Code;
 
 use super::{
     Answer, Gateway, Limits, Told, json, on_behalf,
@@ -121,7 +120,7 @@ impl Gateway {
             .assign_devices(headers, AssignDevicesToOwnerRequest::default())
             .await
         {
-            Err(problem) if problem.code() != Code::InvalidArgument => Err(problem),
+            Err(problem) if !problem.names_fields() => Err(problem),
             Err(problem) => Ok(problem.into_limits()),
             Ok(told) => Ok(told.limits),
         }

@@ -3,6 +3,7 @@
 
 pub mod access_log;
 mod assign_devices;
+mod host;
 mod json;
 mod observe;
 mod openapi;
@@ -90,8 +91,17 @@ where
         .with_state(gateway)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
+        .layer(from_fn(host::check))
         .layer(from_fn(problem::render))
         .layer(from_fn(observe::layer))
+}
+
+/// `router`, which refuses requests without one valid host, as the REST face does.
+pub fn with_valid_host(router: Router) -> Router {
+    router
+        .layer(from_fn(host::check))
+        .layer(from_fn(problem::render))
+        .layer(from_fn(host::identify))
 }
 
 impl Gateway {
@@ -157,7 +167,8 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     let metadata = request.metadata_mut().as_mut();
     trace::pass_on(headers, metadata);
     for name in [API_KEY, request_id::HEADER] {
-        if let Some(value) = headers.get(&name) {
+        // The service refuses a second key: it has to see one, but no more than that.
+        for value in headers.get_all(&name).iter().take(2) {
             // What is longer than any key is no key; passed on as it is, it could be too long for the transport.
             let is_too_long = value.len() > MAX_PASSED_ON;
             let value = if is_too_long {
@@ -165,7 +176,7 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
             } else {
                 value.clone()
             };
-            metadata.insert(name, value);
+            metadata.append(&name, value);
         }
     }
     if let Some(address) = headers.get(peer::HEADER) {

@@ -100,6 +100,11 @@ impl Problem {
         )
     }
 
+    /// A host that is missing, given twice or invalid.
+    pub(super) fn invalid_host(sentence: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, sentence)
+    }
+
     /// A body that does not come to its end.
     pub(super) fn too_slow() -> Self {
         let sentence = "The request body did not arrive in time";
@@ -133,8 +138,9 @@ impl Problem {
         status.get_details_error_info().is_some()
     }
 
-    pub(super) fn code(&self) -> Code {
-        self.code
+    /// Whether fields break their rules. The service looks at them only when the key is right.
+    pub(super) fn names_fields(&self) -> bool {
+        !self.violations.is_empty()
     }
 
     /// This problem, which tells of the caller's limits too.
