@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 

@@ -1,6 +1,6 @@
 //! The id of a request: the caller's, or a new one. Both faces treat it alike.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 /// The header, and the metadata entry, that carries the id.

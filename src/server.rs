@@ -3,6 +3,7 @@
 
 mod connections;
 mod flood;
+mod http1_heads;
 mod readiness;
 mod sending;
 mod tls;
@@ -294,7 +295,8 @@ impl Admin {
                 in_flight: Shares::new(usize::MAX),
                 stopping,
             };
-            tasks.spawn(connections::serve(listener, admin::router(readiness, figures), Protocol::Admin, terms));
+            let router = gateway::with_valid_host(admin::router(readiness, figures));
+            tasks.spawn(connections::serve(listener, router, Protocol::Admin, terms));
         }
         Self {
             _stop: stop,

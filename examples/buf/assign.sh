@@ -19,9 +19,11 @@ detail() {
 for attempt in {1..5}; do
     # The key comes through a pipe, because everybody on the machine can read the arguments of a program.
     answer=$(buf curl --protocol grpc --timeout $((deadline - SECONDS))s \
-        --header @<(printf 'x-api-key: %s' "$key") --data "$request" \
-        "$server/telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner" 2>&1) && break
-    code=$(jq --raw-output .code <<<"$answer" 2>/dev/null) || code=unknown
+        --header @<(printf 'x-api-key: %s' "$key") --data @- \
+        "$server/telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner" <<<"$request" 2>&1) && break
+    # Without details it comes from buf itself: the answer has more than the 4 MiB that it takes, and always will.
+    code=$(jq --raw-output 'if .code == "resource_exhausted" and .details == null then "too_large" else .code end' \
+        <<<"$answer" 2>/dev/null) || code=unknown
     # These two go away; RetryInfo says when.
     pause=$(detail google.rpc.RetryInfo | jq '.retryDelay // "1s" | rtrimstr("s") | tonumber | ceil')
     if [[ $code != resource_exhausted && $code != unavailable ]] || ((attempt == 5 || SECONDS + pause >= deadline)); then

@@ -13,8 +13,8 @@ trap 'rm -f "$answer"' EXIT
 # everybody on the machine can read the arguments of a program.
 if curl --silent --show-error --fail-with-body --output "$answer" \
     --max-time "$timeout" --retry 4 --retry-max-time "$timeout" --retry-connrefused \
-    --header @<(printf 'x-api-key: %s' "$key") --json "$request" \
-    "$server/api/ext-v1/deviceAssignment/assignDevicesToOwner"; then
+    --header @<(printf 'x-api-key: %s' "$key") --json @- \
+    "$server/api/ext-v1/deviceAssignment/assignDevicesToOwner" <<<"$request"; then
     jq . "$answer"
 else
     jq --raw-output '"\(.code): \(.error)", (.fieldViolations[]? | "  \(.field): \(.description)")' "$answer" >&2

@@ -53,7 +53,9 @@ async function assign(client, request) {
 const [customerEmail, ...deviceIdentifiers] = process.argv.slice(2);
 const isSecure = server.protocol === 'https:';
 const credentials = isSecure ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
-const client = new DeviceAssignmentService(`${server.hostname}:${server.port || 443}`, credentials);
+const client = new DeviceAssignmentService(`${server.hostname}:${server.port || 443}`, credentials, {
+  'grpc.max_receive_message_length': 64 * 1024 * 1024, // an answer can be larger than the 4 MiB that is the default
+});
 try {
   const answer = await assign(client, { customerEmail, deviceIdentifiers });
   console.log(answer.message);

@@ -16,6 +16,8 @@ SERVER = urlsplit(os.environ.get("DEVICE_ASSIGNMENT_SERVER", "http://127.0.0.1:5
 KEY = os.environ["DEVICE_ASSIGNMENT_API_KEY"]
 TIMEOUT = float(os.environ.get("DEVICE_ASSIGNMENT_TIMEOUT", "30"))  # seconds, for all attempts together
 ATTEMPTS = 5
+# An answer can be larger than the 4 MiB that is the default.
+OPTIONS = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
 GOES_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
@@ -49,9 +51,9 @@ def assign(stub, request):
 def main():
     email, *identifiers = sys.argv[1:]
     if SERVER.scheme == "https":
-        channel = grpc.secure_channel(SERVER.netloc, grpc.ssl_channel_credentials())
+        channel = grpc.secure_channel(SERVER.netloc, grpc.ssl_channel_credentials(), OPTIONS)
     else:
-        channel = grpc.insecure_channel(SERVER.netloc)
+        channel = grpc.insecure_channel(SERVER.netloc, OPTIONS)
     with channel:
         stub = pb_grpc.DeviceAssignmentServiceStub(channel)
         request = pb.AssignDevicesToOwnerRequest(customer_email=email, device_identifiers=identifiers)

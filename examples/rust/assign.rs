@@ -16,6 +16,8 @@ use tonic::{
 use tonic_types::StatusExt;
 
 const ATTEMPTS: u32 = 5;
+/// The largest answer, in bytes: one can be larger than the 4 MiB that is the default.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Makes the call, and makes it again as long as that may help: it is idempotent.
 async fn assign(
@@ -60,7 +62,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         ..Default::default()
     };
     // TLS, when the URL begins with https.
-    let mut client = DeviceAssignmentServiceClient::new(Endpoint::new(server)?.connect_lazy());
+    let channel = Endpoint::new(server)?.connect_lazy();
+    let mut client = DeviceAssignmentServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
     match assign(&mut client, message, &key, Duration::from_secs(timeout)).await {
         Ok(answer) => {
             println!("{}", answer.message);

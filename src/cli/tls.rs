@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::{Uri, uri::InvalidUri};
+use http::{Uri, uri::InvalidUri};
 use tonic::transport::Endpoint;
 
 use super::Failure;

@@ -13,6 +13,9 @@ pub enum Error {
     /// The API key is malformed, unknown, revoked or expired: which of them, a stranger does not learn.
     #[error("Invalid API key")]
     InvalidApiKey,
+    /// The call carries more than one API key.
+    #[error("x-api-key is given twice; send it once")]
+    RepeatedApiKey,
     /// Fields break their rules.
     #[error("{}", .0.sentence())]
     InvalidRequest(Violations),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use axum::http::HeaderValue;
+use http::HeaderValue;
 use moka::sync::Cache;
 
 /// How long a key is remembered: as long as the service itself remembers one.

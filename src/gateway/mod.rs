@@ -5,6 +5,7 @@ pub mod access_log;
 mod assign_devices;
 mod call;
 mod check_credentials;
+mod host;
 mod json;
 mod known_keys;
 mod observe;
@@ -110,8 +111,17 @@ where
         .fallback(async || Problem::not_found())
         .with_state(gateway)
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
+        .layer(from_fn(host::check))
         .layer(from_fn(problem::render))
         .layer(from_fn(observe::layer))
+}
+
+/// `router`, which refuses requests without one valid host, as the REST face does.
+pub fn with_valid_host(router: Router) -> Router {
+    router
+        .layer(from_fn(host::check))
+        .layer(from_fn(problem::render))
+        .layer(from_fn(host::identify))
 }
 
 impl Gateway {
@@ -177,7 +187,8 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     let metadata = request.metadata_mut().as_mut();
     trace::pass_on(headers, metadata);
     for name in [API_KEY, request_id::HEADER] {
-        if let Some(value) = headers.get(&name) {
+        // The service refuses a second key: it has to see one, but no more than that.
+        for value in headers.get_all(&name).iter().take(2) {
             // What is longer than any key is no key; passed on as it is, it could be too long for the transport.
             let is_too_long = value.len() > MAX_PASSED_ON;
             let value = if is_too_long {
@@ -185,7 +196,7 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
             } else {
                 value.clone()
             };
-            metadata.insert(name, value);
+            metadata.append(&name, value);
         }
     }
     if let Some(address) = headers.get(peer::HEADER) {

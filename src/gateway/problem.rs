@@ -100,6 +100,11 @@ impl Problem {
         )
     }
 
+    /// A host that is missing, given twice or invalid.
+    pub(super) fn invalid_host(sentence: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, sentence)
+    }
+
     /// A body that does not come to its end.
     pub(super) fn too_slow() -> Self {
         let sentence = "The request body did not arrive in time";

@@ -57,7 +57,8 @@ pub(super) const REFUSALS: &[Refusal] = &[
     Refusal {
         http: 400,
         description: "INVALID_ARGUMENT: the body is not the JSON that is described, or fields break their rules: all of them \
-                      are counted, and the first 16 listed. FAILED_PRECONDITION: no identifier leads to a device",
+                      are counted, and the first 16 listed; or `x-api-key` is given twice; or `Host` is missing, given twice or \
+                      not valid. FAILED_PRECONDITION: no identifier leads to a device",
         examples: &[
             Example {
                 violations: &[
@@ -75,6 +76,11 @@ pub(super) const REFUSALS: &[Refusal] = &[
                 Code::FailedPrecondition,
                 "No valid devices: none of the 3 device identifiers exist in your organization; set autoCreateDevices to \
                  create them",
+            ),
+            Example::new(
+                "two keys",
+                Code::InvalidArgument,
+                "x-api-key is given twice; send it once",
             ),
         ],
         headers: &[],

@@ -1,6 +1,6 @@
 //! Who calls.
 
-use axum::http::HeaderMap;
+use http::HeaderMap;
 
 use crate::{
     domain::Error,
@@ -13,8 +13,13 @@ const API_KEY: &str = "x-api-key";
 
 /// Finds out who calls.
 pub(super) async fn caller(service: &Service, headers: &HeaderMap) -> Result<Caller, Error> {
+    let mut keys = headers.get_all(API_KEY).iter();
     // A key that is no text is a wrong key, not a missing one.
-    let api_key = headers.get(API_KEY).map(|key| key.to_str().unwrap_or("?"));
+    let api_key = keys.next().map(|key| key.to_str().unwrap_or("?"));
+    if keys.next().is_some() {
+        // Something in between may have added one: nobody could tell whose call it is.
+        return Err(Error::RepeatedApiKey);
+    }
     let origin = Origin {
         request_id: request_id::of(headers).to_owned(),
         address: peer::of(headers),

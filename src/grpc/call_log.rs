@@ -6,10 +6,8 @@ use std::{
     time::Instant,
 };
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, HeaderValue},
-};
+use axum::extract::Request;
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::TraceId;
 use tonic::Code;
 use tracing::Span;

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use axum::{
-    http::{HeaderMap, Request},
-    response::Response,
-};
+use axum::response::Response;
+use http::{HeaderMap, Request};
 
 use super::status::to_status;
 use crate::domain::Error;
@@ -58,7 +56,7 @@ mod tests {
     fn read(text: &str) -> Option<Duration> {
         let value = text.parse().expect("a header value");
         grpc_timeout(&HeaderMap::from_iter([(
-            axum::http::HeaderName::from_static("grpc-timeout"),
+            http::HeaderName::from_static("grpc-timeout"),
             value,
         )]))
     }

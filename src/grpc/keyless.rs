@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use axum::http::Extensions;
+use http::Extensions;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{

@@ -14,6 +14,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use http::HeaderValue;
 use tonic::Status;
 use tracing::{Instrument, Span};
 
@@ -98,7 +99,7 @@ impl Policies {
         answer::holding(response, permit)
     }
 
-    async fn pass_with_key(&self, mut request: Request, next: Next, id: axum::http::HeaderValue) -> Response {
+    async fn pass_with_key(&self, mut request: Request, next: Next, id: HeaderValue) -> Response {
         let method = Method::at(request.uri().path());
         let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
         let line = call_log::Line::begin(&mut request, id, span, self.service.log_sampler());

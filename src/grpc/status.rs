@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -22,6 +22,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 pub(super) enum Reason {
     MissingApiKey,
     InvalidApiKey,
+    RepeatedApiKey,
     InvalidMessage,
     InvalidRequest,
     NoValidDevices,
@@ -42,6 +43,7 @@ impl Reason {
         match self {
             Self::MissingApiKey => "MISSING_API_KEY",
             Self::InvalidApiKey => "INVALID_API_KEY",
+            Self::RepeatedApiKey => "REPEATED_API_KEY",
             Self::InvalidMessage => "INVALID_MESSAGE",
             Self::InvalidRequest => "INVALID_REQUEST",
             Self::NoValidDevices => "NO_VALID_DEVICES",
@@ -64,6 +66,7 @@ pub(super) fn to_status(error: &Error) -> Status {
     let (code, reason) = match error {
         Error::MissingApiKey => (Code::Unauthenticated, Reason::MissingApiKey),
         Error::InvalidApiKey => (Code::Unauthenticated, Reason::InvalidApiKey),
+        Error::RepeatedApiKey => (Code::InvalidArgument, Reason::RepeatedApiKey),
         Error::InvalidRequest(_) => (Code::InvalidArgument, Reason::InvalidRequest),
         Error::NoValidDevices { .. } => (Code::FailedPrecondition, Reason::NoValidDevices),
         Error::NotFound(_) => (Code::NotFound, Reason::NotFound),

@@ -1,5 +1,7 @@
 //! Floods of frames that ask for nothing: pings, settings, priorities. The HTTP library answers each of them, one by one and
 //! without end, so that they cost no memory; but they keep a connection and a core busy, and no bound ends them.
+//!
+//! HTTP/1.1 has no frames. What a peer says in that is handed on to who looks at its line ends.
 
 use std::{
     io,
@@ -10,12 +12,16 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::http1_heads::{AFTER_SPOILED, Heads, spoil};
+
 /// What an HTTP/2 peer says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The length of what stands before the payload of each frame, and the types of two of them (RFC 9113, 4.1 and 6).
 const HEAD_LENGTH: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+/// A frame of data with fewer bytes than this costs the library more than it says: one that is not read yet takes 100 bytes.
+const SMALL_DATA: usize = 8;
 /// How many more of the other frames a request makes room for.
 const FRAMES_A_REQUEST: usize = 100;
 /// How long it takes until there is room for one more anyhow: for the pings of those who wait quietly.
@@ -24,11 +30,22 @@ const ONE_MORE_EACH: Duration = Duration::from_secs(1);
 const BYTES_A_FRAME: usize = 1024;
 
 /// A stream whose peer may send so many frames that ask for nothing. More is an error of reading, which ends the
-/// connection.
+/// connection. In HTTP/1.1, it may end the lines of heads with CR LF only.
 #[derive(Debug)]
 pub(super) struct Bounded<S> {
     stream: S,
     frames: Frames,
+    /// What is read instead of the peer's next bytes, once those before were invalid.
+    instead: Option<&'static [u8]>,
+}
+
+/// What no peer may send.
+#[derive(Debug, PartialEq, Eq)]
+enum Offence {
+    /// More frames than there was room for.
+    Flood,
+    /// A bare LF, at this place of what was read.
+    BareLf(usize),
 }
 
 impl<S> Bounded<S> {
@@ -40,7 +57,12 @@ impl<S> Bounded<S> {
             sent: 0,
             since: Instant::now(),
         };
-        Self { stream, frames }
+        let instead = None;
+        Self {
+            stream,
+            frames,
+            instead,
+        }
     }
 }
 
@@ -63,7 +85,7 @@ enum Place {
     /// After so many bytes of the preface.
     Preface(usize),
     /// In HTTP/1.1, which has no frames.
-    NoFrames,
+    Http1(Heads),
     /// After so many bytes of a frame's head, with what they say.
     Head { seen: usize, length: usize, kind: u8 },
     /// Before so many bytes of a payload.
@@ -79,11 +101,16 @@ impl Place {
 }
 
 impl Frames {
-    /// Whether there was room for the frames that begin in `bytes`.
-    fn read(&mut self, mut bytes: &[u8]) -> bool {
+    /// Looks whether there is room for the frames that begin in `all`.
+    fn read(&mut self, all: &[u8]) -> Result<(), Offence> {
+        let mut bytes = all;
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.place {
-                Place::NoFrames => return true,
+                Place::Http1(ref mut heads) => {
+                    let before = all.len() - bytes.len();
+                    let place = heads.bare_lf(bytes);
+                    return place.map_or(Ok(()), |place| Err(Offence::BareLf(before + place)));
+                }
                 Place::Preface(seen) if PREFACE.get(seen) == Some(&byte) => {
                     bytes = rest;
                     self.place = match seen + 1 {
@@ -91,7 +118,12 @@ impl Frames {
                         seen => Place::Preface(seen),
                     };
                 }
-                Place::Preface(_) => self.place = Place::NoFrames,
+                Place::Preface(seen) => {
+                    let mut heads = Heads::default();
+                    // These line ends are right.
+                    heads.bare_lf(PREFACE.get(..seen).unwrap_or_default());
+                    self.place = Place::Http1(heads);
+                }
                 Place::Head { seen, length, kind } => {
                     bytes = rest;
                     let (length, kind) = match seen {
@@ -107,7 +139,7 @@ impl Frames {
                     if seen + 1 == HEAD_LENGTH {
                         self.place = Place::Payload(length);
                         if !self.has_room(kind, length) {
-                            return false;
+                            return Err(Offence::Flood);
                         }
                     }
                 }
@@ -119,13 +151,13 @@ impl Frames {
                 }
             }
         }
-        true
+        Ok(())
     }
 
     fn has_room(&mut self, kind: u8, length: usize) -> bool {
         match kind {
             HEADERS => self.make_room(FRAMES_A_REQUEST),
-            DATA if length > 0 => {}
+            DATA if length >= SMALL_DATA => {}
             _ => {
                 self.wait();
                 match self.room.checked_sub(1) {
@@ -160,13 +192,23 @@ impl Frames {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(instead) = &mut self.instead {
+            let (now, later) = instead.split_at(instead.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            *instead = later;
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let fresh = buffer.filled().get(before..).unwrap_or_default();
-        Poll::Ready(if self.frames.read(fresh) {
-            Ok(())
-        } else {
-            Err(io::Error::other("too many frames that ask for nothing"))
+        Poll::Ready(match self.frames.read(fresh) {
+            Ok(()) => Ok(()),
+            Err(Offence::Flood) => Err(io::Error::other("too many frames that ask for nothing")),
+            Err(Offence::BareLf(place)) => {
+                spoil(buffer, before + place);
+                self.instead = Some(AFTER_SPOILED);
+                Ok(())
+            }
         })
     }
 }
@@ -238,17 +280,17 @@ mod tests {
             let mut idle = 0;
             for (kind, length) in kinds.iter().filter(|(kind, _)| *kind != HEADERS) {
                 bytes.extend(frame(*kind, *length));
-                idle += usize::from(*kind != DATA || *length == 0);
+                idle += usize::from(*kind != DATA || usize::from(*length) < SMALL_DATA);
             }
             for (most, fits) in [(idle, true), (idle.wrapping_sub(1), idle == 0)] {
                 let mut frames = frames(most);
-                prop_assert_eq!(bytes.chunks(piece).all(|piece| frames.read(piece)), fits);
+                prop_assert_eq!(bytes.chunks(piece).all(|piece| frames.read(piece).is_ok()), fits);
             }
         }
 
         #[test]
         fn http_1_has_no_frames(text in "[A-OQ-Z][ -~]{0,200}") {
-            prop_assert!(frames(0).read(text.as_bytes()));
+            prop_assert_eq!(frames(0).read(text.as_bytes()), Ok(()));
         }
     }
 
@@ -256,19 +298,37 @@ mod tests {
     fn requests_and_answers_make_room() {
         let mut frames = frames(2);
         let pings = [frame(PING, 8), frame(PING, 8)].concat();
-        assert!(frames.read(PREFACE));
-        assert!(frames.read(&pings));
-        assert!(frames.read(&frame(HEADERS, 3)));
-        assert!(frames.read(&pings));
+        assert_eq!(frames.read(PREFACE), Ok(()));
+        assert_eq!(frames.read(&pings), Ok(()));
+        assert_eq!(frames.read(&frame(HEADERS, 3)), Ok(()));
+        assert_eq!(frames.read(&pings), Ok(()));
         frames.wrote(BYTES_A_FRAME - 1);
         frames.wrote(BYTES_A_FRAME + 1);
-        assert!(frames.read(&pings));
+        assert_eq!(frames.read(&pings), Ok(()));
         // No more than there was in the beginning.
         frames.wrote(BYTES_A_FRAME * 100);
-        assert!(frames.read(&pings));
+        assert_eq!(frames.read(&pings), Ok(()));
         // Time makes room, too.
         frames.since -= 2 * ONE_MORE_EACH;
-        assert!(frames.read(&pings));
-        assert!(!frames.read(&pings));
+        assert_eq!(frames.read(&pings), Ok(()));
+        assert_eq!(frames.read(&pings), Err(Offence::Flood));
+    }
+
+    /// What was taken for the beginning of the preface is the beginning of a head.
+    #[test]
+    fn a_bare_lf_is_found_where_it_is_in_what_was_read() {
+        for (text, place) in [
+            ("PRI * HTTP/2.0\r\n\r\nS: \n", 21),
+            ("P\n", 1),
+            ("\n", 0),
+            ("PUT\r\na\n", 6),
+        ] {
+            for size in 1..=text.len() {
+                let mut frames = frames(0);
+                let mut pieces = text.as_bytes().chunks(size);
+                let offence = pieces.find_map(|piece| frames.read(piece).err());
+                assert_eq!(offence, Some(Offence::BareLf(place % size)), "{text:?} {size}");
+            }
+        }
     }
 }

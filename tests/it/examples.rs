@@ -26,11 +26,17 @@ const HANGS: Duration = Duration::from_secs(60);
 
 const SERVICE: &str = "telemetron.device_assignment.v1.DeviceAssignmentService";
 
+/// `buf curl` takes 4 MiB at most, and the JSON that Python writes by default has more than 8 MiB in such a request.
+const TOO_LARGE_FOR: [&str; 2] = ["buf", "python_rest"];
+
 type Test = fn(&'static TestDatabase, Example) -> LocalBoxFuture<'static, ()>;
 
 pub fn register(suite: &mut Suite) {
-    let tests: [(&str, Kind, Test); 5] = [
+    let tests: [(&str, Kind, Test); 6] = [
         ("assigns", Kind::Sqlite, |db, of| Box::pin(assigns(db, of))),
+        ("takes_the_largest_answer", Kind::Sqlite, |db, of| {
+            Box::pin(largest(db, of))
+        }),
         ("tells_each_violation", Kind::Sqlite, |db, of| {
             Box::pin(violations(db, of))
         }),
@@ -40,9 +46,16 @@ pub fn register(suite: &mut Suite) {
     ];
     for example in EXAMPLES {
         for (name, kind, test) in tests {
+            if name == "takes_the_largest_answer" && TOO_LARGE_FOR.contains(&example.name) {
+                continue;
+            }
             let name = format!("examples::{}::{name}", example.name);
             suite.with_example(example, kind, &name, move |db| test(db, example));
         }
+    }
+    for example in EXAMPLES.into_iter().filter(|example| example.name == "buf") {
+        let name = "examples::buf::does_not_repeat_a_call_whose_answer_is_too_large";
+        suite.with_example(example, Kind::Sqlite, name, move |db| too_large(db, example));
     }
     suite.with_grpcurl("examples::grpcurl::shows_the_service", || on_new(explore));
     suite.with_grpcurl("examples::grpcurl::details_are_text_by_reflection_v1alpha", || {
@@ -67,6 +80,55 @@ async fn assigns(database: &TestDatabase, example: Example) {
     server.terminate().await;
     let owned = owned(database).await;
     assert_eq!(json!(owned), json!({"john@example.com": ["-SN 2", "SN-1"]}));
+}
+
+/// An answer of 5.2 MiB, which is more than gRPC libraries take by default: as many identifiers as a call may have, each of
+/// as many characters as it may have.
+async fn largest(database: &TestDatabase, example: Example) {
+    let (output, calls) = call_with_largest(database, example).await;
+    let said = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        said.contains("Successfully assigned 10000 device(s) to customer"),
+        "{said:.300}"
+    );
+    assert_eq!(calls, 1);
+}
+
+/// What comes from the library itself goes away by no waiting.
+async fn too_large(database: &TestDatabase, example: Example) {
+    let (output, calls) = call_with_largest(database, example).await;
+    let said = refused(&output, 1);
+    assert!(said.contains("larger than configured max"), "{said}");
+    assert_eq!(calls, 1, "it is not tried again");
+}
+
+/// What a client prints of the largest call, and how often it was carried out.
+async fn call_with_largest(database: &TestDatabase, example: Example) -> (std::process::Output, usize) {
+    const COUNT: usize = 10_000;
+    let key = organization(database, "acme").await;
+    let identifiers: Vec<String> = (0..COUNT)
+        .map(|number| format!("{}{number:05}", "ä".repeat(250)))
+        .collect();
+    devices(
+        database,
+        "acme",
+        &identifiers.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+    .await;
+    let server = Program::serve(database.url()).await;
+    let folder = TempDir::new().expect("a folder");
+    let list = folder.path().join("identifiers");
+    std::fs::write(&list, identifiers.join("\n")).expect("written");
+
+    let output = finish(
+        example
+            .command_with_list(&server, &key, "john@example.com", &list)
+            .await,
+    )
+    .await;
+    let (_, log) = server.terminate().await;
+    (output, answered(&log, "OK").count())
 }
 
 async fn violations(database: &TestDatabase, example: Example) {

@@ -46,7 +46,7 @@ struct Flood {
     then: fn(u32) -> Vec<u8>,
 }
 
-const FLOODS: [Flood; 9] = [
+const FLOODS: [Flood; 10] = [
     // CVE-2023-44487: streams that are reset as soon as they are opened.
     Flood {
         name: "resets",
@@ -97,6 +97,11 @@ const FLOODS: [Flood; 9] = [
         name: "empty_data",
         first: || frame(HEADERS, END_HEADERS, 1, REQUEST),
         then: |_| frame(DATA, 0, 1, &[]),
+    },
+    Flood {
+        name: "tiny_data",
+        first: || frame(HEADERS, END_HEADERS, 1, REQUEST),
+        then: |_| frame(DATA, 0, 1, b"x"),
     },
     Flood {
         name: "window_updates",

@@ -28,6 +28,7 @@ pub fn register(suite: &mut Suite) {
         suite.on_each(&name("a_call_without_a_valid_key_is_refused"), move |db| {
             refused(db, face)
         });
+        suite.on_each(&name("a_call_with_two_keys_is_refused"), move |db| repeated(db, face));
         suite.on_each(&name("the_key_is_judged_before_the_body"), move |db| {
             before_the_body(db, face)
         });
@@ -85,6 +86,46 @@ async fn refused(database: &TestDatabase, face: Face) {
         assert_unauthenticated(&answer, "Invalid API key", "INVALID_API_KEY");
     }
 
+    assert_eq!(database.dump().await, before, "a refused call changes nothing");
+    client.create("john@example.com", &["SN-1"]).await.ok();
+    server.stop().await;
+}
+
+/// Which one counts would be anybody's guess: that of the caller, or one that something in between has added.
+async fn repeated(database: &TestDatabase, face: Face) {
+    let key = organization(database, "acme").await;
+    let other = organization(database, "globex").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let before = database.dump().await;
+    for second in [other.as_str(), &key, "", "tlm_x"] {
+        for client in [
+            client.with_header("x-api-key", second),
+            client.with_key(Some(second)).with_header("x-api-key", &key),
+        ] {
+            let mut answers = vec![client.create("john@example.com", &["SN-1"]).await];
+            // Said before anything of the body is.
+            answers.push(client.call(&json!({})).await);
+            if face != Face::Grpc {
+                answers.push(client.post("{", Some("text/plain")).await);
+            }
+            for answer in answers {
+                assert_eq!(answer.code, "INVALID_ARGUMENT", "{answer:?}");
+                assert_eq!(answer.error, "x-api-key is given twice; send it once");
+                assert_eq!(answer.violations, []);
+                match &answer.http {
+                    Some((status, _)) => assert_eq!(*status, 400),
+                    None => assert_eq!(answer.reason.as_deref(), Some("REPEATED_API_KEY")),
+                }
+            }
+        }
+    }
+    let joined = format!("{key}, {other}");
+    let answer = client
+        .with_key(Some(&joined))
+        .create("john@example.com", &["SN-1"])
+        .await;
+    assert_unauthenticated(&answer, "Invalid API key", "INVALID_API_KEY");
     assert_eq!(database.dump().await, before, "a refused call changes nothing");
     client.create("john@example.com", &["SN-1"]).await.ok();
     server.stop().await;

@@ -12,7 +12,8 @@ const DOCUMENT: &str = include_str!("../../../docs/ERRORS.md");
 fn after(reason: Reason) -> Option<Reason> {
     Some(match reason {
         Reason::MissingApiKey => Reason::InvalidApiKey,
-        Reason::InvalidApiKey => Reason::InvalidMessage,
+        Reason::InvalidApiKey => Reason::RepeatedApiKey,
+        Reason::RepeatedApiKey => Reason::InvalidMessage,
         Reason::InvalidMessage => Reason::InvalidRequest,
         Reason::InvalidRequest => Reason::NoValidDevices,
         Reason::NoValidDevices => Reason::NotFound,
@@ -39,6 +40,7 @@ fn status(reason: Reason) -> Status {
         }
         Reason::MissingApiKey => Error::MissingApiKey,
         Reason::InvalidApiKey => Error::InvalidApiKey,
+        Reason::RepeatedApiKey => Error::RepeatedApiKey,
         Reason::InvalidRequest => Error::InvalidRequest(Violations::default()),
         Reason::NoValidDevices => Error::NoValidDevices { count: 3 },
         Reason::NotFound => Error::NotFound("no such thing".into()),

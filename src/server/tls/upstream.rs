@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{BoxError, http::Uri};
+use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -11,7 +11,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, pki_types::ServerName, sign::SingleCertAndKey},
 };
 use tonic::transport::{Channel, Endpoint};
-use tower::{ServiceExt, service_fn};
+use tower::{BoxError, ServiceExt, service_fn};
 
 use super::{HTTP_2, IdentityFiles, TlsError, pem::Files, provider, reload::Reloading};
 

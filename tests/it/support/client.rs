@@ -170,7 +170,7 @@ impl Client {
             metadata.append(*name, MetadataValue::try_from(value).expect("metadata"));
         }
         if let Some(key) = &self.key {
-            metadata.insert("x-api-key", MetadataValue::try_from(key).expect("metadata"));
+            metadata.append("x-api-key", MetadataValue::try_from(key).expect("metadata"));
         }
     }
 

@@ -98,6 +98,23 @@ impl Example {
             .env("DEVICE_ASSIGNMENT_API_KEY", key);
         command
     }
+
+    /// It, with as many identifiers as there are lines in the file `list`. They are more than the arguments of a program may
+    /// have by default, so a shell with more room for them calls it.
+    pub async fn command_with_list(&self, server: &Program, key: &str, email: &str, list: &Path) -> Command {
+        const SCRIPT: &str =
+            r#"ulimit -s unlimited && mapfile -t identifiers <"$1" && exec "${@:2}" "${identifiers[@]}""#;
+        let called = self.command(server, key, &[email]).await;
+        let called = called.as_std();
+        let mut shell = clean("bash");
+        shell
+            .args(["-c", SCRIPT, "bash"])
+            .arg(list)
+            .arg(called.get_program())
+            .args(called.get_args())
+            .envs(called.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell
+    }
 }
 
 /// A script in `examples/`, for the service at `server`.

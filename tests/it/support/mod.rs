@@ -5,6 +5,7 @@ pub mod client;
 pub mod collector;
 pub mod database;
 pub mod example;
+pub mod http1;
 pub mod load;
 pub mod postgres;
 pub mod program;
