@@ -17,6 +17,7 @@ mod batch;
 mod config;
 mod contract;
 mod crash;
+mod credentials;
 mod deploy;
 mod documents;
 mod examples;
@@ -73,6 +74,7 @@ fn main() {
     config::register(&mut suite);
     contract::register(&mut suite);
     crash::register(&mut suite);
+    credentials::register(&mut suite);
     deploy::register(&mut suite);
     documents::register(&mut suite);
     examples::register(&mut suite);
