@@ -88,9 +88,9 @@ fn a_call_waits_for_what_is_before_its_turns() {
 fn a_refused_call_learns_when_there_is_room() {
     let time = 10 * SECOND;
     assert_eq!(admit(Duration::ZERO, time), Ok(()));
-    assert_eq!(admit(Duration::from_millis(7_500), time), Ok(()));
-    assert_eq!(admit(Duration::from_millis(7_501), time), Err(SECOND));
-    assert_eq!(admit(Duration::from_millis(10_600), time), Err(4 * SECOND));
+    assert_eq!(admit(Duration::from_millis(5_000), time), Ok(()));
+    assert_eq!(admit(Duration::from_millis(5_001), time), Err(SECOND));
+    assert_eq!(admit(Duration::from_millis(8_100), time), Err(4 * SECOND));
     assert_eq!(admit(Duration::MAX, time), Err(LONGEST_WAIT));
     assert_eq!(admit(SECOND, Duration::ZERO), Err(SECOND));
 }
