@@ -10,13 +10,10 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files([
-            "telemetron/device_assignment/v1/device_assignment.proto",
-            "telemetron/device_assignment/v1/organization.proto",
-        ])?;
+    compiler.include_imports(true).include_source_info(true).open_files([
+        "telemetron/device_assignment/v1/device_assignment.proto",
+        "telemetron/device_assignment/v1/organization.proto",
+    ])?;
     let config = tonic_prost_build::configure()
         .build_client(cfg!(feature = "client"))
         .build_server(cfg!(feature = "server"));
@@ -87,7 +84,10 @@ mod server {
             (format!("{credentials}.organization_id"), id("org")),
             (format!("{credentials}.api_key_id"), id("key")),
             (format!("{credentials}.created_at"), "format = DateTime".to_owned()),
-            (format!("{credentials}.expires_at"), "required, format = DateTime".to_owned()),
+            (
+                format!("{credentials}.expires_at"),
+                "required, format = DateTime".to_owned(),
+            ),
         ];
         for (field, schema) in schemas {
             config = config.field_attribute(field, format!("#[schema({schema})]"));

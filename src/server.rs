@@ -13,13 +13,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 use axum::middleware::from_fn_with_state;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use self::{
-    connections::{Protocol, Terms},
-    readiness::Beacon,
-};
 pub use self::{
     connections::{ConnectionSettings, TrustedProxies},
     tls::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
+};
+use self::{
+    connections::{Protocol, Terms},
+    readiness::Beacon,
 };
 
 use crate::{

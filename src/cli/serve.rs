@@ -131,19 +131,25 @@ impl Serve {
             });
         }
         // Of the bytes in flight, one organization alone may have half.
-        let largest = self.config.limits.max_request_bytes.saturating_add(self.config.max_answer_bytes);
+        let largest = self
+            .config
+            .limits
+            .max_request_bytes
+            .saturating_add(self.config.max_answer_bytes);
         if self.config.limits.max_bytes_in_flight / 2 < largest {
             conflicts.push(Conflict {
                 settings: vec!["max-bytes-in-flight", "max-request-bytes", "max-answer-bytes"],
-                problem: "the largest request and its answer need room for twice their bytes; raise the first or lower the \
+                problem:
+                    "the largest request and its answer need room for twice their bytes; raise the first or lower the \
                           others"
-                    .into(),
+                        .into(),
             });
         }
         if self.config.max_request_timeout < self.config.limits.request_timeout {
             conflicts.push(Conflict {
                 settings: vec!["max-request-timeout", "request-timeout"],
-                problem: "no call would get the time that it gets without asking; raise the first or lower the other".into(),
+                problem: "no call would get the time that it gets without asking; raise the first or lower the other"
+                    .into(),
             });
         }
         conflicts

@@ -62,7 +62,8 @@ impl AssignDevices {
 
     /// What is wrong with a request whose answer could be larger than `max_bytes`.
     pub fn answer_too_large(max_bytes: usize) -> Violations {
-        let problem = format!("The answer could be larger than {max_bytes} bytes; send fewer device identifiers in a request");
+        let problem =
+            format!("The answer could be larger than {max_bytes} bytes; send fewer device identifiers in a request");
         let mut violations = Violations::default();
         violations.push(Field::DeviceIdentifiers, problem);
         violations

@@ -77,6 +77,8 @@ pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
         },
     };
     gateway
-        .post(request, operation, async move |message| client.assign_devices_to_owner(message).await)
+        .post(request, operation, async move |message| {
+            client.assign_devices_to_owner(message).await
+        })
         .await
 }

@@ -53,13 +53,16 @@ pub(super) struct BoundedList {
 /// A request that the gateway refuses by itself, and how many identifiers its caller has sent.
 #[derive(Debug)]
 pub(super) struct Refused {
-    pub(super) problem: Problem,
+    pub(super) problem: Box<Problem>,
     pub(super) devices: usize,
 }
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self { problem, devices: 0 }
+        Self {
+            problem: Box::new(problem),
+            devices: 0,
+        }
     }
 }
 
@@ -129,7 +132,8 @@ impl Gateway {
         if key.is_some_and(|key| self.known_keys.is_known(key)) {
             return Ok(());
         }
-        self.check_credentials(headers, CheckCredentialsRequest::default()).await?;
+        self.check_credentials(headers, CheckCredentialsRequest::default())
+            .await?;
         if let Some(key) = key {
             self.known_keys.remember(key);
         }

@@ -60,7 +60,7 @@ fn check_length(body: &[u8], list: BoundedList) -> Result<(), Refused> {
         return Ok(());
     }
     let sentence = format!("Too many devices. Maximum {} per request", list.max);
-    let problem = Problem::invalid_body(sentence, Some(list.member.to_owned()));
+    let problem = Box::new(Problem::invalid_body(sentence, Some(list.member.to_owned())));
     Err(Refused { problem, devices })
 }
 

@@ -156,7 +156,6 @@ impl Problem {
         let limits = Box::new(limits);
         Self { limits, ..self }
     }
-
 }
 
 impl From<Status> for Problem {

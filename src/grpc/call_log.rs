@@ -131,7 +131,11 @@ impl Drop for Line<'_> {
         }
         // A gateway asks before each body that it reads: only its refusals are worth a line.
         if self.code == Code::Ok && Method::at(&self.path).is_some_and(|method| !method.is_counted) {
-            tracing::debug!(method = self.method(), request_id = self.request_id(), "checked credentials");
+            tracing::debug!(
+                method = self.method(),
+                request_id = self.request_id(),
+                "checked credentials"
+            );
             return;
         }
         if self.note.caller().is_none() && !self.sampler.admits(Log::Calls, self.address) {

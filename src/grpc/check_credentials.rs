@@ -31,7 +31,11 @@ fn message_of(owner: &KeyOwner) -> Result<CheckCredentialsResponse, Error> {
     })
 }
 
+/// To the second: the databases store times with different precisions.
 fn text(time: OffsetDateTime) -> Result<String, Error> {
+    let seconds = time.replace_nanosecond(0).unwrap_or(time);
     // Only a year of five digits has no such form.
-    time.format(&Rfc3339).map_err(|error| Error::Internal(Cause::new(error)))
+    seconds
+        .format(&Rfc3339)
+        .map_err(|error| Error::Internal(Cause::new(error)))
 }

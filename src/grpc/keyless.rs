@@ -42,7 +42,9 @@ impl Keyless {
     /// [`Error::Overloaded`].
     pub(super) fn enter(&self, network: Option<IpAddr>, extensions: &Extensions) -> Result<KeylessPermit, Error> {
         let in_all = self.0.take(network, 1).ok_or(Error::Overloaded)?;
-        let on_connection = extensions.get::<KeylessCalls>().map(|calls| Arc::clone(&calls.0).try_acquire_owned());
+        let on_connection = extensions
+            .get::<KeylessCalls>()
+            .map(|calls| Arc::clone(&calls.0).try_acquire_owned());
         let on_connection = on_connection.transpose().map_err(|_none_left| Error::Overloaded)?;
         Ok((in_all, on_connection))
     }

@@ -106,7 +106,9 @@ mod tests {
         for file in set.file.iter().filter(|file| file.package().starts_with("telemetron")) {
             for service in &file.service {
                 for method in &service.method {
-                    let request = messages.iter().find(|message| method.input_type().ends_with(message.name()));
+                    let request = messages
+                        .iter()
+                        .find(|message| method.input_type().ends_with(message.name()));
                     let mut fields = request.expect("a message").field.iter();
                     let list = fields.find(|field| field.name() == "device_identifiers");
                     let number = list.map(|field| u32::try_from(field.number()).expect("a number"));

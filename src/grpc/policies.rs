@@ -158,7 +158,7 @@ impl Policies {
         let received = received.map_err(|error| refusal::of_body(error, limits.max_bytes))?;
         let checked = async {
             if judged.elapsed() > JUDGED_FOR {
-                authenticate::caller(service, &parts.headers).await?;
+                Box::pin(authenticate::caller(service, &parts.headers)).await?;
             }
             service.check_device_count(&caller, received.devices)?;
             received.reserve_answer(self.settings.max_answer_bytes, &mut share)

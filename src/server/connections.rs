@@ -164,7 +164,9 @@ pub(super) async fn serve(listener: TcpListener, router: Router, protocol: Proto
     let stopping = &terms.stopping;
     let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
     let figures = FaceFigures::of(protocol.face());
-    let permits = Arc::new(Semaphore::new(terms.settings.max_connections.min(Semaphore::MAX_PERMITS)));
+    let permits = Arc::new(Semaphore::new(
+        terms.settings.max_connections.min(Semaphore::MAX_PERMITS),
+    ));
     let networks = Shares::new(terms.settings.max_connections);
     // Dropped with this future, and all connections with it.
     let mut connections = JoinSet::new();

@@ -37,7 +37,9 @@ impl Service {
         if count <= max {
             return Ok(());
         }
-        caller.account.take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
+        caller
+            .account
+            .take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
         Err(Error::InvalidRequest(AssignDevices::too_many_devices(max)))
     }
 

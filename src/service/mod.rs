@@ -21,13 +21,13 @@ use crate::{
     storage::{Database, Writer, WriterSettings},
 };
 
+pub use crate::storage::KeyOwner;
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
 pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices};
 pub use key_usage::KeyUsageSettings;
 pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
-pub use crate::storage::KeyOwner;
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 

@@ -120,13 +120,11 @@ async fn raw_call(client: &Client, method: &str, message: &[u8]) -> Status {
     framed.extend(message);
     let mut metadata = MetadataMap::new();
     client.sign(&mut metadata);
-    let mut request = http::Request::post(format!(
-        "http://service/telemetron.device_assignment.v1.{method}"
-    ))
-    .header("content-type", "application/grpc")
-    .header("te", "trailers")
-    .body(Body::new(Full::new(framed.into()).map_err(|never| match never {})))
-    .expect("a request");
+    let mut request = http::Request::post(format!("http://service/telemetron.device_assignment.v1.{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(Full::new(framed.into()).map_err(|never| match never {})))
+        .expect("a request");
     request.headers_mut().extend(metadata.into_headers());
     let mut channel = client.channel();
     let response = channel

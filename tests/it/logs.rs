@@ -126,7 +126,11 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
         };
         // The gateway asks whose key it is before it reads a body.
         let is_checked_first = !call.is_authenticated && call.id.starts_with("rest");
-        let method = if is_checked_first { "CheckCredentials" } else { "AssignDevicesToOwner" };
+        let method = if is_checked_first {
+            "CheckCredentials"
+        } else {
+            "AssignDevicesToOwner"
+        };
         assert_eq!(line.get("method"), Some(method), "{line:?}");
         assert_eq!(line.get("code"), Some(call.code), "{line:?}");
         let duration: f64 = line.get("duration_ms").expect("a duration").parse().expect("a number");

@@ -117,7 +117,10 @@ device-assignment: telemetron.device_assignment.v1.OrganizationService/CheckCred
 fn below(gateway: &str) -> String {
     let request = format!("{gateway}: POST {PATH}\n");
     let call = CALL.lines().filter(|line| !line.ends_with("SELECT api_key"));
-    CHECK.lines().chain(call).fold(request, |tree, line| format!("{tree}  {line}\n"))
+    CHECK
+        .lines()
+        .chain(call)
+        .fold(request, |tree, line| format!("{tree}  {line}\n"))
 }
 
 async fn over_grpc(database: &'static TestDatabase) {

@@ -32,11 +32,7 @@ pub fn register(suite: &mut Suite) {
         slow_and_silent,
     );
     suite.on(Kind::Sqlite, "wire::a_slow_body_is_refused", slow_body);
-    suite.on(
-        Kind::Sqlite,
-        "wire::an_address_leaves_connections_to_others",
-        too_many,
-    );
+    suite.on(Kind::Sqlite, "wire::an_address_leaves_connections_to_others", too_many);
     suite.on(
         Kind::Sqlite,
         "wire::more_connections_of_a_proxy_than_there_may_be_wait",

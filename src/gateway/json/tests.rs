@@ -22,7 +22,7 @@ async fn send(content_type: Option<&'static str>, body: impl Into<Body>) -> (u16
     let handle = async |headers: HeaderMap, body: Bytes| {
         check_type(&headers)?;
         let read = read::<AssignDevicesToOwnerRequest>(&body, LIST);
-        read.map(|_message| "null").map_err(|refused| refused.problem)
+        read.map(|_message| "null").map_err(|refused| *refused.problem)
     };
     let router = Router::new().fallback(handle).layer(from_fn(render));
     let mut request = Request::new(body.into());
@@ -267,10 +267,16 @@ async fn a_list_that_is_too_long_is_refused_with_the_limit() {
 fn a_list_is_measured_whatever_is_around_it() {
     for (body, devices) in [
         (r#"{"deviceIdentifiers":["1","2","3"]}"#, None),
-        (r#"{"customerEmail":"a,b,c,d,e,f","deviceIdentifiers":["1,2,3,4,5"]}"#, None),
+        (
+            r#"{"customerEmail":"a,b,c,d,e,f","deviceIdentifiers":["1,2,3,4,5"]}"#,
+            None,
+        ),
         (r#"{"deviceIdentifiers":["1","2","3","4"]}"#, Some(4)),
         (r#"{"device\u0049dentifiers":["1","2","3","4"]}"#, Some(4)),
-        (r#"{"deviceIdentifiers":["1"],"deviceIdentifiers":["2","3","4"]}"#, Some(4)),
+        (
+            r#"{"deviceIdentifiers":["1"],"deviceIdentifiers":["2","3","4"]}"#,
+            Some(4),
+        ),
         // Refused for what is wrong with it, but not before it would have taken memory.
         (r#"{"deviceIdentifiers":["1","2","3","4","5""#, Some(5)),
         (r#"{"deviceIdentifiers":["1","2","3","4",nonsense"#, Some(4)),

@@ -22,17 +22,24 @@ use crate::support::{
 };
 
 pub fn register(suite: &mut Suite) {
-    suite.on(Kind::Sqlite, "attack::parked_calls_leave_room_for_other_organizations", parked);
+    suite.on(
+        Kind::Sqlite,
+        "attack::parked_calls_leave_room_for_other_organizations",
+        parked,
+    );
     suite.on(Kind::Sqlite, "attack::a_message_must_arrive_in_time", slow_message);
     suite.on(Kind::Sqlite, "attack::no_call_gets_more_time_than_the_longest", longest);
-    suite.on_each("attack::a_key_that_is_revoked_while_its_message_arrives_is_refused", revoked);
+    suite.on_each(
+        "attack::a_key_that_is_revoked_while_its_message_arrives_is_refused",
+        revoked,
+    );
 }
 
 async fn parked(database: &'static TestDatabase) {
     let victim = Victim::start(database, &[]).await;
     let mut peers = Vec::new();
     for _ in 0..80 {
-        let peer = Peer::connect(ATTACKER, victim.program.grpc, 1024 * 1024).await;
+        let peer = Peer::connect(ATTACKER, victim.grpc, 1024 * 1024).await;
         peers.push(peer.expect("a connection"));
     }
     let headers = [("x-api-key", victim.key.as_str()), ("grpc-timeout", "24H")];
@@ -56,9 +63,13 @@ async fn slow_message(database: &'static TestDatabase) {
     };
     let server = TestServer::start_with(database, settings).await;
     let peer = Peer::connect(ATTACKER, server.grpc, 1024).await.expect("a connection");
-    let call = peer.begin_call(ASSIGN, &[("x-api-key", &key), ("grpc-timeout", "1H")]).await;
+    let call = peer
+        .begin_call(ASSIGN, &[("x-api-key", &key), ("grpc-timeout", "1H")])
+        .await;
     let (response, mut sending) = call.expect("a stream");
-    sending.send_data(framed(&[0; 100]).slice(..50), false).expect("half a message");
+    sending
+        .send_data(framed(&[0; 100]).slice(..50), false)
+        .expect("half a message");
     let status = status(response.await.expect("an answer")).await.expect("a status");
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.message(), "The request did not arrive in time");
@@ -73,7 +84,9 @@ async fn longest(database: &'static TestDatabase) {
     };
     let server = TestServer::start_with(database, settings).await;
     let peer = Peer::connect(ATTACKER, server.grpc, 1024).await.expect("a connection");
-    let call = peer.begin_call(ASSIGN, &[("x-api-key", &key), ("grpc-timeout", "24H")]).await;
+    let call = peer
+        .begin_call(ASSIGN, &[("x-api-key", &key), ("grpc-timeout", "24H")])
+        .await;
     let (response, _parked) = call.expect("a stream");
     let status = status(response.await.expect("an answer")).await.expect("a status");
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -99,7 +112,9 @@ async fn revoked(database: &'static TestDatabase) {
     let peers = join_all((0..4).map(|_| Peer::connect(ATTACKER, server.grpc, 1024))).await;
     let mut calls = Vec::new();
     for peer in peers.iter().flatten() {
-        let call = peer.begin_call(ASSIGN, &[("x-api-key", &secret), ("grpc-timeout", "1M")]).await;
+        let call = peer
+            .begin_call(ASSIGN, &[("x-api-key", &secret), ("grpc-timeout", "1M")])
+            .await;
         let (response, mut sending) = call.expect("a stream");
         sending.send_data(message.slice(..half), false).expect("half a message");
         calls.push((response, sending));

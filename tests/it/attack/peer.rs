@@ -20,6 +20,8 @@ pub const ASSIGN: &str = "telemetron.device_assignment.v1.DeviceAssignmentServic
 pub async fn connect(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
+    // Small, so that what is not read stays at the other end.
+    socket.set_recv_buffer_size(16 * 1024)?;
     socket.bind(SocketAddr::new(from, 0))?;
     socket.connect(to).await
 }
@@ -50,7 +52,11 @@ impl Peer {
     }
 
     /// Begins a request with a body, which is still to be sent.
-    pub async fn begin(&self, path: &str, headers: &[(&str, &str)]) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+    pub async fn begin(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         let mut request = Request::post(format!("http://localhost{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);

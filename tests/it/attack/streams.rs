@@ -22,8 +22,16 @@ const OPEN: Duration = Duration::from_millis(500);
 
 pub fn register(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "attack::silent_connections_leave_room_for_others", silent);
-    suite.on(Kind::Sqlite, "attack::keyless_streams_are_capped_on_a_connection", on_a_connection);
-    suite.on(Kind::Sqlite, "attack::keyless_streams_are_capped_for_an_address", of_an_address);
+    suite.on(
+        Kind::Sqlite,
+        "attack::keyless_streams_are_capped_on_a_connection",
+        on_a_connection,
+    );
+    suite.on(
+        Kind::Sqlite,
+        "attack::keyless_streams_are_capped_for_an_address",
+        of_an_address,
+    );
     suite.on(Kind::Sqlite, "attack::unread_reflection_takes_no_memory", reflection);
 }
 
@@ -31,7 +39,7 @@ async fn silent(database: &'static TestDatabase) {
     // Two for each connection: the client's end is a descriptor of this process.
     let victim = Victim::start(database, &["--max-connections", "256"]).await;
     let mut open = Vec::new();
-    for address in [victim.program.rest, victim.program.grpc] {
+    for address in [victim.rest, victim.grpc] {
         for _ in 0..512 {
             open.extend(connect(ATTACKER, address).await.ok());
         }
@@ -45,7 +53,9 @@ fn watch() -> axum::body::Bytes {
 
 async fn on_a_connection(database: &'static TestDatabase) {
     let victim = Victim::start(database, &[]).await;
-    let peer = Peer::connect(ATTACKER, victim.program.grpc, 1024 * 1024).await.expect("a connection");
+    let peer = Peer::connect(ATTACKER, victim.grpc, 1024 * 1024)
+        .await
+        .expect("a connection");
     let mut open = Vec::new();
     let mut refused = 0;
     for _ in 0..12 {
@@ -78,7 +88,9 @@ async fn of_an_address(database: &'static TestDatabase) {
     let (mut open, mut refused) = (Vec::new(), 0);
     let mut peers = Vec::new();
     for _ in 0..10 {
-        let peer = Peer::connect(ATTACKER, victim.program.grpc, 1024 * 1024).await.expect("a connection");
+        let peer = Peer::connect(ATTACKER, victim.grpc, 1024 * 1024)
+            .await
+            .expect("a connection");
         for _ in 0..8 {
             let (response, mut sending) = peer.begin_call(WATCH, &[]).await.expect("a stream");
             sending.send_data(watch(), true).expect("sent");
@@ -92,10 +104,15 @@ async fn of_an_address(database: &'static TestDatabase) {
         peers.push(peer);
     }
     assert_eq!((open.len(), refused), (20, 60));
-    let other = Peer::connect([127, 0, 0, 67].into(), victim.program.grpc, 1024).await.expect("a connection");
+    let other = Peer::connect([127, 0, 0, 67].into(), victim.grpc, 1024)
+        .await
+        .expect("a connection");
     let (response, mut sending) = other.begin_call(CHECK, &[]).await.expect("a stream");
     sending.send_data(watch(), true).expect("sent");
-    assert_eq!(status(response.await.expect("a head")).await.expect("a status").code(), Code::Ok);
+    assert_eq!(
+        status(response.await.expect("a head")).await.expect("a status").code(),
+        Code::Ok
+    );
     victim.survives().await;
 }
 
@@ -109,7 +126,7 @@ async fn reflection(database: &'static TestDatabase) {
     let request = framed(&request.encode_to_vec());
     let (mut peers, mut held) = (Vec::new(), Vec::new());
     for _ in 0..40 {
-        let Some(peer) = Peer::connect(ATTACKER, victim.program.grpc, 0).await else {
+        let Some(peer) = Peer::connect(ATTACKER, victim.grpc, 0).await else {
             continue;
         };
         for _ in 0..100 {

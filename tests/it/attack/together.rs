@@ -29,7 +29,11 @@ const FALLS_WITHIN: Duration = Duration::from_secs(30);
 const NEAR: u64 = 64 * MIB;
 
 pub fn register(suite: &mut Suite) {
-    suite.on(Kind::Sqlite, "attack::all_together_within_the_memory_of_a_container", together);
+    suite.on(
+        Kind::Sqlite,
+        "attack::all_together_within_the_memory_of_a_container",
+        together,
+    );
 }
 
 /// A group of processes with a memory limit, where the machine lets us make one.
@@ -38,7 +42,10 @@ struct MemoryLimit(PathBuf);
 impl MemoryLimit {
     fn of(process: u32) -> Option<Self> {
         // Version 2 of control groups, then version 1 (kernel: admin-guide/cgroup-v2, cgroup-v1/memory).
-        for (root, limit) in [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")] {
+        for (root, limit) in [
+            ("/sys/fs/cgroup", "memory.max"),
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ] {
             let group = PathBuf::from(root).join(format!("device-assignment-test-{process}"));
             if fs::create_dir(&group).is_err() {
                 continue;
@@ -76,8 +83,8 @@ async fn together(database: &'static TestDatabase) {
     let limit = MemoryLimit::of(victim.program.id());
     println!("limited by a control group: {}", limit.is_some());
     let target = Target {
-        grpc: victim.program.grpc,
-        rest: victim.program.rest,
+        grpc: victim.grpc,
+        rest: victim.rest,
         key: victim.key.clone(),
         body: br#"{"customerEmail":"a@example.com","deviceIdentifiers":["#
             .iter()

@@ -2,15 +2,18 @@
 
 use std::{
     env, fs,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
+use tokio::process::Command;
+
 use crate::support::{
-    Face, Load, Program, TestDatabase,
+    Client, Face, Load, Program, TestDatabase,
     load::{Call, clients, faults, tally},
     organization,
     program::command,
+    tls::{Authority, Folder, Peer, Tunnel},
 };
 
 pub const MIB: u64 = 1024 * 1024;
@@ -22,14 +25,40 @@ const INNOCENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 /// Callers of the innocent organization.
 const CALLERS: usize = 4;
 
+/// How a service is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Plain,
+    Tls,
+    /// REST through a gateway in a process of its own, which is what is watched.
+    Gateway,
+}
+
+impl Way {
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Tls, Self::Gateway];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Tls => "tls",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
 /// A running service with an innocent organization that calls all the time, and the key of another one, which attacks.
 pub struct Victim {
     pub program: Program,
+    pub grpc: SocketAddr,
+    pub rest: SocketAddr,
     pub key: String,
     innocent: String,
     load: Load,
     idle: u64,
     database: &'static TestDatabase,
+    /// Behind a gateway.
+    service: Option<Program>,
+    _tunnels: Option<[Tunnel; 2]>,
 }
 
 /// What an attack has done.
@@ -40,36 +69,62 @@ pub struct Damage {
 }
 
 impl Victim {
-    /// Starts the program with these arguments. `ATTACK_PROGRAM` names another one than that of the tests: a shipped one, or
-    /// the version before.
+    /// Starts the program with these arguments. `ATTACK_PROGRAM` names another one than that of the tests, which is started
+    /// without them: a shipped one, or a version that does not know them.
     pub async fn start(database: &'static TestDatabase, arguments: &[&str]) -> Self {
-        let (key, innocent) = (organization(database, "attacker").await, organization(database, "innocent").await);
-        let arguments = [&["serve", "--database-url", database.url()], arguments].concat();
-        let command = match env::var_os("ATTACK_PROGRAM") {
-            None => command(&arguments),
-            Some(program) => {
-                let mut other = tokio::process::Command::new(program);
-                other.env_clear().args(&arguments).kill_on_drop(true);
-                other
+        Self::start_at(Way::Plain, database, arguments).await
+    }
+
+    /// As [`start`](Self::start), to be reached this way.
+    pub async fn start_at(way: Way, database: &'static TestDatabase, arguments: &[&str]) -> Self {
+        let (key, innocent) = (
+            organization(database, "attacker").await,
+            organization(database, "innocent").await,
+        );
+        let mut serve = vec!["serve", "--database-url", database.url()];
+        let (authority, folder) = (Authority::new("root"), Folder::new());
+        let files = folder.put_identity("server", &authority.issue("localhost"));
+        match way {
+            Way::Plain => {}
+            Way::Tls => serve.extend(["--tls-cert", &files[0], "--tls-key", &files[1]]),
+            Way::Gateway => serve.extend(["--trusted-proxies", "127.0.0.1"]),
+        }
+        let mut program = Program::spawn(program_with(&serve, arguments)).await;
+        let (mut grpc, mut rest, mut service, mut tunnels) = (program.grpc, program.rest, None, None);
+        match way {
+            Way::Plain => {}
+            Way::Tls => {
+                let peer = Peer::new(&authority);
+                let made = [Tunnel::to(grpc, &peer).await, Tunnel::to(rest, &peer).await];
+                [grpc, rest] = [made[0].address, made[1].address];
+                tunnels = Some(made);
             }
-        };
-        let program = Program::spawn(command).await;
-        let load = innocent_load("warm-up", &program, &innocent);
+            Way::Gateway => {
+                let gateway = Program::gateway(program_with(&["gateway"], &[]), grpc).await;
+                service = Some(std::mem::replace(&mut program, gateway));
+                rest = program.rest;
+            }
+        }
+        let load = innocent_load("warm-up", grpc, rest, &innocent);
         load.succeeds(100).await;
         let before = load.finish().await;
         report("quiet", &before);
-        let load = innocent_load("beside", &program, &innocent);
+        let load = innocent_load("beside", grpc, rest, &innocent);
         load.succeeds(8).await;
         let idle = memory(program.id(), "VmRSS");
         // From here on the peak is that of the attack (proc(5), clear_refs).
         fs::write(format!("/proc/{}/clear_refs", program.id()), "5").expect("a process of ours");
         Self {
             program,
+            grpc,
+            rest,
             key,
             innocent,
             load,
             idle,
             database,
+            service,
+            _tunnels: tunnels,
         }
     }
 
@@ -81,38 +136,67 @@ impl Victim {
     /// Ends the test: the innocent organization was served all the time, new callers are, and nothing is half done.
     pub async fn survives(self) -> Damage {
         self.load.succeeds(16).await;
+        let left = self.growth_now();
         let growth = memory(self.program.id(), "VmHWM").saturating_sub(self.idle);
         let calls = self.load.finish().await;
         report("beside the attack", &calls);
-        println!("{} MiB idle, {} MiB more at the peak", self.idle / MIB, growth / MIB);
+        println!(
+            "{} MiB idle, {} MiB more at the peak, {} MiB more now",
+            self.idle / MIB,
+            growth / MIB,
+            left / MIB
+        );
         assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
-        let newcomer = innocent_load("after", &self.program, &self.innocent);
+        let newcomer = innocent_load("after", self.grpc, self.rest, &self.innocent);
         newcomer.succeeds(8).await;
         let after = newcomer.finish().await;
         assert!(after.iter().all(Call::is_ok), "{}", tally(&after));
-        let (code, log) = self.program.terminate().await;
-        assert_eq!(code, Some(0), "{log}");
-        assert!(!log.contains("panicked"), "{log}");
+        for program in [Some(self.program), self.service].into_iter().flatten() {
+            let (code, log) = program.terminate().await;
+            assert_eq!(code, Some(0), "{log}");
+            assert!(!log.contains("panicked"), "{log}");
+        }
         let integrity = faults(self.database, &[]).await;
-        assert!(!integrity.iter().any(|fault| fault.contains("in part")), "{integrity:?}");
+        assert!(
+            !integrity.iter().any(|fault| fault.contains("in part")),
+            "{integrity:?}"
+        );
         Damage { growth }
     }
 }
 
-fn innocent_load(name: &str, program: &Program, key: &str) -> Load {
-    Load::start(name, clients(CALLERS, |face| program.client(face, key).at(INNOCENT)))
+fn program_with(first: &[&str], more: &[&str]) -> Command {
+    match env::var_os("ATTACK_PROGRAM") {
+        None => command(&[first, more].concat()),
+        Some(program) => {
+            let mut other = Command::new(program);
+            other.env_clear().args(first).kill_on_drop(true);
+            other
+        }
+    }
 }
 
-/// A client of the attacker's.
-pub fn attacker(program: &Program, face: Face, key: &str) -> crate::support::Client {
-    program.client(face, key).at(ATTACKER)
+fn innocent_load(name: &str, grpc: SocketAddr, rest: SocketAddr, key: &str) -> Load {
+    let client = |face| Client::new(face, if face == Face::Grpc { grpc } else { rest }, key);
+    Load::start(name, clients(CALLERS, |face| client(face).at(INNOCENT)))
 }
 
 fn report(when: &str, calls: &[Call]) {
     let mut took: Vec<Duration> = calls.iter().map(Call::took).collect();
     took.sort_unstable();
-    let at = |share: usize| took.get(took.len() * share / 100).or(took.last()).copied().unwrap_or_default();
-    println!("{when}: {} calls, p50 {:?}, p99 {:?}, slowest {:?}", took.len(), at(50), at(99), at(100));
+    let at = |share: usize| {
+        took.get(took.len() * share / 100)
+            .or(took.last())
+            .copied()
+            .unwrap_or_default()
+    };
+    println!(
+        "{when}: {} calls, p50 {:?}, p99 {:?}, slowest {:?}",
+        took.len(),
+        at(50),
+        at(99),
+        at(100)
+    );
 }
 
 /// A figure of a process (proc(5), status), in bytes.

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -13,7 +13,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
 };
 use tokio_rustls::{
@@ -164,7 +164,18 @@ impl<'a> Peer<'a> {
 
 /// Connects and shakes hands.
 pub async fn connect(address: SocketAddr, config: impl Into<Arc<ClientConfig>>) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    connect_from(Ipv4Addr::LOCALHOST.into(), address, config).await
+}
+
+/// As [`connect`], from this address.
+async fn connect_from(
+    from: IpAddr,
+    address: SocketAddr,
+    config: impl Into<Arc<ClientConfig>>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(config.into()).connect(name, stream).await
@@ -189,7 +200,7 @@ pub fn agreed(stream: &TlsStream<TcpStream>) -> Agreed {
 }
 
 /// Lets clients that know nothing of TLS reach a listener that speaks nothing else: each connection to the tunnel is one of
-/// TLS at its other end, and ends when no hands are shaken there.
+/// TLS at its other end, from the same address, and ends when no hands are shaken there.
 pub struct Tunnel {
     pub address: SocketAddr,
     agreed: Arc<Mutex<Vec<Agreed>>>,
@@ -207,11 +218,11 @@ impl Tunnel {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let (mut client, _) = listener.accept().await.expect("a connection");
+                let (mut client, from) = listener.accept().await.expect("a connection");
                 client.set_nodelay(true).expect("no delay");
                 let (config, agreements) = (Arc::clone(&config), Arc::clone(&agreements));
                 connections.spawn(async move {
-                    let mut server = connect(target, config).await?;
+                    let mut server = connect_from(from.ip(), target, config).await?;
                     agreements.lock().expect("no panic").push(agreed(&server));
                     tokio::io::copy_bidirectional(&mut client, &mut server).await
                 });

@@ -269,7 +269,15 @@ async fn takes_a_place(database: &TestDatabase) {
     let authority = Authority::new("authority");
     let folder = Folder::new();
     folder.put_identity("server", &authority.issue("service"));
-    let arguments = ["--tls-handshake-timeout", "500ms", "--max-connections", "2"];
+    // One address that is no proxy could have half of them.
+    let arguments = [
+        "--tls-handshake-timeout",
+        "500ms",
+        "--max-connections",
+        "2",
+        "--trusted-proxies",
+        "127.0.0.1",
+    ];
     let program = serve(database, &folder, &arguments).await;
     let tunnels = Tunnels::to(&program, &Peer::new(&authority)).await;
     let _first = TcpStream::connect(program.rest).await.expect("a connection");
