@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -16,6 +16,7 @@ use axum::{
     response::Response,
 };
 use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::shares::{Holder, Share, Shares};
 
@@ -76,7 +77,7 @@ impl Answers {
             if next <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(next.into()).await;
+            tokio::time::sleep_until(next).await;
         }
     }
 
@@ -148,5 +149,74 @@ impl HttpBody for Sliced {
 impl Drop for Sliced {
     fn drop(&mut self) {
         self.answers.waiting().since.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const HOLDER: Holder = Holder::Network(None);
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// A body of so many bytes on its way out, and what counts them.
+    fn sent(bytes: usize) -> (Body, Answers, Shares<Holder>) {
+        let shares = Shares::new(usize::MAX);
+        let answers = Answers::new(shares.clone());
+        let body = answers.send(Response::new(Body::from(vec![7; bytes])), HOLDER).into_body();
+        (body, answers, shares)
+    }
+
+    #[tokio::test]
+    async fn a_body_leaves_in_slices_and_is_counted_until_it_is_gone() {
+        let (mut body, _, shares) = sent(2 * SLICE + 1);
+        assert_eq!(shares.total(), 2 * SLICE + 1);
+        assert_eq!(body.size_hint().exact(), Some(2 * SLICE as u64 + 1));
+        let mut slices = Vec::new();
+        while let Some(frame) = body.frame().await {
+            slices.push(frame.expect("no error").into_data().expect("data").len());
+            assert!(!body.is_end_stream(), "it must be kept until its end is asked for");
+        }
+        assert_eq!(slices, [SLICE, SLICE, 1]);
+        assert_eq!(shares.total(), 2 * SLICE + 1);
+        drop(body);
+        assert_eq!(shares.total(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_stalls_and_one_that_is_does_not() {
+        let (mut body, answers, _) = sent(3 * SLICE);
+        let start = Instant::now();
+        let reading = async {
+            for _ in 0..3 {
+                tokio::time::sleep(TIMEOUT / 2).await;
+                body.frame().await.expect("a slice").expect("no error");
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = answers.stalled(TIMEOUT) => {}
+            () = reading => {}
+        }
+        assert_eq!(start.elapsed(), TIMEOUT * 3 / 2 + TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_has_nothing_to_say_does_not_stall() {
+        let answers = Answers::new(Shares::new(usize::MAX));
+        let quiet = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let mut quiet = answers.send(Response::new(quiet), HOLDER).into_body();
+        let waits = tokio::time::timeout(TIMEOUT * 10, async {
+            tokio::select! {
+                () = answers.stalled(TIMEOUT) => {}
+                _ = quiet.frame() => {}
+            }
+        });
+        assert!(waits.await.is_err(), "nothing ends it");
     }
 }
