@@ -168,7 +168,9 @@ mod tests {
     fn sent(bytes: usize) -> (Body, Answers, Shares<Holder>) {
         let shares = Shares::new(usize::MAX);
         let answers = Answers::new(shares.clone());
-        let body = answers.send(Response::new(Body::from(vec![7; bytes])), HOLDER).into_body();
+        let body = answers
+            .send(Response::new(Body::from(vec![7; bytes])), HOLDER)
+            .into_body();
         (body, answers, shares)
     }
 

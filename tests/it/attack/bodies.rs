@@ -147,8 +147,8 @@ async fn one_connection(database: &'static TestDatabase, way: Way, with_key: boo
         join_all(streams).await;
     }
     let damage = victim.survives().await;
-    // Half of the bytes in flight, and the buffers of the connection.
-    assert!(damage.growth <= 64 * MIB, "{} MiB", damage.growth / MIB);
+    // Half of the bytes in flight, and the smaller buffers that each body has grown from, until the allocator gives them back.
+    assert!(damage.growth <= 128 * MIB, "{} MiB", damage.growth / MIB);
 }
 
 async fn too_many_identifiers(database: &'static TestDatabase) {
