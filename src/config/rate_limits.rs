@@ -32,7 +32,7 @@ pub struct RateLimitsConfig {
 
     /// The most calls in flight; 0 is no limit. One organization may have no more than are left for all others: half when
     /// alone
-    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "COUNT", default_value = "10000")]
+    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "COUNT", default_value = "4096")]
     pub max_in_flight: usize,
 
     /// The most calls without a key in flight (health checks, reflection). One address may have no more than are left for all

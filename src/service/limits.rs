@@ -88,7 +88,7 @@ impl Default for LimitSettings {
             calls: Limit::per_second(10_000, 20_000),
             devices: Limit::per_second(1_000_000, 2_000_000),
             failed_keys: Limit::per_second(10, 100),
-            max_in_flight: Some(10_000),
+            max_in_flight: Some(4_096),
         }
     }
 }
