@@ -1,9 +1,17 @@
-//! Bodies of requests as they arrive: bounded in bytes, in time, and in what all of them hold together. The same for gRPC
-//! and REST.
+//! Bodies of requests as they arrive: bounded in bytes, in time, and in what all of them hold together; and what a call holds
+//! until its answer has left. The same for gRPC and REST.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::body::{Bytes, HttpBody};
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use crate::shares::{Holder, Share};
@@ -83,11 +91,50 @@ where
     Ok(buffer.into())
 }
 
+/// Keeps `held` for as long as the body of `response` lasts.
+pub(crate) fn holding<B, H>(response: Response<B>, held: H) -> Response
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+    H: Send + Unpin + 'static,
+{
+    response.map(|body| {
+        Body::new(Holding {
+            body: Box::pin(body),
+            _held: held,
+        })
+    })
+}
+
+struct Holding<B, H> {
+    body: Pin<Box<B>>,
+    _held: H,
+}
+
+impl<B: HttpBody<Data = Bytes>, H: Unpin> HttpBody for Holding<B, H> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.body.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
-    use axum::body::Body;
     use futures_util::stream;
     use proptest::prelude::*;
 

@@ -170,7 +170,7 @@ pub async fn serve(
         in_flight.clone(),
     )?;
     let (beacon, readiness) = Beacon::new(Some(health)).await;
-    let rest = gateway::router(routes.clone(), settings.gateway(), in_flight.clone());
+    let rest = gateway::router(routes.clone(), settings.gateway(), in_flight);
 
     let figures = figures.map(|figures| {
         let database = database.clone();
@@ -192,7 +192,6 @@ pub async fn serve(
             tls: listeners.tls.clone(),
             settings: settings.connections,
             trusted_proxies: Arc::clone(&settings.trusted_proxies),
-            in_flight: in_flight.clone(),
             stopping: stopping.clone(),
         };
         faces.spawn(connections::serve(listener, router, protocol, terms));
@@ -232,7 +231,7 @@ pub async fn serve_gateway(
 ) -> Result<(), ServeError> {
     let channel = upstream.channel(settings.request_timeout);
     let in_flight = Shares::new(settings.max_bytes_in_flight);
-    let rest = gateway::router(channel.clone(), settings.gateway(), in_flight.clone());
+    let rest = gateway::router(channel.clone(), settings.gateway(), in_flight);
     let log_sampler = Arc::<LogSampler>::default();
     let access_log = from_fn_with_state(Arc::clone(&log_sampler), gateway::access_log::layer);
     let rest = rest.layer(access_log);
@@ -246,7 +245,6 @@ pub async fn serve_gateway(
         tls: listeners.tls,
         settings: settings.connections,
         trusted_proxies: settings.trusted_proxies,
-        in_flight,
         stopping,
     };
     faces.spawn(connections::serve(listeners.rest, rest, Protocol::Rest, terms));
@@ -291,8 +289,6 @@ impl Admin {
                 tls: None,
                 settings,
                 trusted_proxies: TrustedProxies::default(),
-                // Whatever callers hold, operators are answered.
-                in_flight: Shares::new(usize::MAX),
                 stopping,
             };
             let router = gateway::with_valid_host(admin::router(readiness, figures));

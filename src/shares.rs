@@ -135,6 +135,18 @@ impl<K: Copy + Eq + Hash + Debug> Share<K> {
         has_room
     }
 
+    /// Has `units` from now on, if there is room for those that are more, and says whether there was.
+    pub fn resize(&mut self, units: usize) -> bool {
+        match self.units.checked_sub(units) {
+            None => self.grow(units - self.units),
+            Some(fewer) => {
+                self.shares.remove(self.holder, fewer);
+                self.units = units;
+                true
+            }
+        }
+    }
+
     /// Takes `more` units whether or not there is room: for what exists already and cannot be refused. It leaves less room
     /// for what comes next.
     pub fn grow_unchecked(&mut self, more: usize) {
@@ -191,6 +203,20 @@ mod tests {
         let share = share.hand_over("known").expect("room");
         assert!(shares.take("stranger", 1).is_some());
         assert!(shares.take("known", 1).is_none());
+        drop(share);
+        assert_eq!(shares.total(), 0);
+    }
+
+    #[test]
+    fn a_share_gets_another_size() {
+        let shares = Shares::new(10);
+        let mut share = shares.take("one", 4).expect("room");
+        let other = shares.take("other", 3).expect("room");
+        assert!(!share.resize(6), "there is no room for two more");
+        assert!(share.resize(1));
+        assert_eq!(shares.total(), 4);
+        drop(other);
+        assert!(share.resize(5));
         drop(share);
         assert_eq!(shares.total(), 0);
     }

@@ -16,16 +16,21 @@ use tonic::{Code, Response, Status};
 
 use super::{API_KEY, Answer, Gateway, Told, json, on_behalf, pass_on, problem::Problem};
 use crate::{
-    body::{BodyError, BodyLimits, receive},
+    body::{BodyError, BodyLimits, holding, receive},
     code::code_name,
     pb::{CheckCredentialsRequest, CheckCredentialsResponse},
     peer, request_id,
-    shares::Holder,
+    shares::{Holder, Share},
     telemetry::milliseconds,
 };
 
 /// What a request holds beside its body: its head, tasks and timers.
 const REQUEST_BYTES: usize = 4 * 1024;
+
+/// What an element of a request's list adds to the size of the answer, at most, beside its own text; and what an answer has
+/// beside its elements. An element takes 3 bytes of a body at least.
+const ANSWER_BYTES_PER_ELEMENT: usize = 96;
+const ANSWER_BYTES: usize = 1_024;
 
 /// The largest body that is read after its request was refused, and how long that may take. A peer that still sends when the
 /// connection is closed may never see the answer (RFC 9112, 9.6).
@@ -101,11 +106,12 @@ impl Gateway {
     {
         let start = Instant::now();
         self.check_key(headers).await?;
-        let message = match self.message(headers, body, operation.list).await {
+        let (message, answer_share) = match self.message(headers, body, operation.list).await {
             Ok(message) => message,
             Err(refused) => return Err(self.count_refused(headers, operation, refused, start).await),
         };
-        self.get(headers, rpc(on_behalf(headers, message))).await
+        let answer = self.get(headers, rpc(on_behalf(headers, message))).await?;
+        Ok(holding(answer, answer_share))
     }
 
     /// The answer of an RPC as JSON.
@@ -140,20 +146,28 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reads the message that a body holds.
+    /// Reads the message that a body holds. The share that is returned pays for the answer: what is carried out can also be
+    /// answered.
     async fn message<M: DeserializeOwned>(
         &self,
         headers: &HeaderMap,
         body: &mut Body,
         list: BoundedList,
-    ) -> Result<M, Refused> {
+    ) -> Result<(M, Share<Holder>), Refused> {
         json::check_type(headers)?;
-        let body = self.body(headers, body).await?;
-        json::read(&body.0, list)
+        let (body, mut share) = self.body(headers, body).await?;
+        let message = json::read(&body, list)?;
+        // Its bytes are gone now, and the message is the service's to count.
+        let answer = body.len() + ANSWER_BYTES + ANSWER_BYTES_PER_ELEMENT * list.max.min(body.len() / 3);
+        drop(body);
+        if !share.resize(REQUEST_BYTES + answer) {
+            return Err(Problem::no_room().into());
+        }
+        Ok((message, share))
     }
 
     /// Receives a body. The share that pays for it lasts as long as its bytes.
-    async fn body(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, impl Sized + use<>), Problem> {
+    async fn body(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Share<Holder>), Problem> {
         let mut share = self.in_flight.nothing(Holder::Network(peer::network_of(headers)));
         let limits = BodyLimits {
             max_bytes: self.settings.max_body_bytes,

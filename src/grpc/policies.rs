@@ -19,7 +19,7 @@ use tonic::Status;
 use tracing::{Instrument, Span};
 
 use super::{
-    GrpcSettings, answer, authenticate,
+    GrpcSettings, MAX_SMALL_MESSAGE_BYTES, answer, authenticate,
     call_log::{self, Note},
     deadline,
     keyless::{Keyless, is_keyless},
@@ -28,7 +28,7 @@ use super::{
     status::{code_of, to_status},
 };
 use crate::{
-    body::BodyLimits,
+    body::{BodyLimits, holding},
     peer, request_id,
     service::{InFlightPermit, Service},
     shares::{Holder, Share, Shares},
@@ -75,8 +75,8 @@ async fn pass(State(policies): State<Arc<Policies>>, mut request: Request, next:
 }
 
 impl Policies {
-    /// Probes call every few seconds: no line in the log. Some of these calls are streams that are meant to stay open: no
-    /// deadline for those.
+    /// Probes call every few seconds: no line in the log. Some of these calls are streams that are meant to stay open: their
+    /// deadline is that of the first answer.
     async fn pass_keyless(&self, request: Request, next: Next) -> Response {
         let start = Instant::now();
         let method = Method::at(request.uri().path());
@@ -85,18 +85,13 @@ impl Policies {
             Ok(permit) => permit,
             Err(error) => return to_status(&error).into_http(),
         };
-        let call = panic::catch(next.run(request));
-        let response = match method {
-            Some(method) => {
-                let deadline = deadline::after(self.settings.default_timeout);
-                let response = deadline::hold(deadline, call).await;
-                method.record(code_of(response.headers()), start.elapsed());
-                response
-            }
-            None => call.await,
-        };
-        let response = refusal::rephrase(response, self.settings.max_message_bytes);
-        answer::holding(response, permit)
+        // Until the answer begins: a message that never comes must not hold the permit.
+        let deadline = deadline::after(self.settings.default_timeout);
+        let response = deadline::hold(deadline, panic::catch(next.run(request))).await;
+        if let Some(method) = method {
+            method.record(code_of(response.headers()), start.elapsed());
+        }
+        holding(refusal::rephrase(response, MAX_SMALL_MESSAGE_BYTES), permit)
     }
 
     async fn pass_with_key(&self, mut request: Request, next: Next, id: HeaderValue) -> Response {
@@ -121,10 +116,18 @@ impl Policies {
     async fn carry_out(&self, method: Option<&Method>, request: Request, next: Next, note: &Note) -> Response {
         let carried_out = async {
             let (request, held) = self.admit(method, request, note).await?;
-            let response = refusal::rephrase(next.run(request).await, self.settings.max_message_bytes);
+            let response = refusal::rephrase(next.run(request).await, self.max_message_bytes(method));
             answer::encoded(response, held).await
         };
         carried_out.await.unwrap_or_else(Status::into_http)
+    }
+
+    /// The largest message of a method: one that takes a list may be large.
+    fn max_message_bytes(&self, method: Option<&Method>) -> usize {
+        match method.and_then(|method| method.device_list) {
+            Some(_) => self.settings.max_message_bytes,
+            None => self.settings.max_message_bytes.min(MAX_SMALL_MESSAGE_BYTES),
+        }
     }
 
     /// Lets a call through if its key is valid, its limits are not reached, and there is room for its message and its
@@ -151,7 +154,7 @@ impl Policies {
 
         let mut share = self.in_flight.nothing(Holder::Organization(caller.organization.uuid()));
         let limits = BodyLimits {
-            max_bytes: self.settings.max_message_bytes,
+            max_bytes: self.max_message_bytes(method),
             timeout: self.settings.body_timeout,
         };
         let received = receive::request(method, body, limits, &mut share).await;

@@ -28,6 +28,8 @@ pub(super) struct Received {
     pub(super) body: Bytes,
     /// How many device identifiers it lists.
     pub(super) devices: usize,
+    /// How many bytes those take in it.
+    device_bytes: usize,
 }
 
 /// Receives the request of a call. `share` pays for it while it arrives.
@@ -47,8 +49,12 @@ pub(super) async fn request(
     let body = receive(body, limits, share).await?;
     let list = method.and_then(|method| method.device_list);
     let message = body.get(PREFIX..).unwrap_or_default();
-    let devices = list.map_or(0, |field| count(message, field));
-    Ok(Received { body, devices })
+    let (devices, device_bytes) = list.map_or((0, 0), |field| measure(message, field));
+    Ok(Received {
+        body,
+        devices,
+        device_bytes,
+    })
 }
 
 impl Received {
@@ -58,24 +64,30 @@ impl Received {
     /// [`Error::InvalidRequest`] when the answer could be larger than `max_bytes`, [`Error::NoRoom`] when there is no room
     /// for it now.
     pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
-        let answer = self.devices * ANSWER_BYTES_PER_DEVICE + self.body.len() + ANSWER_BYTES;
-        if self.devices > 0 && answer > max_bytes {
+        let answer = self.devices * ANSWER_BYTES_PER_DEVICE + self.device_bytes + ANSWER_BYTES;
+        if answer > max_bytes {
             return Err(Error::InvalidRequest(AssignDevices::answer_too_large(max_bytes)));
         }
         if share.grow(answer) { Ok(()) } else { Err(Error::NoRoom) }
     }
 }
 
-/// How often `field` stands in `message`, as far as that can be read: what cannot is refused when it is decoded.
-fn count(mut message: &[u8], field: u32) -> usize {
-    let mut count = 0;
+/// How often `field` occurs in `message` and how many bytes it takes, as far as that can be read: what cannot is refused when
+/// it is decoded.
+fn measure(mut message: &[u8], field: u32) -> (usize, usize) {
+    let (mut count, mut bytes) = (0, 0);
+    let mut before = message.len();
     while let Ok((number, wire_type)) = decode_key(&mut message) {
         if skip_field(wire_type, number, &mut message, DecodeContext::default()).is_err() {
             break;
         }
-        count += usize::from(number == field);
+        if number == field {
+            count += 1;
+            bytes += before - message.len();
+        }
+        before = message.len();
     }
-    count
+    (count, bytes)
 }
 
 #[cfg(test)]
@@ -91,9 +103,13 @@ mod tests {
 
     fn received(message: &AssignDevicesToOwnerRequest) -> Received {
         let message = message.encode_to_vec();
-        let devices = count(&message, 2);
+        let (devices, device_bytes) = measure(&message, 2);
         let body = [&[0; PREFIX], &message[..]].concat().into();
-        Received { body, devices }
+        Received {
+            body,
+            devices,
+            device_bytes,
+        }
     }
 
     proptest! {
@@ -113,13 +129,13 @@ mod tests {
 
         #[test]
         fn whatever_arrives_is_counted(message in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(count(&message, 2) <= message.len());
+            let (count, bytes) = measure(&message, 2);
+            prop_assert!(count <= bytes && bytes <= message.len());
         }
 
         /// The bound is one: of all answers the largest.
         #[test]
         fn no_answer_is_larger_than_what_is_reserved(
-            customer_email in "[a-z]{1,200}",
             identifiers in proptest::collection::vec(".{1,255}", 1..30),
         ) {
             let answer = AssignDevicesToOwnerResponse {
@@ -136,7 +152,6 @@ mod tests {
                 skipped: Vec::new(),
             };
             let message = AssignDevicesToOwnerRequest {
-                customer_email,
                 device_identifiers: identifiers,
                 ..AssignDevicesToOwnerRequest::default()
             };

@@ -43,8 +43,8 @@ use tower::ServiceExt;
 
 use super::{flood::Bounded, sending::Answers, tls::FaceTls};
 use crate::{
-    peer::{self, KeylessCalls, Peer},
-    shares::{Holder, Share, Shares},
+    peer::{KeylessCalls, Peer},
+    shares::{Share, Shares},
     telemetry::metrics::{FaceFigures, OpenConnection},
 };
 
@@ -153,8 +153,6 @@ pub(super) struct Terms {
     pub(super) tls: Option<FaceTls>,
     pub(super) settings: ConnectionSettings,
     pub(super) trusted_proxies: TrustedProxies,
-    /// The bytes that answers hold on their way out.
-    pub(super) in_flight: Shares<Holder>,
     pub(super) stopping: watch::Receiver<bool>,
 }
 
@@ -173,20 +171,29 @@ pub(super) async fn serve(listener: TcpListener, router: Router, protocol: Proto
     let start = |(stream, permit): (TcpStream, OwnedSemaphorePermit)| {
         let address = stream.peer_addr().ok().map(|peer| peer.ip());
         let peer = Peer::new(address, Arc::clone(&terms.trusted_proxies));
-        let share = peer.own_network().map(|network| networks.take(network, 1));
-        if matches!(share, Some(None)) {
+        let share = match peer.own_network() {
+            Some(network) => networks.take(Some(network), 1),
+            // A proxy may have all, and leaves less to others.
+            None => {
+                let mut share = networks.nothing(None);
+                share.grow_unchecked(1);
+                Some(share)
+            }
+        };
+        let Some(share) = share else {
             // Closed at once: whoever waited could keep others from being accepted.
             figures.refused.increment(1);
             return None;
-        }
+        };
         let connection = Connection {
             protocol,
             terms: terms.clone(),
+            // A proxy's connection carries the calls of many.
+            keyless_calls: peer.own_network().map(|_| KeylessCalls::default()),
             peer: Arc::new(peer),
-            answers: Answers::new(terms.in_flight.clone()),
-            keyless_calls: KeylessCalls::default(),
+            answers: Answers::default(),
             _permit: permit,
-            _share: share.flatten(),
+            _share: share,
             _open: figures.accepted(),
         };
         Some(connection.serve(stream, router.clone()))
@@ -253,8 +260,10 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
 
 /// Writes down where a request comes from, and marks what must never be printed, or remembered by a compression of headers,
 /// before anybody else sees it.
-fn prepared<B>(mut request: HttpRequest<B>, peer: &Peer, keyless_calls: &KeylessCalls) -> HttpRequest<B> {
-    request.extensions_mut().insert(keyless_calls.clone());
+fn prepared<B>(mut request: HttpRequest<B>, peer: &Peer, keyless_calls: Option<&KeylessCalls>) -> HttpRequest<B> {
+    if let Some(keyless_calls) = keyless_calls {
+        request.extensions_mut().insert(keyless_calls.clone());
+    }
     let headers = request.headers_mut();
     peer.write(headers);
     if let Entry::Occupied(mut keys) = headers.entry(API_KEY) {
@@ -273,10 +282,10 @@ struct Connection {
     terms: Terms,
     peer: Arc<Peer>,
     answers: Answers,
-    keyless_calls: KeylessCalls,
+    keyless_calls: Option<KeylessCalls>,
     /// Its place among the connections, and among those of its network.
     _permit: OwnedSemaphorePermit,
-    _share: Option<Share<IpAddr>>,
+    _share: Share<Option<IpAddr>>,
     _open: OpenConnection,
 }
 
@@ -320,10 +329,9 @@ impl Connection {
         let was_asked = Arc::new(AtomicBool::new(false));
         let service = service_fn(|request: HttpRequest<Incoming>| {
             was_asked.store(true, Ordering::Relaxed);
-            let request = prepared(request, &self.peer, &self.keyless_calls);
-            let holder = Holder::Network(peer::network_of(request.headers()));
+            let request = prepared(request, &self.peer, self.keyless_calls.as_ref());
             let (answers, answer) = (self.answers.clone(), router.clone().oneshot(request.map(Body::new)));
-            async move { answer.await.map(|answer| answers.send(answer, holder)) }
+            async move { answer.await.map(|answer| answers.send(answer)) }
         });
         let mut stream = TimeoutStream::new(Bounded::new(stream, self.terms.settings.max_control_frames));
         stream.set_write_timeout(Some(self.terms.settings.write_timeout));
@@ -332,8 +340,15 @@ impl Connection {
         let mut connection = pin!(builder.serve_connection(stream, service));
         tokio::select! {
             _ = connection.as_mut() => return,
-            // Dropped, and so closed: the peer does not read what could be said.
-            () = self.answers.stalled(self.terms.settings.write_timeout) => return,
+            () = self.answers.stalled(self.terms.settings.write_timeout) => {
+                if self.answers.move_on(self.terms.settings.write_timeout) {
+                    // Others on this connection are answered: a proxy's, most often. They may come to their end.
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(self.terms.settings.max_age_grace, connection).await;
+                }
+                // Dropped, and so closed: the peer does not read what could be said.
+                return;
+            }
             // Dropped, and so closed: there is nobody to say goodbye to.
             () = silent_for(self.terms.settings.head_timeout, &was_asked) => return,
             () = tokio::time::sleep(self.age()) => {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Error,
+        Cause, Error,
         api_key::{ApiKeyDigest, ApiKeySecret},
         id::{ApiKeyId, OrganizationId},
     },
@@ -148,11 +148,16 @@ impl Service {
         };
         let is_proven = self.keys.is_proven(&digest);
         // Beyond its address's limit a key is still looked up if it exists: an attacker may share the address with others.
-        if !is_proven
-            && let Err(refusal) = self.failed_keys.admit_look_up(origin.address)
-            && !Box::pin(self.keys.existing.contains(&digest)).await
-        {
-            return Err(refusal);
+        if !is_proven && let Err(refusal) = self.failed_keys.admit_look_up(origin.address) {
+            match Box::pin(self.keys.existing.contains(&digest)).await {
+                Some(true) => {}
+                Some(false) => return Err(refusal),
+                None => {
+                    return Err(Error::Unavailable(Cause::new(
+                        "which API keys exist cannot be found out",
+                    )));
+                }
+            }
         }
         let now = OffsetDateTime::now_utc();
         let unjudged = (!is_proven).then(|| Unjudged {

@@ -2,13 +2,18 @@
 //! attacker is let in and the attacker costs the database next to nothing.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use crate::{domain::api_key::ApiKeyDigest, storage::Database};
+use crate::{
+    domain::api_key::ApiKeyDigest,
+    storage::{Database, Failure},
+};
 
 /// The most keys that are known to exist. Eight bytes each, so 800 KB. Of more keys, the newest are known.
 const MAX_KEYS: u32 = 100_000;
@@ -28,6 +33,8 @@ struct List {
     /// number of keys, and gains one look-up.
     prefixes: Vec<u64>,
     is_loading: bool,
+    /// Whether the database could not be read when it was last asked.
+    has_failed: bool,
     /// When the database last answered, or failed to.
     asked: Option<Instant>,
 }
@@ -38,24 +45,29 @@ impl ExistingKeys {
         Self { database, list }
     }
 
-    /// Whether this key exists. It need not hold any more. A key that was created within [`PAUSE`] may be missing, and so
-    /// may any key while the database cannot be read.
-    pub(super) async fn contains(&self, digest: &ApiKeyDigest) -> bool {
+    /// Whether this key exists; `None` when the database could not be read, and the last list does not have it. It need not be
+    /// valid any more. A key that was created within [`PAUSE`] may be missing.
+    pub(super) async fn contains(&self, digest: &ApiKeyDigest) -> Option<bool> {
         let mut list = self.list.subscribe();
         if list.borrow().contains(digest) {
-            return true;
+            return Some(true);
         }
         if self.list.send_if_modified(|list| list.begin_loading(Instant::now())) {
             // In a task of its own: callers who go away must not keep the others from the list.
             tokio::spawn(load(self.database.clone(), Arc::clone(&self.list)));
         }
-        let loaded = list.wait_for(|list| !list.is_loading).await;
-        loaded.is_ok_and(|list| list.contains(digest))
+        let list = list.wait_for(|list| !list.is_loading).await.ok()?;
+        match list.contains(digest) {
+            false if list.has_failed => None,
+            found => Some(found),
+        }
     }
 }
 
 async fn load(database: Database, list: Arc<watch::Sender<List>>) {
-    let loaded = database.newest_digests(MAX_KEYS).await;
+    let loaded = AssertUnwindSafe(database.newest_digests(MAX_KEYS)).catch_unwind().await;
+    // A panic counts as a failure: callers wait for the end of this.
+    let loaded = loaded.unwrap_or(Err(Failure::Panicked));
     let loaded = loaded.map(|digests| {
         let mut prefixes: Vec<u64> = digests.iter().filter_map(|digest| prefix(digest)).collect();
         prefixes.sort_unstable();
@@ -82,6 +94,7 @@ impl List {
 
     /// A list that could not be loaded leaves the one before it.
     fn finish_loading(&mut self, prefixes: Option<Vec<u64>>, now: Instant) {
+        self.has_failed = prefixes.is_none();
         if let Some(prefixes) = prefixes {
             self.prefixes = prefixes;
         }

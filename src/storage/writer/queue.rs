@@ -120,9 +120,9 @@ impl Queue {
         if is_full && waiting.call_count > 0 {
             return Err(Error::QueueFull { retry_after: SOON });
         }
-        if let Some(wait) = waiting.wait(organization, devices, self.lanes) {
+        if let Some((ahead, whole)) = waiting.wait(organization, devices, self.lanes) {
             let time = call.deadline.saturating_duration_since(now);
-            admit(wait, time).map_err(|retry_after| Error::QueueFull { retry_after })?;
+            admit(ahead, whole, time).map_err(|retry_after| Error::QueueFull { retry_after })?;
         }
         waiting.call_count += 1;
         waiting.device_count += devices;
@@ -224,21 +224,25 @@ impl Line {
 }
 
 impl Waiting {
-    /// How long it would take until another call of `organization` is answered, if anything is ahead of it: one that comes
-    /// alone is always carried out, or a rate that is out of date would never be measured again.
-    fn wait(&self, organization: OrganizationId, devices: usize, workers: usize) -> Option<Duration> {
+    /// How long it would take until it is the turn of another call of `organization`, and until that is answered, if anything
+    /// is ahead of it: one that comes alone is always carried out, or a rate that is out of date would never be measured again.
+    fn wait(&self, organization: OrganizationId, devices: usize, workers: usize) -> Option<(Duration, Duration)> {
         if self.call_count == 0 && self.in_progress == 0 {
             return None;
         }
         let line = self.lines.get(&organization);
         let ahead = Ahead {
-            own: work(1, devices),
+            own: 0,
             own_waiting: line.map_or(0, Line::work),
             all_waiting: work(self.call_count, self.device_count),
             in_progress: self.in_progress,
             organizations: self.lines.len() + usize::from(line.is_none()),
         };
-        self.rate.wait(ahead, workers)
+        let own = work(1, devices);
+        Some((
+            self.rate.wait(ahead, workers)?,
+            self.rate.wait(Ahead { own, ..ahead }, workers)?,
+        ))
     }
 
     fn take(&mut self, max_calls: usize, max_devices: usize, lanes: usize) -> Round {

@@ -25,6 +25,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub fn register(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "attack::unread_grpc_answers_take_a_share", unread_grpc);
     suite.on(Kind::Sqlite, "attack::unread_rest_answers_take_a_share", unread_rest);
+    suite.on(Kind::Sqlite, "attack::unread_pages_take_no_share", unread_pages);
     suite.on(
         Kind::Sqlite,
         "attack::a_connection_that_reads_nothing_is_closed::http_2",
@@ -112,6 +113,22 @@ async fn unread_rest(database: &'static TestDatabase) {
     .await;
     let damage = victim.survives().await;
     assert!(damage.growth <= 160 * MIB, "{} MiB", damage.growth / MIB);
+}
+
+/// Pages that anybody may ask for, and that nobody reads: they are the program's own, and cost nobody's share.
+async fn unread_pages(database: &'static TestDatabase) {
+    let victim = Victim::start(database, &[]).await;
+    let (mut peers, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let peer = Peer::connect(ATTACKER, victim.rest, 0).await.expect("a connection");
+        for _ in 0..120 {
+            held.push(peer.get("/docs/swagger-ui-bundle.js").await.expect("a head"));
+        }
+        peers.push(peer);
+    }
+    let damage = victim.survives().await;
+    assert!(damage.growth <= 64 * MIB, "{} MiB", damage.growth / MIB);
+    drop((peers, held));
 }
 
 async fn stalled(database: &'static TestDatabase) {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use device_assignment::{
     domain::id::ApiKeyId,
+    pb::AssignDevicesToOwnerRequest,
     server::ServerSettings,
     service::{ServiceSettings, revoke_api_key},
 };
@@ -21,6 +22,9 @@ use crate::support::{
     new_key, organization,
 };
 
+/// For a call that would never end. It bounds the test, and is no claim about the service.
+const LIMIT: Duration = Duration::from_secs(60);
+
 pub fn register(suite: &mut Suite) {
     suite.on(
         Kind::Sqlite,
@@ -29,6 +33,11 @@ pub fn register(suite: &mut Suite) {
     );
     suite.on(Kind::Sqlite, "attack::a_message_must_arrive_in_time", slow_message);
     suite.on(Kind::Sqlite, "attack::no_call_gets_more_time_than_the_longest", longest);
+    suite.on(
+        Kind::Sqlite,
+        "attack::a_refusal_ends_its_stream_with_its_head",
+        refusal_in_the_head,
+    );
     suite.on_each(
         "attack::a_key_that_is_revoked_while_its_message_arrives_is_refused",
         revoked,
@@ -71,7 +80,8 @@ async fn slow_message(database: &'static TestDatabase) {
     sending
         .send_data(framed(&[0; 100]).slice(..50), false)
         .expect("half a message");
-    let status = status(response.await.expect("an answer")).await.expect("a status");
+    let response = tokio::time::timeout(LIMIT, response).await.expect("in time");
+    let status = status(response.expect("an answer")).await.expect("a status");
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.message(), "The request did not arrive in time");
     server.stop().await;
@@ -89,8 +99,36 @@ async fn longest(database: &'static TestDatabase) {
         .begin_call(ASSIGN, &[("x-api-key", &key), ("grpc-timeout", "24H")])
         .await;
     let (response, _parked) = call.expect("a stream");
-    let status = status(response.await.expect("an answer")).await.expect("a status");
+    let response = tokio::time::timeout(LIMIT, response).await.expect("in time");
+    let status = status(response.expect("an answer")).await.expect("a status");
     assert_eq!(status.code(), Code::DeadlineExceeded);
+    server.stop().await;
+}
+
+/// What gRPC libraries on gRPC Core, Go and Java insist on: a refusal is one HEADERS frame that ends the stream.
+async fn refusal_in_the_head(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let peer = Peer::connect(ATTACKER, server.grpc, 1024).await.expect("a connection");
+    let unknown = AssignDevicesToOwnerRequest {
+        auto_create_devices: false,
+        ..message("john@example.com")
+    };
+    let empty = AssignDevicesToOwnerRequest::default();
+    let no_method = "telemetron.device_assignment.v1.DeviceAssignmentService/Nothing";
+    for (method, key, message) in [
+        (ASSIGN, key.as_str(), &empty),
+        (ASSIGN, &key, &unknown),
+        (ASSIGN, "tlm_wrong", &empty),
+        (no_method, &key, &empty),
+    ] {
+        let call = peer.begin_call(method, &[("x-api-key", key)]).await;
+        let (response, mut sending) = call.expect("a stream");
+        sending.send_data(framed(&message.encode_to_vec()), true).expect("sent");
+        let response = response.await.expect("an answer");
+        assert!(response.headers().contains_key("grpc-status"), "{response:?}");
+        assert!(response.body().is_end_stream(), "more comes after {response:?}");
+    }
     server.stop().await;
 }
 

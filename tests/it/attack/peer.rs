@@ -65,6 +65,16 @@ impl Peer {
         requests.send_request(request.body(()).expect("a request"), false)
     }
 
+    /// Asks for a page, and returns when its head is there.
+    pub async fn get(&self, path: &str) -> Result<Response<RecvStream>, h2::Error> {
+        let request = Request::get(format!("http://localhost{path}"));
+        let mut requests = self.requests.clone().ready().await?;
+        requests
+            .send_request(request.body(()).expect("a request"), true)?
+            .0
+            .await
+    }
+
     /// Begins a gRPC call.
     pub async fn begin_call(
         &self,

@@ -71,14 +71,15 @@ impl Rate {
     }
 }
 
-/// Whether a call that has to wait so long is answered within `time`; if not, after how many whole seconds there may be room
-/// for it. Half of the time is left over: a flood also slows down what is carried out, by as much as a factor of two where it
-/// was measured. Work for the other half keeps every worker busy all the same.
-pub(super) fn admit(wait: Duration, time: Duration) -> Result<(), Duration> {
-    let allowed = time / 2;
-    match wait.checked_sub(allowed) {
-        Some(excess) if !excess.is_zero() => Err(whole_seconds(excess)),
-        _ => Ok(()),
+/// Whether a call that waits for so much, and is answered after `whole`, is answered within `time`; if not, after how many
+/// whole seconds there may be room for it. What is ahead of it may take half of the time: a flood also slows down what is
+/// carried out, by as much as a factor of two where it was measured. Work for that half keeps every worker busy all the same.
+pub(super) fn admit(ahead: Duration, whole: Duration, time: Duration) -> Result<(), Duration> {
+    let excess = ahead.saturating_sub(time / 2).max(whole.saturating_sub(time));
+    if excess.is_zero() {
+        Ok(())
+    } else {
+        Err(whole_seconds(excess))
     }
 }
 

@@ -87,12 +87,24 @@ fn a_call_waits_for_what_is_before_its_turns() {
 #[test]
 fn a_refused_call_learns_when_there_is_room() {
     let time = 10 * SECOND;
-    assert_eq!(admit(Duration::ZERO, time), Ok(()));
-    assert_eq!(admit(Duration::from_millis(5_000), time), Ok(()));
-    assert_eq!(admit(Duration::from_millis(5_001), time), Err(SECOND));
-    assert_eq!(admit(Duration::from_millis(8_100), time), Err(4 * SECOND));
-    assert_eq!(admit(Duration::MAX, time), Err(LONGEST_WAIT));
-    assert_eq!(admit(SECOND, Duration::ZERO), Err(SECOND));
+    assert_eq!(admit(Duration::ZERO, Duration::ZERO, time), Ok(()));
+    assert_eq!(
+        admit(Duration::from_millis(5_000), Duration::from_millis(5_000), time),
+        Ok(())
+    );
+    assert_eq!(
+        admit(Duration::from_millis(5_001), Duration::from_millis(5_001), time),
+        Err(SECOND)
+    );
+    assert_eq!(
+        admit(Duration::from_millis(8_100), Duration::from_millis(8_100), time),
+        Err(4 * SECOND)
+    );
+    assert_eq!(admit(Duration::MAX, Duration::MAX, time), Err(LONGEST_WAIT));
+    assert_eq!(admit(SECOND, SECOND, Duration::ZERO), Err(SECOND));
+    // A large call with little ahead of it has all of its time.
+    assert_eq!(admit(SECOND, 9 * SECOND, time), Ok(()));
+    assert_eq!(admit(SECOND, 11 * SECOND, time), Err(SECOND));
 }
 
 proptest! {
