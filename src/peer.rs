@@ -9,7 +9,6 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 
 use crate::network;
 
@@ -19,19 +18,6 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-peer-address");
 
 /// The header, and the metadata entry, in which a proxy says for whom it asks.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// The most calls without a key that one connection may have in flight. A load balancer or grpcurl makes one or two.
-const KEYLESS_CALLS: usize = 8;
-
-/// The permits of a connection for calls without a key; among the extensions of each of its requests.
-#[derive(Debug, Clone)]
-pub(crate) struct KeylessCalls(pub(crate) Arc<Semaphore>);
-
-impl Default for KeylessCalls {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(KEYLESS_CALLS)))
-    }
-}
 
 /// The other end of a connection.
 #[derive(Debug)]

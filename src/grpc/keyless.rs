@@ -4,11 +4,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use http::Extensions;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     domain::Error,
-    peer::KeylessCalls,
     shares::{Share, Shares},
 };
 
@@ -22,6 +21,19 @@ const SERVICES: [&str; 3] = [
 /// Whether a method may be called without a key.
 pub(super) fn is_keyless(path: &str) -> bool {
     SERVICES.iter().any(|service| path.starts_with(service))
+}
+
+/// The most calls without a key that one connection may have in flight. A load balancer or grpcurl makes one or two.
+const KEYLESS_CALLS: usize = 8;
+
+/// The permits of a connection for calls without a key; among the extensions of each of its requests.
+#[derive(Debug, Clone)]
+pub struct KeylessCalls(Arc<Semaphore>);
+
+impl Default for KeylessCalls {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(KEYLESS_CALLS)))
+    }
 }
 
 /// The keyless calls in flight, by network.

@@ -24,6 +24,7 @@ use std::{
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 
+pub use keyless::KeylessCalls;
 pub use rate_limit::RATE_LIMIT_HEADERS;
 
 use self::{call_log::Note, deadline::Deadline, policies::with_policies, status::to_status};

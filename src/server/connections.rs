@@ -46,7 +46,8 @@ use tower::ServiceExt;
 pub use self::settings::ConnectionSettings;
 use super::{flood::Bounded, sending::Answers, tls::FaceTls};
 use crate::{
-    peer::{KeylessCalls, Peer},
+    grpc::KeylessCalls,
+    peer::Peer,
     shares::{Share, Shares},
     telemetry::metrics::{FaceFigures, OpenConnection},
 };

@@ -9,12 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     peer::{ASSIGN, Peer, connect, framed},
-    victim::{ATTACKER, MIB, Victim},
+    victim::{ATTACKER, MIB, Victim, Way},
 };
 use crate::{
     metrics::Figures,
     support::{
-        Face, Kind, PATH, Program, Suite, TestDatabase, TestServer, load::eventually, organization, program::command,
+        Client, Face, Kind, PATH, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
+        program::command,
     },
 };
 
@@ -23,9 +24,20 @@ const UNREAD: usize = 300;
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub fn register(suite: &mut Suite) {
-    suite.on(Kind::Sqlite, "attack::unread_grpc_answers_take_a_share", unread_grpc);
-    suite.on(Kind::Sqlite, "attack::unread_rest_answers_take_a_share", unread_rest);
-    suite.on(Kind::Sqlite, "attack::unread_pages_take_no_share", unread_pages);
+    for way in Way::ALL {
+        let name = |test: &str| format!("attack::{test}::{}", way.name());
+        if way != Way::Gateway {
+            suite.on(Kind::Sqlite, &name("unread_grpc_answers_take_a_share"), move |db| {
+                unread_grpc(db, way)
+            });
+        }
+        suite.on(Kind::Sqlite, &name("unread_rest_answers_take_a_share"), move |db| {
+            unread_rest(db, way)
+        });
+        suite.on(Kind::Sqlite, &name("unread_pages_take_no_share"), move |db| {
+            unread_pages(db, way)
+        });
+    }
     suite.on(
         Kind::Sqlite,
         "attack::a_connection_that_reads_nothing_is_closed::http_2",
@@ -53,9 +65,9 @@ fn request() -> AssignDevicesToOwnerRequest {
     }
 }
 
-async fn unread_grpc(database: &'static TestDatabase) {
-    let victim = Victim::start(database, &["--write-timeout", "2s"]).await;
-    let client = victim.program.client(Face::Grpc, &victim.key);
+async fn unread_grpc(database: &'static TestDatabase, way: Way) {
+    let victim = Victim::start_at(way, database, &["--write-timeout", "2s"]).await;
+    let client = Client::new(Face::Grpc, victim.grpc, &victim.key);
     client.create("john@example.com", &["SN-1"]).await.ok();
     let message = framed(&request().encode_to_vec());
     let (mut peers, mut held) = (Vec::new(), Vec::new());
@@ -82,9 +94,9 @@ async fn unread_grpc(database: &'static TestDatabase) {
     drop((peers, held));
 }
 
-async fn unread_rest(database: &'static TestDatabase) {
-    let victim = Victim::start(database, &["--write-timeout", "2s"]).await;
-    let client = victim.program.client(Face::Grpc, &victim.key);
+async fn unread_rest(database: &'static TestDatabase, way: Way) {
+    let victim = Victim::start_at(way, database, &["--write-timeout", "2s"]).await;
+    let client = Client::new(Face::Grpc, victim.grpc, &victim.key);
     client.create("john@example.com", &["SN-1"]).await.ok();
     let request = request();
     let body = json!({
@@ -116,8 +128,8 @@ async fn unread_rest(database: &'static TestDatabase) {
 }
 
 /// Pages that anybody may ask for, and that nobody reads: they are the program's own, and cost nobody's share.
-async fn unread_pages(database: &'static TestDatabase) {
-    let victim = Victim::start(database, &[]).await;
+async fn unread_pages(database: &'static TestDatabase, way: Way) {
+    let victim = Victim::start_at(way, database, &[]).await;
     let (mut peers, mut held) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let peer = Peer::connect(ATTACKER, victim.rest, 0).await.expect("a connection");

@@ -11,7 +11,7 @@ use super::{
     peer::{ASSIGN, Peer, connect, framed, status},
     victim::{ATTACKER, MIB, Victim, Way},
 };
-use crate::support::{Face, Kind, PATH, Suite, TestDatabase};
+use crate::support::{Client, Face, Kind, PATH, Suite, TestDatabase};
 
 /// A key that has the form of one.
 const WRONG_KEY: &str = "tlm_00000000000000000000000000000000000000000000000000";
@@ -27,6 +27,11 @@ pub fn register(suite: &mut Suite) {
         });
         suite.on(
             Kind::Sqlite,
+            &name("one_byte_chunks_take_no_more_than_their_bytes"),
+            move |db| chunks(db, way),
+        );
+        suite.on(
+            Kind::Sqlite,
             &name("one_connection_of_bodies_takes_its_share"),
             move |db| one_connection(db, way, false),
         );
@@ -35,17 +40,15 @@ pub fn register(suite: &mut Suite) {
             &name("one_connection_of_bodies_with_a_key_takes_its_share"),
             move |db| one_connection(db, way, true),
         );
+        // A gateway has no limits of keys to lift.
+        if way != Way::Gateway {
+            suite.on(
+                Kind::Sqlite,
+                &name("too_many_identifiers_are_refused_undecoded"),
+                move |db| too_many_identifiers(db, way),
+            );
+        }
     }
-    suite.on(
-        Kind::Sqlite,
-        "attack::one_byte_chunks_take_no_more_than_their_bytes",
-        chunks,
-    );
-    suite.on(
-        Kind::Sqlite,
-        "attack::too_many_identifiers_are_refused_undecoded",
-        too_many_identifiers,
-    );
 }
 
 /// As many identifiers as fit into a body, each of one byte.
@@ -99,9 +102,9 @@ async fn strangers(database: &'static TestDatabase, way: Way) {
     assert!(damage.growth <= 32 * MIB, "{} MiB", damage.growth / MIB);
 }
 
-async fn chunks(database: &'static TestDatabase) {
+async fn chunks(database: &'static TestDatabase, way: Way) {
     const BYTES: usize = 512 * 1024;
-    let victim = Victim::start(database, &[]).await;
+    let victim = Victim::start_at(way, database, &[]).await;
     let mut stream = connect(ATTACKER, victim.rest).await.expect("a connection");
     let head = format!(
         "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\ncontent-type: application/json\r\n\
@@ -151,8 +154,8 @@ async fn one_connection(database: &'static TestDatabase, way: Way, with_key: boo
     assert!(damage.growth <= 128 * MIB, "{} MiB", damage.growth / MIB);
 }
 
-async fn too_many_identifiers(database: &'static TestDatabase) {
-    let victim = Victim::start(database, &["--key-devices-per-second", "0"]).await;
+async fn too_many_identifiers(database: &'static TestDatabase, way: Way) {
+    let victim = Victim::start_at(way, database, &["--key-devices-per-second", "0"]).await;
     // Field 2, a string of no bytes.
     let message = [0x12, 0].repeat(LARGEST / 2);
     let peer = Peer::connect(ATTACKER, victim.grpc, 1024 * 1024)
@@ -166,7 +169,7 @@ async fn too_many_identifiers(database: &'static TestDatabase) {
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(status.message(), "Too many devices. Maximum 10000 per request");
     }
-    let client = victim.program.client(Face::Rest, &victim.key).at(ATTACKER);
+    let client = Client::new(Face::Rest, victim.rest, &victim.key).at(ATTACKER);
     let body = String::from_utf8(tiny_identifiers(LARGEST)).expect("text");
     for _ in 0..4 {
         let answer = client.post(body.clone(), Some("application/json")).await;

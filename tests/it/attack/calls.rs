@@ -14,7 +14,7 @@ use tonic::Code;
 
 use super::{
     peer::{ASSIGN, Peer, framed, status},
-    victim::{ATTACKER, MIB, Victim},
+    victim::{ATTACKER, MIB, Victim, Way},
 };
 use crate::support::{
     Face, Kind, Suite, TestDatabase, TestServer,
@@ -26,11 +26,13 @@ use crate::support::{
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub fn register(suite: &mut Suite) {
-    suite.on(
-        Kind::Sqlite,
-        "attack::parked_calls_leave_room_for_other_organizations",
-        parked,
-    );
+    for way in [Way::Plain, Way::Tls] {
+        let name = format!(
+            "attack::parked_calls_leave_room_for_other_organizations::{}",
+            way.name()
+        );
+        suite.on(Kind::Sqlite, &name, move |db| parked(db, way));
+    }
     suite.on(Kind::Sqlite, "attack::a_message_must_arrive_in_time", slow_message);
     suite.on(Kind::Sqlite, "attack::no_call_gets_more_time_than_the_longest", longest);
     suite.on(
@@ -44,8 +46,8 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-async fn parked(database: &'static TestDatabase) {
-    let victim = Victim::start(database, &[]).await;
+async fn parked(database: &'static TestDatabase, way: Way) {
+    let victim = Victim::start_at(way, database, &[]).await;
     let mut peers = Vec::new();
     for _ in 0..80 {
         let peer = Peer::connect(ATTACKER, victim.grpc, 1024 * 1024).await;

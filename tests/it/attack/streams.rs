@@ -9,7 +9,7 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_reques
 
 use super::{
     peer::{Peer, connect, framed, status},
-    victim::{ATTACKER, MIB, Victim},
+    victim::{ATTACKER, MIB, Victim, Way},
 };
 use crate::support::{Kind, Suite, TestDatabase};
 
@@ -22,17 +22,22 @@ const OPEN: Duration = Duration::from_millis(500);
 
 pub fn register(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "attack::silent_connections_leave_room_for_others", silent);
-    suite.on(
-        Kind::Sqlite,
-        "attack::keyless_streams_are_capped_on_a_connection",
-        on_a_connection,
-    );
+    for way in [Way::Plain, Way::Tls] {
+        let name = |test: &str| format!("attack::{test}::{}", way.name());
+        suite.on(
+            Kind::Sqlite,
+            &name("keyless_streams_are_capped_on_a_connection"),
+            move |db| on_a_connection(db, way),
+        );
+        suite.on(Kind::Sqlite, &name("unread_reflection_takes_no_memory"), move |db| {
+            reflection(db, way)
+        });
+    }
     suite.on(
         Kind::Sqlite,
         "attack::keyless_streams_are_capped_for_an_address",
         of_an_address,
     );
-    suite.on(Kind::Sqlite, "attack::unread_reflection_takes_no_memory", reflection);
 }
 
 async fn silent(database: &'static TestDatabase) {
@@ -51,8 +56,8 @@ fn watch() -> axum::body::Bytes {
     framed(&HealthCheckRequest::default().encode_to_vec())
 }
 
-async fn on_a_connection(database: &'static TestDatabase) {
-    let victim = Victim::start(database, &[]).await;
+async fn on_a_connection(database: &'static TestDatabase, way: Way) {
+    let victim = Victim::start_at(way, database, &[]).await;
     let peer = Peer::connect(ATTACKER, victim.grpc, 1024 * 1024)
         .await
         .expect("a connection");
@@ -116,8 +121,8 @@ async fn of_an_address(database: &'static TestDatabase) {
     victim.survives().await;
 }
 
-async fn reflection(database: &'static TestDatabase) {
-    let victim = Victim::start(database, &["--write-timeout", "1s"]).await;
+async fn reflection(database: &'static TestDatabase, way: Way) {
+    let victim = Victim::start_at(way, database, &["--write-timeout", "1s"]).await;
     let symbol = "telemetron.device_assignment.v1.DeviceAssignmentService".to_owned();
     let request = ServerReflectionRequest {
         host: String::new(),

@@ -89,7 +89,8 @@ impl Victim {
             Way::Tls => serve.extend(["--tls-cert", &files[0], "--tls-key", &files[1]]),
             Way::Gateway => serve.extend(["--trusted-proxies", "127.0.0.1"]),
         }
-        let mut program = Program::spawn(program_with(&serve, arguments)).await;
+        let of_service = if way == Way::Gateway { &[] } else { arguments };
+        let mut program = Program::spawn(program_with(&serve, of_service)).await;
         let (mut grpc, mut rest, mut service, mut tunnels) = (program.grpc, program.rest, None, None);
         match way {
             Way::Plain => {}
@@ -100,7 +101,7 @@ impl Victim {
                 tunnels = Some(made);
             }
             Way::Gateway => {
-                let gateway = Program::gateway(program_with(&["gateway"], &[]), grpc).await;
+                let gateway = Program::gateway(program_with(&["gateway"], arguments), grpc).await;
                 service = Some(std::mem::replace(&mut program, gateway));
                 rest = program.rest;
             }
