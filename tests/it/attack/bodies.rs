@@ -121,8 +121,8 @@ async fn chunks(database: &'static TestDatabase, way: Way) {
     stream.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, *b"HTTP/1.1 400");
     let damage = victim.survives().await;
-    // The buffer and the one that it grew from, and what else a request takes: kept one by one, the chunks took 18 MiB.
-    assert!(damage.growth <= 8 * MIB, "{} MiB", damage.growth / MIB);
+    // Half of it is the database's cache, which the innocent organization fills. Kept one by one, the chunks took 18 MiB more.
+    assert!(damage.growth <= 14 * MIB, "{} MiB", damage.growth / MIB);
 }
 
 async fn one_connection(database: &'static TestDatabase, way: Way, with_key: bool) {
