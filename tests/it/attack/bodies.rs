@@ -25,8 +25,9 @@ pub fn register(suite: &mut Suite) {
         suite.on(Kind::Sqlite, &name("bodies_of_strangers_are_not_read"), move |db| {
             strangers(db, way)
         });
+        // Elsewhere than SQLite, whose cache grows in the process with every call of the innocent organization.
         suite.on(
-            Kind::Sqlite,
+            Kind::Postgres,
             &name("one_byte_chunks_take_no_more_than_their_bytes"),
             move |db| chunks(db, way),
         );
@@ -121,8 +122,8 @@ async fn chunks(database: &'static TestDatabase, way: Way) {
     stream.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, *b"HTTP/1.1 400");
     let damage = victim.survives().await;
-    // Half of it is the database's cache, which the innocent organization fills. Kept one by one, the chunks took 18 MiB more.
-    assert!(damage.growth <= 14 * MIB, "{} MiB", damage.growth / MIB);
+    // The buffer and the one that it grew from, and what else a request takes: kept one by one, the chunks took 18 MiB.
+    assert!(damage.growth <= 8 * MIB, "{} MiB", damage.growth / MIB);
 }
 
 async fn one_connection(database: &'static TestDatabase, way: Way, with_key: bool) {

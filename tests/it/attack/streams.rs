@@ -17,7 +17,7 @@ const WATCH: &str = "grpc.health.v1.Health/Watch";
 const CHECK: &str = "grpc.health.v1.Health/Check";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-/// How long nothing has to come for a stream to count as open.
+/// How long the answers that nobody reads are left to gather.
 const OPEN: Duration = Duration::from_millis(500);
 
 pub fn register(suite: &mut Suite) {
