@@ -52,6 +52,8 @@ pub mod pb;
 #[cfg(feature = "server")]
 mod peer;
 #[cfg(feature = "server")]
+pub mod reason;
+#[cfg(feature = "server")]
 mod request_id;
 #[cfg(feature = "server")]
 pub mod server;

@@ -4,8 +4,8 @@ use axum::response::Response;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::status::{Reason, to_status, with_reason};
-use crate::{body::BodyError, domain::Error};
+use super::status::{to_status, with_reason};
+use crate::{body::BodyError, domain::Error, reason::Reason};
 
 /// What the caller learns of a message that was not received.
 pub(super) fn of_body(error: BodyError, max_message_bytes: usize) -> Status {
@@ -14,7 +14,7 @@ pub(super) fn of_body(error: BodyError, max_message_bytes: usize) -> Status {
         BodyError::Broken => invalid("The request could not be read".to_owned()),
         BodyError::TooSlow => {
             let sentence = "The request did not arrive in time".to_owned();
-            with_reason(Code::DeadlineExceeded, sentence, Reason::DeadlineExceeded)
+            with_reason(Reason::DeadlineExceeded, sentence)
         }
         BodyError::NoRoom => to_status(&Error::NoRoom),
     }
@@ -25,7 +25,7 @@ fn too_large(max_message_bytes: usize) -> String {
 }
 
 fn invalid(sentence: String) -> Status {
-    with_reason(Code::InvalidArgument, sentence, Reason::InvalidMessage)
+    with_reason(Reason::InvalidMessage, sentence)
 }
 
 /// Turns the framework's own refusals, OUT_OF_RANGE and INTERNAL, into INVALID_ARGUMENT: it is the caller who has to fix
