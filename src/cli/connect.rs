@@ -30,7 +30,7 @@ pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure
         let attempt = Instant::now();
         let problem = match database.reach().await {
             Ok(()) => return Ok(database),
-            Err(failure @ (storage::Failure::Unreachable(_) | storage::Failure::Silent(_)))
+            Err(failure @ (storage::DatabaseError::Unreachable(_) | storage::DatabaseError::Silent(_)))
                 if !database.url().is_sqlite() =>
             {
                 failure.to_string()

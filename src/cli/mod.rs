@@ -147,8 +147,8 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<crate::storage::Failure> for Failure {
-    fn from(failure: crate::storage::Failure) -> Self {
+impl From<crate::storage::DatabaseError> for Failure {
+    fn from(failure: crate::storage::DatabaseError) -> Self {
         Error::from(failure).into()
     }
 }

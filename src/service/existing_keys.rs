@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     domain::api_key::ApiKeyDigest,
-    storage::{Database, Failure},
+    storage::{Database, DatabaseError},
 };
 
 /// The most keys that are known to exist. Eight bytes each, so 800 KB. Of more keys, the newest are known.
@@ -67,7 +67,7 @@ impl ExistingKeys {
 async fn load(database: Database, list: Arc<watch::Sender<List>>) {
     let loaded = AssertUnwindSafe(database.newest_digests(MAX_KEYS)).catch_unwind().await;
     // A panic counts as a failure: callers wait for the end of this.
-    let loaded = loaded.unwrap_or(Err(Failure::Panicked));
+    let loaded = loaded.unwrap_or(Err(DatabaseError::Panicked));
     let loaded = loaded.map(|digests| {
         let mut prefixes: Vec<u64> = digests.iter().filter_map(|digest| prefix(digest)).collect();
         prefixes.sort_unstable();

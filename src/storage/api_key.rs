@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Database, Failure,
+    Database, DatabaseError,
     attempts::{Attempts, pause},
     entity::{api_key, organization},
     observed::Kind,
@@ -94,7 +94,7 @@ impl Database {
         digest: ApiKeyDigest,
         label: &str,
         expires_at: Option<OffsetDateTime>,
-    ) -> Result<ApiKeyRecord, Failure> {
+    ) -> Result<ApiKeyRecord, DatabaseError> {
         let row = api_key::ActiveModel {
             organization_id: Set(organization.uuid()),
             id: Set(Uuid::now_v7()),
@@ -112,7 +112,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn key_owner(&self, digest: &ApiKeyDigest) -> Result<Option<KeyOwner>, Failure> {
+    pub async fn key_owner(&self, digest: &ApiKeyDigest) -> Result<Option<KeyOwner>, DatabaseError> {
         let query = api_key::Entity::find()
             .find_also_related(organization::Entity)
             .filter(api_key::Column::Digest.eq(digest.to_vec()));
@@ -139,7 +139,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn newest_digests(&self, at_most: u32) -> Result<Vec<Vec<u8>>, Failure> {
+    pub async fn newest_digests(&self, at_most: u32) -> Result<Vec<Vec<u8>>, DatabaseError> {
         let query = api_key::Entity::find()
             .select_only()
             .column(api_key::Column::Digest)
@@ -158,7 +158,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be written; the same can be stored later.
-    pub async fn use_keys(&self, uses: &[KeyUse]) -> Result<(), Failure> {
+    pub async fn use_keys(&self, uses: &[KeyUse]) -> Result<(), DatabaseError> {
         let pool = self.own_connection().await?;
         // In one order everywhere: two instances that lock the same rows in different orders deadlock.
         let mut uses = uses.to_vec();
@@ -190,7 +190,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn api_keys(&self, organization: OrganizationId) -> Result<Vec<ApiKeyRecord>, Failure> {
+    pub async fn api_keys(&self, organization: OrganizationId) -> Result<Vec<ApiKeyRecord>, DatabaseError> {
         let query = api_key::Entity::find()
             .filter(api_key::Column::OrganizationId.eq(organization.uuid()))
             .order_by_asc(api_key::Column::Id);
@@ -202,7 +202,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn revoke_api_key(&self, id: ApiKeyId) -> Result<Option<ApiKeyRecord>, Failure> {
+    pub async fn revoke_api_key(&self, id: ApiKeyId) -> Result<Option<ApiKeyRecord>, DatabaseError> {
         api_key::Entity::update_many()
             .col_expr(api_key::Column::RevokedAt, Expr::value(OffsetDateTime::now_utc()))
             .filter(api_key::Column::Id.eq(id.uuid()))

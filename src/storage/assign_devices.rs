@@ -19,7 +19,7 @@ use crate::{
         id::OrganizationId,
         plan::{Existing, NoValidDevices, Plan, plan},
     },
-    storage::Failure,
+    storage::DatabaseError,
     telemetry::metrics::BATCHES,
 };
 
@@ -139,14 +139,14 @@ async fn once(connection: &mut OwnConnection, batches: &[Batch<'_>]) -> Result<V
         _ => together(&mut session, batches).await,
     };
     match &result {
-        Err(refused) if !matches!(refused.failure, Failure::Conflict(_)) => session.close_on_drop(),
+        Err(refused) if !matches!(refused.failure, DatabaseError::Conflict(_)) => session.close_on_drop(),
         _ => connection.keep(session),
     }
     result
 }
 
 /// Carries out a batch in one statement, which is a transaction by itself, when it creates nothing.
-async fn alone(session: &mut Session, batch: &Batch<'_>) -> Result<Vec<Outcomes>, Failure> {
+async fn alone(session: &mut Session, batch: &Batch<'_>) -> Result<Vec<Outcomes>, DatabaseError> {
     let found = batch.find_and_assign(session.connection()).await?;
     let plan = batch.plan(&found);
     if !found.is_assigned {
@@ -172,7 +172,7 @@ async fn together(session: &mut Session, batches: &[Batch<'_>]) -> Result<Vec<Ou
     Ok(outcomes)
 }
 
-async fn part(transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Outcomes, Failure> {
+async fn part(transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Outcomes, DatabaseError> {
     let found = batch.find_and_assign(transaction.connection()).await?;
     let plan = batch.plan(&found);
     if !found.is_assigned {
@@ -193,7 +193,7 @@ struct Found {
 
 impl<'a> Batch<'a> {
     /// Reads what the organization has of everything that the commands name, and assigns it if that is all there is to do.
-    async fn find_and_assign(&self, connection: Connection<'_>) -> Result<Found, Failure> {
+    async fn find_and_assign(&self, connection: Connection<'_>) -> Result<Found, DatabaseError> {
         let mut owners = HashMap::new();
         let mut emails = Vec::new();
         let mut pairs = HashSet::new();
@@ -283,11 +283,11 @@ fn inserts<'a>(organization: OrganizationId, plan: &Plan<'a>) -> Vec<Statement<'
 pub(super) struct Refused {
     /// The position of the one that failed, if it was one of them.
     pub(super) position: Option<usize>,
-    pub(super) failure: Failure,
+    pub(super) failure: DatabaseError,
 }
 
 impl Refused {
-    fn at(position: usize) -> impl FnOnce(Failure) -> Self {
+    fn at(position: usize) -> impl FnOnce(DatabaseError) -> Self {
         move |failure| Self {
             position: Some(position),
             failure,
@@ -295,8 +295,8 @@ impl Refused {
     }
 }
 
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Self {
+impl From<DatabaseError> for Refused {
+    fn from(failure: DatabaseError) -> Self {
         Self {
             position: None,
             failure,

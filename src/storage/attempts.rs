@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Failure;
+use super::DatabaseError;
 
 /// How often something is tried. Each rerun means that another writer has committed rows that this one wanted to create,
 /// so that there are fewer left to collide on.
@@ -18,9 +18,9 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// Whether the same again may succeed after it failed so.
-    pub(super) fn may_succeed_after(&mut self, failure: &Failure) -> bool {
+    pub(super) fn may_succeed_after(&mut self, failure: &DatabaseError) -> bool {
         self.failed += 1;
-        if !matches!(failure, Failure::Conflict(_)) || self.failed >= ATTEMPTS {
+        if !matches!(failure, DatabaseError::Conflict(_)) || self.failed >= ATTEMPTS {
             return false;
         }
         tracing::debug!(attempt = self.failed, %failure, "running a transaction again");

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracing::log::LevelFilter;
 
 use super::{
-    Failure,
+    DatabaseError, FileError, file,
     health::{Connection, Health, out_of_reach},
     observed::{Kind, POSTGRES, SQLITE},
     url::DatabaseUrl,
@@ -67,13 +67,30 @@ struct Reads {
 }
 
 impl Database {
-    /// Prepares the connections; they are opened when they are needed.
+    /// Opens a database. Creates the file of an SQLite database if the URL says `mode=rwc`. Connections to PostgreSQL are
+    /// made when they are needed.
     ///
     /// # Errors
-    /// When the driver does not accept the URL.
-    pub async fn open(url: DatabaseUrl) -> Result<Self, Failure> {
-        url.create_file();
-        let connection = connect(&url, READ_CONNECTIONS, Purpose::Reads).await?;
+    /// When the driver does not accept the URL, and when an SQLite file cannot be opened or created.
+    pub async fn open(url: DatabaseUrl) -> Result<Self, DatabaseError> {
+        file::create(&url)?;
+        Self::open_file(url).await
+    }
+
+    /// Opens a database, and never creates one: for commands that only read.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`FileError::Missing`] when there is no SQLite file, whatever the URL says.
+    pub async fn open_existing(url: DatabaseUrl) -> Result<Self, DatabaseError> {
+        file::check(&url)?;
+        Self::open_file(url).await
+    }
+
+    async fn open_file(url: DatabaseUrl) -> Result<Self, DatabaseError> {
+        let connection = match (connect(&url, READ_CONNECTIONS, Purpose::Reads).await, url.sqlite_path()) {
+            (Err(source), Some(path)) => return Err(FileError::CannotOpen { path, source }.into()),
+            (result, _) => result?,
+        };
         let reads = Arc::new(RwLock::new(Reads {
             connection,
             generation: 0,
@@ -91,7 +108,7 @@ impl Database {
     ///
     /// # Errors
     /// Why not. Past the pool, which would try again and again, and say no more than that its time was over.
-    pub async fn reach(&self) -> Result<(), Failure> {
+    pub async fn reach(&self) -> Result<(), DatabaseError> {
         if self.url.is_sqlite() {
             return Ok(self.reads().ping().await?);
         }
@@ -101,7 +118,7 @@ impl Database {
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(result) => Ok(result.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?),
-            Err(_elapsed) => Err(Failure::Silent(CONNECT_TIMEOUT)),
+            Err(_elapsed) => Err(DatabaseError::Silent(CONNECT_TIMEOUT)),
         }
     }
 
@@ -114,13 +131,13 @@ impl Database {
     /// connection that is left in the middle of one stays taken until the server answers.
     ///
     /// # Errors
-    /// As `query`, [`Failure::Silent`] when the database does not answer in time, and [`Failure::OutOfReach`] as soon as
+    /// As `query`, [`DatabaseError::Silent`] when the database does not answer in time, and [`DatabaseError::OutOfReach`] as soon as
     /// that is known.
     pub(super) async fn read<T, F>(
         &self,
         kind: &'static Kind,
         query: impl Fn(DatabaseConnection) -> F + Send + 'static,
-    ) -> Result<T, Failure>
+    ) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
@@ -132,26 +149,29 @@ impl Database {
         let reading = tokio::spawn(async move {
             let (connection, generation) = database.current_reads();
             let failure = match bounded(kind.observe_in(span.clone(), query(connection))).await {
-                Err(failure @ (Failure::Unreachable(_) | Failure::NotWritable(_) | Failure::Silent(_))) => failure,
+                Err(
+                    failure
+                    @ (DatabaseError::Unreachable(_) | DatabaseError::NotWritable(_) | DatabaseError::Silent(_)),
+                ) => failure,
                 result => return result,
             };
             // Every other connection may be like this one: closed while nobody used it, or one that the pool asks, without
             // bound, whether it lives.
             database.replace_reads(generation).await?;
             match failure {
-                Failure::Silent(_) | Failure::Unreachable(DbErr::ConnectionAcquire(_)) => Err(failure),
+                DatabaseError::Silent(_) | DatabaseError::Unreachable(DbErr::ConnectionAcquire(_)) => Err(failure),
                 // It took no time, and to read again does no harm.
                 _ => bounded(kind.observe_in(span, query(database.reads()))).await,
             }
         });
         tokio::select! {
-            result = reading => result.unwrap_or(Err(Failure::Panicked)),
-            () = out_of_reach(&mut health) => Err(Failure::OutOfReach),
+            result = reading => result.unwrap_or(Err(DatabaseError::Panicked)),
+            () = out_of_reach(&mut health) => Err(DatabaseError::OutOfReach),
         }
     }
 
     /// Gives up the connections for reads, which hang or have died if the database was out of reach.
-    pub(super) async fn renew_reads(&self) -> Result<(), Failure> {
+    pub(super) async fn renew_reads(&self) -> Result<(), DatabaseError> {
         let (_, generation) = self.current_reads();
         self.replace_reads(generation).await
     }
@@ -163,7 +183,7 @@ impl Database {
     }
 
     /// Gives up the pool of this generation, unless that was done already.
-    async fn replace_reads(&self, generation: u64) -> Result<(), Failure> {
+    async fn replace_reads(&self, generation: u64) -> Result<(), DatabaseError> {
         let fresh = connect(&self.url, READ_CONNECTIONS, Purpose::Reads).await?;
         let stuck = {
             let mut reads = self.reads.write().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +203,7 @@ impl Database {
     ///
     /// # Errors
     /// When the driver does not accept the URL.
-    pub async fn own_connection(&self) -> Result<DatabaseConnection, Failure> {
+    pub async fn own_connection(&self) -> Result<DatabaseConnection, DatabaseError> {
         Ok(connect(&self.url, 1, Purpose::Writes).await?)
     }
 
@@ -228,9 +248,9 @@ impl Database {
 }
 
 /// Waits for a call's read, but not for ever.
-async fn bounded<T>(read: impl Future<Output = Result<T, DbErr>>) -> Result<T, Failure> {
+async fn bounded<T>(read: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatabaseError> {
     let result = tokio::time::timeout(READ_TIMEOUT, read).await;
-    result.map_or(Err(Failure::Silent(READ_TIMEOUT)), |result| Ok(result?))
+    result.map_or(Err(DatabaseError::Silent(READ_TIMEOUT)), |result| Ok(result?))
 }
 
 /// What connections are for.
@@ -266,7 +286,7 @@ async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Resul
 
 fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) -> SqliteConnectOptions {
     let options = options
-        // See `DatabaseUrl::create_file`: the driver would let everybody read it.
+        // See `file::create`: a file that the driver creates can be read by everybody.
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Database, Failure,
+    Database, DatabaseError,
     attempts::{Attempts, pause},
     observed::Kind,
     session::Session,
@@ -82,7 +82,7 @@ impl DeviceImport {
     ///
     /// # Errors
     /// When the database cannot be connected to.
-    pub async fn begin(database: &Database, organization: OrganizationId) -> Result<Self, Failure> {
+    pub async fn begin(database: &Database, organization: OrganizationId) -> Result<Self, DatabaseError> {
         let connection = database.own_connection().await?;
         Ok(Self {
             connection,
@@ -95,7 +95,7 @@ impl DeviceImport {
     ///
     /// # Errors
     /// When the database cannot be written: the batch has not happened, and can be written again.
-    pub async fn write(&self, batch: &[(DeviceIdentifier, DeviceType)]) -> Result<Imported, Failure> {
+    pub async fn write(&self, batch: &[(DeviceIdentifier, DeviceType)]) -> Result<Imported, DatabaseError> {
         let devices: BTreeMap<_, _> = batch.iter().map(|(identifier, kind)| (identifier, kind)).collect();
         let devices: Vec<NewDevice<'_>> = devices
             .into_iter()

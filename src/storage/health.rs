@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tokio::sync::watch;
 
-use super::{Database, Failure, SchemaStatus};
+use super::{Database, DatabaseError, SchemaStatus};
 use crate::telemetry::metrics;
 
 /// The SQLSTATE of PostgreSQL for it.
@@ -66,29 +66,29 @@ impl Database {
     }
 
     /// Refuses at once what would only find out, after a while, that the database is out of reach.
-    pub(super) fn check_reach(&self) -> Result<(), Failure> {
+    pub(super) fn check_reach(&self) -> Result<(), DatabaseError> {
         match *self.health.borrow() {
-            Health::OutOfReach => Err(Failure::OutOfReach),
+            Health::OutOfReach => Err(DatabaseError::OutOfReach),
             Health::Good | Health::NotWritable { .. } | Health::SchemaBehind | Health::SchemaAhead => Ok(()),
         }
     }
 
     /// As [`check_reach`](Self::check_reach), for what would write.
-    pub(super) fn check_writable(&self) -> Result<(), Failure> {
+    pub(super) fn check_writable(&self) -> Result<(), DatabaseError> {
         match *self.health.borrow() {
-            Health::NotWritable { .. } => Err(Failure::KnownNotWritable),
+            Health::NotWritable { .. } => Err(DatabaseError::KnownNotWritable),
             _ => self.check_reach(),
         }
     }
 
     /// Tells everybody that a write failed because nothing can be written.
-    pub(super) fn note_failed_write(&self, failure: &Failure) {
+    pub(super) fn note_failed_write(&self, failure: &DatabaseError) {
         let failed_at = Instant::now();
         self.tell(Health::NotWritable { failed_at }, failed_at, Some(failure));
     }
 
     /// The one place where what is known of the database changes. Says whether anything is new.
-    fn tell(&self, health: Health, asked_at: Instant, cause: Option<&Failure>) -> bool {
+    fn tell(&self, health: Health, asked_at: Instant, cause: Option<&DatabaseError>) -> bool {
         let is_new = self.health.send_if_modified(|known| {
             // A write that failed since says more.
             if matches!(known, Health::NotWritable { failed_at } if *failed_at > asked_at) {
@@ -172,15 +172,15 @@ impl Watcher {
             Ok(Ok(taken)) => (health_of(&SchemaStatus::of(taken)), None),
             // A database that has no room for one more connection is there for those who have one.
             Ok(Err(error)) if code(&error).as_deref() == Some(TOO_MANY_CONNECTIONS) => return,
-            Ok(Err(error)) => match Failure::from(error) {
-                Failure::Busy(_) | Failure::Conflict(_) => return,
-                failure @ Failure::NotWritable(_) => {
+            Ok(Err(error)) => match DatabaseError::from(error) {
+                DatabaseError::Busy(_) | DatabaseError::Conflict(_) => return,
+                failure @ DatabaseError::NotWritable(_) => {
                     self.database.note_failed_write(&failure);
                     return;
                 }
                 failure => (Health::OutOfReach, Some(failure)),
             },
-            Err(_elapsed) => (Health::OutOfReach, Some(Failure::Silent(limit))),
+            Err(_elapsed) => (Health::OutOfReach, Some(DatabaseError::Silent(limit))),
         };
         let is_new = self.database.tell(health, asked_at, cause.as_ref());
         if is_new

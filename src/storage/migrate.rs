@@ -6,7 +6,7 @@ use sea_orm::{
     TransactionTrait,
 };
 
-use super::{Database, Failure};
+use super::{Database, DatabaseError};
 
 /// The advisory lock under which instances that start together migrate one after the other. An arbitrary number that
 /// must never change.
@@ -47,7 +47,7 @@ impl SchemaStatus {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Failure> {
+pub async fn schema_status(database: &Database) -> Result<SchemaStatus, DatabaseError> {
     let db = &database.reads();
     let mut applied = Vec::new();
     if SchemaManager::new(db).has_table("seaql_migrations").await? {
@@ -67,7 +67,7 @@ pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Failure>
 ///
 /// # Errors
 /// When the database cannot be changed, or a newer version of the program has changed it.
-pub async fn migrate(database: &Database) -> Result<(), Failure> {
+pub async fn migrate(database: &Database) -> Result<(), DatabaseError> {
     // On a connection of its own: what a migration sets for its session stays behind on no other.
     let connection = database.schema_connection().await?;
     let result = migrate_on(&connection).await;
@@ -77,7 +77,7 @@ pub async fn migrate(database: &Database) -> Result<(), Failure> {
     result
 }
 
-async fn migrate_on(connection: &DatabaseConnection) -> Result<(), Failure> {
+async fn migrate_on(connection: &DatabaseConnection) -> Result<(), DatabaseError> {
     let options = TransactionOptions {
         // A SQLite transaction that reads first and then wants to write fails at once when another has written.
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),

@@ -4,7 +4,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Database, Failure, entity::organization};
+use super::{Database, DatabaseError, entity::organization};
 use crate::domain::id::OrganizationId;
 
 /// An organization, as stored.
@@ -23,7 +23,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn create_organization(&self, name: &str) -> Result<Option<OrganizationRecord>, Failure> {
+    pub async fn create_organization(&self, name: &str) -> Result<Option<OrganizationRecord>, DatabaseError> {
         let row = organization::ActiveModel {
             id: Set(Uuid::now_v7()),
             name: Set(name.to_owned()),
@@ -40,7 +40,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn organization(&self, name: &str) -> Result<Option<OrganizationRecord>, Failure> {
+    pub async fn organization(&self, name: &str) -> Result<Option<OrganizationRecord>, DatabaseError> {
         let query = organization::Entity::find().filter(organization::Column::Name.eq(name));
         Ok(query.one(&self.reads()).await?.map(Into::into))
     }
@@ -49,7 +49,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn organizations(&self) -> Result<Vec<OrganizationRecord>, Failure> {
+    pub async fn organizations(&self) -> Result<Vec<OrganizationRecord>, DatabaseError> {
         let query = organization::Entity::find().order_by_asc(organization::Column::Name);
         let rows = query.all(&self.reads()).await?;
         Ok(rows.into_iter().map(Into::into).collect())

@@ -6,7 +6,7 @@ use sea_orm::{
 use time::OffsetDateTime;
 
 use super::{
-    Database, Failure,
+    Database, DatabaseError,
     entity::{customer, device, device_assignment},
 };
 use crate::domain::{
@@ -59,7 +59,7 @@ impl Database {
         &self,
         organization: OrganizationId,
         email: &Email,
-    ) -> Result<Option<CustomerRecord>, Failure> {
+    ) -> Result<Option<CustomerRecord>, DatabaseError> {
         let query = customer::Entity::find()
             .filter(customer::Column::OrganizationId.eq(organization.uuid()))
             .filter(customer::Column::Email.eq(email.as_str()));
@@ -74,7 +74,7 @@ impl Database {
         &self,
         organization: OrganizationId,
         identifier: &DeviceIdentifier,
-    ) -> Result<Option<DeviceRecord>, Failure> {
+    ) -> Result<Option<DeviceRecord>, DatabaseError> {
         let query = device::Entity::find()
             .filter(device::Column::OrganizationId.eq(organization.uuid()))
             .filter(device::Column::Identifier.eq(identifier.as_str()));
@@ -85,7 +85,11 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn count_devices_of(&self, organization: OrganizationId, customer: CustomerId) -> Result<u64, Failure> {
+    pub async fn count_devices_of(
+        &self,
+        organization: OrganizationId,
+        customer: CustomerId,
+    ) -> Result<u64, DatabaseError> {
         Ok(assignments_of(organization, customer).count(&self.reads()).await?)
     }
 
@@ -93,7 +97,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn count_owners_of(&self, organization: OrganizationId, device: DeviceId) -> Result<u64, Failure> {
+    pub async fn count_owners_of(&self, organization: OrganizationId, device: DeviceId) -> Result<u64, DatabaseError> {
         Ok(assignments_to(organization, device).count(&self.reads()).await?)
     }
 
@@ -107,7 +111,7 @@ impl Database {
         customer: CustomerId,
         after: Option<DeviceId>,
         limit: u64,
-    ) -> Result<Vec<Assigned<DeviceRecord>>, Failure> {
+    ) -> Result<Vec<Assigned<DeviceRecord>>, DatabaseError> {
         let mut query = assignments_of(organization, customer);
         if let Some(after) = after {
             query = query.filter(device_assignment::Column::DeviceId.gt(after.uuid()));
@@ -130,7 +134,7 @@ impl Database {
         device: DeviceId,
         after: Option<CustomerId>,
         limit: u64,
-    ) -> Result<Vec<Assigned<CustomerRecord>>, Failure> {
+    ) -> Result<Vec<Assigned<CustomerRecord>>, DatabaseError> {
         let mut query = assignments_to(organization, device);
         if let Some(after) = after {
             query = query.filter(device_assignment::Column::CustomerId.gt(after.uuid()));

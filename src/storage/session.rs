@@ -14,7 +14,7 @@ use sea_orm::{
 use tokio::time::timeout;
 
 use super::{
-    Failure,
+    DatabaseError,
     observed::{BEGIN, COMMIT, POSTGRES, SQLITE},
     sql::Statement,
 };
@@ -40,7 +40,7 @@ impl OwnConnection {
 
     /// The connection, which is made when it is not there. What uses it gives it [back](Self::keep) unless it failed, and
     /// when it does not come to that, the connection is closed or tested.
-    pub(super) async fn take(&mut self) -> Result<Session, Failure> {
+    pub(super) async fn take(&mut self) -> Result<Session, DatabaseError> {
         if let Some((mut session, since)) = self.kept.take() {
             if since.elapsed() < TEST_AFTER_IDLE || session.is_alive().await {
                 return Ok(session);
@@ -84,14 +84,14 @@ impl Session {
     /// Takes a connection of `pool`, and makes it when it is not there.
     ///
     /// # Errors
-    /// [`Failure::NotConnected`] when the database is out of reach: unlike after [`Failure::Unreachable`], nothing happened.
-    pub(super) async fn take(pool: &DatabaseConnection) -> Result<Self, Failure> {
+    /// [`DatabaseError::NotConnected`] when the database is out of reach: unlike after [`DatabaseError::Unreachable`], nothing happened.
+    pub(super) async fn take(pool: &DatabaseConnection) -> Result<Self, DatabaseError> {
         let taken = match pool.get_database_backend() {
             DbBackend::Sqlite => pool.get_sqlite_connection_pool().acquire().await.map(Self::Sqlite),
             _ => pool.get_postgres_connection_pool().acquire().await.map(Self::Postgres),
         };
         taken.map_err(|error| match error.into() {
-            Failure::Unreachable(error) => Failure::NotConnected(error),
+            DatabaseError::Unreachable(error) => DatabaseError::NotConnected(error),
             failure => failure,
         })
     }
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// Begins a transaction that may write.
-    pub(super) async fn begin(&mut self) -> Result<Transaction<'_>, Failure> {
+    pub(super) async fn begin(&mut self) -> Result<Transaction<'_>, DatabaseError> {
         Ok(match self {
             Self::Postgres(connection) => Transaction::Postgres(BEGIN.observe(POSTGRES, connection.begin()).await?),
             // A transaction that only later wants to write may find that it cannot, and is not made to wait.
@@ -139,19 +139,19 @@ impl Session {
     /// # Errors
     /// When nothing happened, with one exception: when the database became unreachable during the commit, the outcome
     /// is unknown.
-    pub(super) async fn write(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Failure> {
+    pub(super) async fn write(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DatabaseError> {
         let written = match statements {
             [] => Ok(Vec::new()),
             [statement] => self.connection().execute(statement).await.map(|rows| vec![rows]),
             _ => self.write_together(statements).await,
         };
-        if matches!(&written, Err(failure) if !matches!(failure, Failure::Conflict(_))) {
+        if matches!(&written, Err(failure) if !matches!(failure, DatabaseError::Conflict(_))) {
             self.close_on_drop();
         }
         written
     }
 
-    async fn write_together(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Failure> {
+    async fn write_together(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DatabaseError> {
         let mut transaction = self.begin().await?;
         match transaction.execute(statements).await {
             Ok(written) => {
@@ -184,7 +184,7 @@ impl Transaction<'_> {
     }
 
     /// Carries out `statements` in order, and says how many rows each of them wrote.
-    pub(super) async fn execute(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, Failure> {
+    pub(super) async fn execute(&mut self, statements: &[Statement<'_>]) -> Result<Vec<u64>, DatabaseError> {
         let mut written = Vec::with_capacity(statements.len());
         // Not an iterator: the compiler cannot yet see that the future is `Send` when one is held.
         while let Some(statement) = statements.get(written.len()) {
@@ -195,7 +195,7 @@ impl Transaction<'_> {
 
     /// # Errors
     /// When nothing happened, with one exception: when the database became unreachable, the outcome is unknown.
-    pub(super) async fn commit(self) -> Result<(), Failure> {
+    pub(super) async fn commit(self) -> Result<(), DatabaseError> {
         match self {
             Self::Postgres(transaction) => COMMIT.observe(POSTGRES, transaction.commit()).await?,
             Self::Sqlite(transaction) => COMMIT.observe(SQLITE, transaction.commit()).await?,
@@ -216,7 +216,7 @@ impl Transaction<'_> {
 
 impl Connection<'_> {
     /// The rows that `statement` answers with.
-    pub(super) async fn rows<T>(self, statement: &Statement<'_>) -> Result<Vec<T>, Failure>
+    pub(super) async fn rows<T>(self, statement: &Statement<'_>) -> Result<Vec<T>, DatabaseError>
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
     {
@@ -236,7 +236,7 @@ impl Connection<'_> {
     }
 
     /// Says how many rows were written.
-    async fn execute(self, statement: &Statement<'_>) -> Result<u64, Failure> {
+    async fn execute(self, statement: &Statement<'_>) -> Result<u64, DatabaseError> {
         let kind = statement.kind();
         Ok(match self {
             Self::Postgres(connection) => {

@@ -1,6 +1,6 @@
 //! Which database: its URL.
 
-use std::{fmt, fs::OpenOptions, os::unix::fs::OpenOptionsExt};
+use std::{fmt, path::PathBuf};
 
 use sea_orm::{
     DbBackend,
@@ -63,28 +63,17 @@ impl DatabaseUrl {
         self.backend == DbBackend::Sqlite
     }
 
-    /// Makes the file of an embedded database if the URL asks for that and there is none: only its owner can read and write
-    /// it. SQLite gives the files beside it the same mode.
-    ///
-    /// When it cannot be made, the first connection says why.
-    pub(super) fn create_file(&self) {
+    /// Whether the URL asks to create the file of an SQLite database.
+    pub(super) fn creates_file(&self) -> bool {
         let query = self.url.split_once('?').map_or("", |(_, query)| query);
-        if !self.is_sqlite() || !query.split('&').any(|option| option == "mode=rwc") {
-            return;
-        }
-        let Ok(options) = self.url.parse::<SqliteConnectOptions>() else {
-            return;
-        };
-        // Never opens a file that is there: to close it would end SQLite's locks on it in this process.
-        let mut new = OpenOptions::new();
-        let made = new
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(options.get_filename());
-        if let Err(error) = made {
-            tracing::debug!(%error, "no file was made for the database");
-        }
+        self.is_sqlite() && query.split('&').any(|option| option == "mode=rwc")
+    }
+
+    /// The file of an SQLite database.
+    pub(super) fn sqlite_path(&self) -> Option<PathBuf> {
+        let options = self.url.parse::<SqliteConnectOptions>();
+        let options = options.ok().filter(|_| self.is_sqlite())?;
+        Some(options.get_filename().to_owned())
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use device_assignment::{domain::api_key::ApiKeyDigest, service::revoke_api_key, storage::entity};
+use device_assignment::{
+    domain::api_key::ApiKeyDigest,
+    service::revoke_api_key,
+    storage::{Database, DatabaseError, DatabaseUrl, entity},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, TransactionTrait};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::{Face, Kind, Program, Suite, TestDatabase, TestServer, new_key, organization, program, seed};
 
@@ -18,6 +23,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "storage::settings_of_every_connection", sqlite_settings);
     suite.on(Kind::Postgres, "storage::keys_hold_organizations_apart", postgres_keys);
     suite.on(Kind::Sqlite, "storage::keys_hold_organizations_apart", sqlite_keys);
+    suite.test("storage::a_missing_sqlite_file_is_explained", missing_file);
     suite.on_each("storage::entities_fit_the_schema", entities);
     suite.on_each("storage::the_newest_keys_that_hold_are_listed", newest_keys);
     suite.on_each(
@@ -108,6 +114,46 @@ async fn sqlite_settings(database: &'static TestDatabase) {
     assert!(
         version >= vec![3, 51, 3],
         "older versions can lose what they wrote ahead: {version:?}"
+    );
+}
+
+/// The error says what to do, and a database that is only read is never created.
+async fn missing_file() {
+    let folder = TempDir::with_prefix("sqlite-").expect("a folder");
+    let path = folder.path().join("devices.db");
+    let url = |options: &str| DatabaseUrl::parse(&format!("sqlite://{}{options}", path.display())).expect("a URL");
+    let message = |opened: Result<Database, DatabaseError>| {
+        let message = opened.err().expect("an error").to_string();
+        message.replace(folder.path().to_str().expect("a path"), "FOLDER")
+    };
+
+    assert_eq!(
+        message(Database::open_existing(url("?mode=rwc")).await),
+        "no database at FOLDER/devices.db"
+    );
+    assert_eq!(
+        message(Database::open(url("")).await),
+        "no database at FOLDER/devices.db; to create it, add ?mode=rwc to the database URL"
+    );
+    assert!(!path.exists(), "nothing is created");
+
+    let no_folder = format!("sqlite://{}/missing/devices.db?mode=rwc", folder.path().display());
+    let no_folder = DatabaseUrl::parse(&no_folder).expect("a URL");
+    assert_eq!(
+        message(Database::open(no_folder).await),
+        "cannot create the database file FOLDER/missing/devices.db: No such file or directory (os error 2); check that its \
+         folder exists and that this user may write to the folder"
+    );
+
+    std::fs::create_dir(&path).expect("a folder in place of the file");
+    let message = message(Database::open(url("?mode=rwc")).await);
+    assert!(
+        message.starts_with("cannot open the database file FOLDER/devices.db: "),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("; check that it is a file and that this user may read and write it and its folder"),
+        "{message}"
     );
 }
 

@@ -21,7 +21,7 @@ use crate::{
         assign_devices::{Fate, Outcome, UnknownDevices},
     },
     storage::{
-        Database, Failure,
+        Database, DatabaseError,
         assign_devices::{Batch, Outcomes, Refused, assign_devices},
         health::{Health, out_of_reach},
         session::OwnConnection,
@@ -43,7 +43,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) async fn new(database: Database, queue: Arc<Queue>, settings: WriterSettings) -> Result<Self, Failure> {
+    pub(super) async fn new(
+        database: Database,
+        queue: Arc<Queue>,
+        settings: WriterSettings,
+    ) -> Result<Self, DatabaseError> {
         let connection = OwnConnection::new(database.own_connection().await?);
         // An embedded database is slow at worst, and there is no connection that could be dead.
         let is_embedded = database.url().is_sqlite();
@@ -103,12 +107,12 @@ impl Lane {
                 }
                 Err(refused) => refused,
             };
-            if matches!(failure, Failure::NotWritable(_)) {
+            if matches!(failure, DatabaseError::NotWritable(_)) {
                 self.database.note_failed_write(&failure);
             }
             if matches!(
                 failure,
-                Failure::NotConnected(_) | Failure::NotWritable(_) | Failure::OutOfReach
+                DatabaseError::NotConnected(_) | DatabaseError::NotWritable(_) | DatabaseError::OutOfReach
             ) {
                 // Those who wait would each find out the same, one time-out after the other.
                 rounds.push_front(round);
@@ -116,7 +120,7 @@ impl Lane {
                 refuse(rounds.into_iter().flat_map(calls_of).chain(waiting), failure);
                 return;
             }
-            if matches!(failure, Failure::Unreachable(_) | Failure::Silent(_)) {
+            if matches!(failure, DatabaseError::Unreachable(_) | DatabaseError::Silent(_)) {
                 // It may have been the commit: its outcome is unknown, and carried out again, nothing would be new. It may
                 // be no more than this connection that has ended: the rest is carried out on a new one, and told if
                 // none can be made.
@@ -183,14 +187,14 @@ impl Lane {
             () = out_of_reach(&mut self.health), if !is_embedded => {
                 // It may have been the commit, and to wait for the answer would keep the callers for as long as the bound.
                 self.reconnect().await;
-                return Err(Failure::OutOfReach.into());
+                return Err(DatabaseError::OutOfReach.into());
             }
             result = tokio::time::timeout(limit, work) => result,
         };
         match result {
             Ok(Ok(result)) => {
                 if let Err(Refused {
-                    failure: Failure::Unreachable(_) | Failure::NotConnected(_),
+                    failure: DatabaseError::Unreachable(_) | DatabaseError::NotConnected(_),
                     ..
                 }) = &result
                 {
@@ -199,10 +203,10 @@ impl Lane {
                 }
                 result
             }
-            Ok(Err(_panic)) => Err(Failure::Panicked.into()),
+            Ok(Err(_panic)) => Err(DatabaseError::Panicked.into()),
             Err(_elapsed) => {
                 self.reconnect().await;
-                Err(Failure::Silent(limit).into())
+                Err(DatabaseError::Silent(limit).into())
             }
         }
     }
@@ -249,7 +253,7 @@ fn number(count: usize) -> f64 {
 }
 
 /// Who is to be told of the failure of a round, and what is to be carried out again without them.
-fn split(mut round: Round, position: Option<usize>, failure: &Failure) -> (Vec<Call>, Vec<Round>) {
+fn split(mut round: Round, position: Option<usize>, failure: &DatabaseError) -> (Vec<Call>, Vec<Round>) {
     if position.is_none() && round.len() > 1 {
         return (Vec::new(), round.into_iter().map(|batch| vec![batch]).collect());
     }
@@ -259,7 +263,7 @@ fn split(mut round: Round, position: Option<usize>, failure: &Failure) -> (Vec<C
         again.push(round);
     }
     // It may be one call that makes the whole batch fail.
-    let is_our_fault = matches!(failure, Failure::Fault(_) | Failure::Panicked);
+    let is_our_fault = matches!(failure, DatabaseError::Fault(_) | DatabaseError::Panicked);
     if is_our_fault && calls.len() > 1 {
         again.extend(calls.into_iter().map(|call| vec![(organization, vec![call])]));
         return (Vec::new(), again);
@@ -292,7 +296,7 @@ fn still_wanted(round: Round) -> Round {
         .collect()
 }
 
-fn refuse(calls: impl IntoIterator<Item = Call>, failure: Failure) {
+fn refuse(calls: impl IntoIterator<Item = Call>, failure: DatabaseError) {
     let error = Error::from(failure);
     for call in calls {
         answer(call, Err(error.clone()));

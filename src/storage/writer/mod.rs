@@ -24,7 +24,7 @@ use self::{
     lane::Lane,
     queue::{Call, Queue},
 };
-use super::{Database, Failure};
+use super::{Database, DatabaseError};
 use crate::{
     domain::{
         Cause, Error,
@@ -116,7 +116,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the driver does not accept the database's URL.
-    pub async fn start(database: &Database, settings: WriterSettings) -> Result<Self, Failure> {
+    pub async fn start(database: &Database, settings: WriterSettings) -> Result<Self, DatabaseError> {
         let (lanes, bulk_lanes, small_devices) = if database.url().is_sqlite() {
             (1, 0, usize::MAX)
         } else {

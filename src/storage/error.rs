@@ -2,11 +2,12 @@
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
+use super::FileError;
 use crate::domain::{Cause, Error};
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum DatabaseError {
     /// Another writer came first: with the same rows, or with a lock. Nothing happened; the same again may succeed.
     #[error("another writer came first: {0}")]
     Conflict(#[source] DbErr),
@@ -23,6 +24,9 @@ pub enum Failure {
     /// there can be read.
     #[error("the database cannot be written: {0}")]
     NotWritable(#[source] DbErr),
+    /// The file of an SQLite database cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The database is known not to be writable, so that it was not asked.
     #[error("the database is known not to be writable")]
     KnownNotWritable,
@@ -40,13 +44,13 @@ pub enum Failure {
     Panicked,
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
         DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
     }
 }
 
-impl From<DbErr> for Failure {
+impl From<DbErr> for DatabaseError {
     fn from(error: DbErr) -> Self {
         let sqlx = match &error {
             DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => {
@@ -76,18 +80,19 @@ impl From<DbErr> for Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<DatabaseError> for Error {
+    fn from(failure: DatabaseError) -> Self {
         match failure {
-            Failure::Fault(_) | Failure::Panicked => Self::Internal(Cause::new(failure)),
-            Failure::Conflict(_)
-            | Failure::Busy(_)
-            | Failure::Unreachable(_)
-            | Failure::NotConnected(_)
-            | Failure::NotWritable(_)
-            | Failure::KnownNotWritable
-            | Failure::Silent(_)
-            | Failure::OutOfReach => Self::Unavailable(Cause::new(failure)),
+            DatabaseError::Fault(_) | DatabaseError::Panicked => Self::Internal(Cause::new(failure)),
+            DatabaseError::Conflict(_)
+            | DatabaseError::Busy(_)
+            | DatabaseError::Unreachable(_)
+            | DatabaseError::NotConnected(_)
+            | DatabaseError::NotWritable(_)
+            | DatabaseError::File(_)
+            | DatabaseError::KnownNotWritable
+            | DatabaseError::Silent(_)
+            | DatabaseError::OutOfReach => Self::Unavailable(Cause::new(failure)),
         }
     }
 }
