@@ -35,9 +35,9 @@ const ONLY_READ: [(&str, &str, &str); 7] = [
     ),
     ("README.md", "cargo test", "it is what runs this"),
     (
-        "README.md",
+        "docs/OPERATIONS.md",
         "cargo build --profile dist",
-        "minutes; the image is built with it",
+        "it takes minutes; the image is built with it",
     ),
     (
         "docs/API.md",
@@ -57,7 +57,19 @@ const ONLY_READ: [(&str, &str, &str); 7] = [
 ];
 
 /// Flags in the text that are those of other programs.
-const FLAGS_OF_OTHERS: [&str; 7] = ["--bench", "--cert", "--format", "--key", "--out", "--smoke", "--test"];
+const FLAGS_OF_OTHERS: [&str; 11] = [
+    "--bench",
+    "--cert",
+    "--fail-with-body",
+    "--format",
+    "--key",
+    "--max-time",
+    "--out",
+    "--retry",
+    "--retry-connrefused",
+    "--smoke",
+    "--test",
+];
 
 /// What it takes to follow a document that takes more than the program.
 struct Needs {
@@ -222,12 +234,13 @@ fn names(databases: Option<&Databases>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The service that README ends with, on PostgreSQL and with TLS, takes a call.
+/// The production service of the README, on PostgreSQL and with TLS, accepts a call.
 async fn serves_in_production(session: &mut Session) {
     let call = "key=$(device-assignment api-key create --organization acme 2>/dev/null)
         curl --cacert ca.crt https://127.0.0.1:8080/api/ext-v1/deviceAssignment/assignDevicesToOwner \\
           -H \"x-api-key: $key\" -H 'Content-Type: application/json' \\
-          -d '{\"customerEmail\": \"ann@example.com\", \"deviceIdentifiers\": [\"SN-001\"]}'";
+          -d '{\"customerEmail\": \"ann@example.com\", \"deviceIdentifiers\": [\"SN-001\"],
+               \"autoCreateDevices\": true, \"deviceType\": \"sensor\"}'";
     let answer = session.type_in(call).await.expect("an answer");
     assert!(answer.contains("\"success\":true"), "{answer}");
 }
