@@ -38,6 +38,8 @@ pub mod code;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod domain;
+#[cfg(feature = "client")]
+pub mod error_chain;
 #[cfg(feature = "server")]
 pub mod gateway;
 #[cfg(feature = "server")]

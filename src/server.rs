@@ -4,6 +4,7 @@
 mod connections;
 mod flood;
 mod http1_heads;
+mod protocol;
 mod readiness;
 mod sending;
 mod tls;
@@ -13,13 +14,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 use axum::middleware::from_fn_with_state;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+use self::{connections::Terms, protocol::Protocol, readiness::Beacon};
 pub use self::{
     connections::{ConnectionSettings, TrustedProxies},
     tls::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
-};
-use self::{
-    connections::{Protocol, Terms},
-    readiness::Beacon,
 };
 
 use crate::{

@@ -12,6 +12,7 @@ use tonic_types::StatusExt;
 use super::ClientError;
 use crate::{
     code::code_name,
+    error_chain::root_cause,
     pb::{
         AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse,
         device_assignment_service_client::DeviceAssignmentServiceClient,
@@ -119,13 +120,9 @@ fn was_not_answered(status: &Status) -> bool {
     status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
 
-/// What lies at the bottom of an error.
-pub(super) fn cause(error: &dyn Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    one_line(&deepest.to_string())
+/// The innermost cause of an error.
+pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
+    one_line(&root_cause(error))
 }
 
 /// What was answered, or that nothing was, for people.

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Violations, plan::NoValidDevices};
+use crate::error_chain::error_chain;
 
 /// Why a call was not carried out. `Display` prints the sentence that the caller reads.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -118,17 +119,7 @@ impl fmt::Debug for Cause {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            // Many errors print their source themselves.
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text = format!("{text}: {more}");
-            }
-            source = error.source();
-        }
-        f.write_str(&text)
+        f.write_str(&error_chain(self.0.as_ref()))
     }
 }
 

@@ -31,6 +31,7 @@ pub use self::openapi::document;
 use self::{known_keys::KnownKeys, problem::Problem};
 use crate::{
     code::code_name,
+    error_chain::error_chain,
     grpc::RATE_LIMIT_HEADERS,
     pb::{
         device_assignment_service_client::DeviceAssignmentServiceClient,
@@ -170,12 +171,7 @@ fn pass_on(limits: Limits, headers: &mut HeaderMap) {
 /// What carries the RPC failed: the service is down, or went down in the middle of the call, the outcome of which is unknown
 /// then.
 fn unreachable(error: Box<dyn Error + Send + Sync>) -> Status {
-    let mut cause = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        cause = format!("{cause}: {error}");
-        source = error.source();
-    }
+    let cause = error_chain(error.as_ref());
     Status::unavailable(format!("the service cannot be reached: {cause}"))
 }
 

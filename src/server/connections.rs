@@ -44,35 +44,13 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 pub use self::settings::ConnectionSettings;
-use super::{flood::Bounded, sending::Answers, tls::FaceTls};
+use super::{flood::Bounded, protocol::Protocol, sending::Answers, tls::FaceTls};
 use crate::{
     grpc::KeylessCalls,
     peer::Peer,
     shares::{Share, Shares},
     telemetry::metrics::{FaceFigures, OpenConnection},
 };
-
-/// What is spoken on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// HTTP/2 alone.
-    Grpc,
-    /// HTTP/1.1 or HTTP/2, as the peer likes.
-    Rest,
-    /// As REST, for operators.
-    Admin,
-}
-
-impl Protocol {
-    /// The name of the face, as figures have it.
-    fn face(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-            Self::Rest => "rest",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// The header that carries an API key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -110,7 +88,7 @@ pub(super) struct Terms {
 pub(super) async fn serve(listener: TcpListener, router: Router, protocol: Protocol, terms: Terms) {
     let stopping = &terms.stopping;
     let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
-    let figures = FaceFigures::of(protocol.face());
+    let figures = FaceFigures::of(protocol.name());
     let permits = Arc::new(Semaphore::new(
         terms.settings.max_connections.min(Semaphore::MAX_PERMITS),
     ));

@@ -24,7 +24,7 @@ pub use self::{
     pem::TlsError,
     upstream::{Upstream, UpstreamFiles, UpstreamTls},
 };
-use super::connections::Protocol;
+use super::protocol::Protocol;
 
 /// How HTTP/2 is named in a handshake.
 const HTTP_2: &[u8] = b"h2";

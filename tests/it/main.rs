@@ -10,6 +10,7 @@
 
 mod addresses;
 mod admin;
+mod architecture;
 mod assign;
 mod attack;
 mod audit;
@@ -67,6 +68,7 @@ fn main() {
     let mut suite = Suite::default();
     addresses::register(&mut suite);
     admin::register(&mut suite);
+    architecture::register(&mut suite);
     assign::register(&mut suite);
     attack::register(&mut suite);
     audit::register(&mut suite);
