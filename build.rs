@@ -74,10 +74,7 @@ mod server {
                 r#"required, min_items = 1, min_length = 1, max_length = 255, example = json!(["SN-001", "SN-002"])"#
                     .to_owned(),
             ),
-            (
-                format!("{request}.auto_create_devices"),
-                "nullable, default = json!(false)".to_owned(),
-            ),
+            (format!("{request}.auto_create_devices"), "nullable".to_owned()),
             (format!("{request}.device_type"), r#"example = "sensor""#.to_owned()),
             (format!("{response}.customer_id"), id("cust")),
             (format!("{device}.device_id"), id("dev")),

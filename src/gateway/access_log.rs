@@ -1,4 +1,4 @@
-//! One line a request, for a gateway that is not in the service's process: there, the service logs each call.
+//! One log line per request, for a gateway in a process of its own. In the service's process the service logs each call.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ use crate::{
     telemetry::milliseconds,
 };
 
-/// Where the paths begin that take a key.
+/// The prefix of the paths that take a key.
 const CALLS: &str = "/api/";
 
 /// Logs each request when it is answered. Lines of requests without a known caller are sampled.
@@ -41,8 +41,8 @@ pub async fn layer(State(sampler): State<Arc<LogSampler>>, request: Request, nex
     response
 }
 
-/// Whether the service may have found out who called. When it did, it tells of the limits of the key, unless there are none:
-/// then a 429 may be anybody's.
+/// Whether the service may have identified the caller. If it did, the answer usually has rate-limit headers; a 429 without them
+/// may belong to an unknown caller.
 fn may_have_known_caller(response: &Response) -> bool {
     let headers = response.headers();
     match response.status() {

@@ -3,9 +3,10 @@
 use axum::extract::{Request, State};
 
 use super::{
-    Answer, Gateway,
-    call::{BoundedList, Operation},
-    openapi::{Refusals, RequestId},
+    Gateway, GatewayResult,
+    error_responses::ErrorResponses,
+    operation::{BoundedList, Operation},
+    parameters::RequestIdHeader,
 };
 use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
 
@@ -16,20 +17,13 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
     tag = "Devices",
     summary = "Assign devices to a customer",
     description = include_str!(concat!(env!("OUT_DIR"), "/AssignDevicesToOwner.md")),
-    params(RequestId),
+    params(RequestIdHeader),
     request_body(
         content = AssignDevicesToOwnerRequest,
-        description = "`application/json`, or a type that ends in `+json`; a request without a Content-Type is read as JSON.",
+        description = "`application/json` or a type that ends in `+json`. A request without a Content-Type is read as JSON.",
         examples(
-            ("known devices" = (
-                summary = "Assign devices that exist, and skip the others",
-                value = json!({
-                    "customerEmail": "john.doe@example.com",
-                    "deviceIdentifiers": ["SN-001", "SN-002", "SN-003"],
-                }),
-            )),
             ("new devices" = (
-                summary = "Create those that do not exist",
+                summary = "Create the devices that do not exist, and assign all of them",
                 value = json!({
                     "customerEmail": "john.doe@example.com",
                     "deviceIdentifiers": ["SN-001", "SN-002", "SN-003"],
@@ -37,17 +31,24 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
                     "deviceType": "sensor",
                 }),
             )),
+            ("known devices" = (
+                summary = "Assign existing devices and skip the others",
+                value = json!({
+                    "customerEmail": "john.doe@example.com",
+                    "deviceIdentifiers": ["SN-001", "SN-002", "SN-003"],
+                }),
+            )),
         ),
     ),
     responses(
         (
             status = 200,
-            description = "Every device has its place in one of the three lists",
+            description = "The call succeeded. Each device is in exactly one of the three lists",
             body = AssignDevicesToOwnerResponse,
             headers(
-                ("x-request-id" = String, description = "The id of the request: the caller's, or a new one"),
-                ("RateLimit-Policy" = String, description = "The limits that the key is held to (draft-ietf-httpapi-ratelimit-headers), unless there are none"),
-                ("RateLimit" = String, description = "Where the key stands now"),
+                ("x-request-id" = String, description = "The id of the request"),
+                ("RateLimit-Policy" = String, description = "The limits of the key (draft-ietf-httpapi-ratelimit-headers). Absent if the key has no limits"),
+                ("RateLimit" = String, description = "What is left of these limits"),
             ),
             example = json!({
                 "success": true,
@@ -63,11 +64,11 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
                 "skipped": ["SN-003"],
             }),
         ),
-        Refusals,
+        ErrorResponses,
     ),
     security(("apiKey" = [])),
 )]
-pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> Answer {
+pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> GatewayResult {
     let mut client = gateway.devices.clone();
     let operation = Operation {
         name: "AssignDevicesToOwner",

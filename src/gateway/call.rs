@@ -1,10 +1,9 @@
-//! How a request becomes a call: its key is judged before its body is read, the body is bounded, and what the service says
-//! becomes the answer. The same for every operation.
+//! How a REST request becomes a call of the service, for every operation: the key is checked before the body is read, the body
+//! is bounded, and the service's answer becomes the response.
 
 use std::time::{Duration, Instant};
 
 use axum::{
-    Json,
     body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{HeaderMap, Version},
@@ -14,7 +13,14 @@ use http_body_util::BodyExt;
 use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Response, Status};
 
-use super::{API_KEY, Answer, Gateway, Told, json, on_behalf, pass_on, problem::Problem};
+use super::{
+    API_KEY, Gateway, GatewayResult, ResponseWithLimits, json,
+    json_line::JsonLine,
+    on_behalf,
+    operation::{BoundedList, Operation, RejectedRequest},
+    problem::Problem,
+    rate_limits,
+};
 use crate::{
     body::{BodyError, BodyLimits, holding, receive},
     code::code_name,
@@ -24,61 +30,27 @@ use crate::{
     telemetry::milliseconds,
 };
 
-/// What a request holds beside its body: its head, tasks and timers.
+/// The memory that a request takes in addition to its body: its head, tasks and timers.
 const REQUEST_BYTES: usize = 4 * 1024;
 
-/// What an element of a request's list adds to the size of the answer, at most, beside its own text; and what an answer has
-/// beside its elements. An element takes 3 bytes of a body at least.
+/// The most that one element of a request's list adds to the size of the answer, its own text excepted, and the size of an
+/// answer without elements. An element takes at least 3 bytes of the request's body.
 const ANSWER_BYTES_PER_ELEMENT: usize = 96;
 const ANSWER_BYTES: usize = 1_024;
 
-/// The largest body that is read after its request was refused, and how long that may take. A peer that still sends when the
-/// connection is closed may never see the answer (RFC 9112, 9.6).
+/// The largest body that is read after its request was rejected, and the longest time for that. A client that is still sending
+/// when the connection is closed may never see the answer (RFC 9112, 9.6).
 const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
 
-/// An operation whose request is the JSON of a message.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operation {
-    /// The name of its RPC.
-    pub(super) name: &'static str,
-    /// The list in its request.
-    pub(super) list: BoundedList,
-}
-
-/// A list in the JSON of a request, which is refused while it is read when it is too long.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BoundedList {
-    /// The member that it is the value of.
-    pub(super) member: &'static str,
-    /// The most elements that it may have.
-    pub(super) max: usize,
-}
-
-/// A request that the gateway refuses by itself, and how many identifiers its caller has sent.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) problem: Box<Problem>,
-    pub(super) devices: usize,
-}
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Self {
-            problem: Box::new(problem),
-            devices: 0,
-        }
-    }
-}
-
 impl Gateway {
-    /// Answers a POST whose body is the JSON of a message, with the answer of `rpc` to it.
+    /// Handles a POST whose body is the JSON of a message: calls `rpc` and returns its answer.
     pub(super) async fn post<M, R, F>(
         &self,
         request: Request,
         operation: Operation,
         rpc: impl FnOnce(tonic::Request<M>) -> F,
-    ) -> Answer
+    ) -> GatewayResult
     where
         M: DeserializeOwned,
         R: Serialize,
@@ -98,7 +70,7 @@ impl Gateway {
         body: &mut Body,
         operation: Operation,
         rpc: impl FnOnce(tonic::Request<M>) -> F,
-    ) -> Answer
+    ) -> GatewayResult
     where
         M: DeserializeOwned,
         R: Serialize,
@@ -108,31 +80,31 @@ impl Gateway {
         self.check_key(headers).await?;
         let (message, answer_share) = match self.message(headers, body, operation.list).await {
             Ok(message) => message,
-            Err(refused) => return Err(self.count_refused(headers, operation, refused, start).await),
+            Err(rejected) => return Err(self.count_rejected(headers, operation, rejected, start).await),
         };
         let answer = self.get(headers, rpc(on_behalf(headers, message))).await?;
         Ok(holding(answer, answer_share))
     }
 
-    /// The answer of an RPC as JSON.
+    /// Returns the answer of an RPC as JSON.
     pub(super) async fn get<R: Serialize>(
         &self,
         headers: &HeaderMap,
         rpc: impl Future<Output = Result<Response<R>, Status>>,
-    ) -> Answer {
+    ) -> GatewayResult {
         let answered = self.answer(rpc).await;
         if let (Err(problem), Some(key)) = (&answered, headers.get(API_KEY))
             && problem.code() == Code::Unauthenticated
         {
             self.known_keys.forget(key);
         }
-        let Told { answer, limits } = answered?;
-        let mut response = Json(answer).into_response();
-        pass_on(limits, response.headers_mut());
+        let ResponseWithLimits { answer, limits } = answered?;
+        let mut response = JsonLine(answer).into_response();
+        rate_limits::write(limits, response.headers_mut());
         Ok(response)
     }
 
-    /// A caller without a valid key learns that before anything of its body is read.
+    /// Rejects a request without a valid key before any of its body is read.
     async fn check_key(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let key = headers.get(API_KEY);
         if key.is_some_and(|key| self.known_keys.is_known(key)) {
@@ -146,18 +118,18 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reads the message that a body holds. The share that is returned pays for the answer: what is carried out can also be
-    /// answered.
+    /// Reads the message from the body. The returned share covers the largest possible answer, so that every call that is made
+    /// can also be answered.
     async fn message<M: DeserializeOwned>(
         &self,
         headers: &HeaderMap,
         body: &mut Body,
         list: BoundedList,
-    ) -> Result<(M, Share<Holder>), Refused> {
+    ) -> Result<(M, Share<Holder>), RejectedRequest> {
         json::check_type(headers)?;
         let (body, mut share) = self.body(headers, body).await?;
         let message = json::read(&body, list)?;
-        // Its bytes are gone now, and the message is the service's to count.
+        // From here on the service accounts for the message; the body itself is dropped.
         let answer = body.len() + ANSWER_BYTES + ANSWER_BYTES_PER_ELEMENT * list.max.min(body.len() / 3);
         drop(body);
         if !share.resize(REQUEST_BYTES + answer) {
@@ -166,7 +138,7 @@ impl Gateway {
         Ok((message, share))
     }
 
-    /// Receives a body. The share that pays for it lasts as long as its bytes.
+    /// Receives a body. The returned share covers it and must live as long as its bytes.
     async fn body(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Share<Holder>), Problem> {
         let mut share = self.in_flight.nothing(Holder::Network(peer::network_of(headers)));
         let limits = BodyLimits {
@@ -186,30 +158,30 @@ impl Gateway {
         Ok((bytes, share))
     }
 
-    /// What a caller learns of a request that the gateway refuses. The request counts toward the limits of its key, and has
-    /// its line in the log like a call that the service refuses.
-    async fn count_refused(
+    /// Reports a request that the gateway rejects to the service, so that it counts toward the limits of its key, and logs it
+    /// like a call that the service rejects. Returns the problem to answer with.
+    async fn count_rejected(
         &self,
         headers: &HeaderMap,
         operation: Operation,
-        refused: Refused,
+        rejected: RejectedRequest,
         start: Instant,
     ) -> Problem {
         let request = CheckCredentialsRequest {
             refused_calls: 1,
-            refused_devices: u32::try_from(refused.devices).unwrap_or(u32::MAX),
+            refused_devices: u32::try_from(rejected.devices).unwrap_or(u32::MAX),
         };
         match self.check_credentials(headers, request).await {
-            Ok(Told { answer, limits }) => {
+            Ok(ResponseWithLimits { answer, limits }) => {
                 tracing::info!(
                     method = operation.name,
                     request_id = request_id::of(headers),
                     organization = answer.organization_id,
-                    code = code_name(refused.problem.code()),
+                    code = code_name(rejected.problem.code()),
                     duration_ms = milliseconds(start.elapsed()),
                     "call"
                 );
-                refused.problem.with_limits(limits)
+                rejected.problem.with_limits(limits)
             }
             Err(problem) => problem,
         }
@@ -219,13 +191,13 @@ impl Gateway {
         &self,
         headers: &HeaderMap,
         request: CheckCredentialsRequest,
-    ) -> Result<Told<CheckCredentialsResponse>, Problem> {
+    ) -> Result<ResponseWithLimits<CheckCredentialsResponse>, Problem> {
         let mut client = self.organization.clone();
         self.answer(client.check_credentials(on_behalf(headers, request))).await
     }
 }
 
-/// Reads a body and throws it away.
+/// Reads a body and discards it.
 async fn discard(mut body: Body) {
     if body.size_hint().lower() > DISCARDED_BYTES as u64 {
         return;
@@ -239,6 +211,6 @@ async fn discard(mut body: Body) {
             }
         }
     };
-    // Whether it came to its end does not matter to anybody.
+    // A body that is cut off here is cut off by the closed connection otherwise.
     let _ = tokio::time::timeout(DISCARDED_WITHIN, all).await;
 }

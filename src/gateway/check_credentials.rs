@@ -2,10 +2,7 @@
 
 use axum::{extract::State, http::HeaderMap};
 
-use super::{
-    Answer, Gateway, on_behalf,
-    openapi::{Refusals, RequestId},
-};
+use super::{Gateway, GatewayResult, error_responses::ErrorResponses, on_behalf, parameters::RequestIdHeader};
 use crate::pb::{CheckCredentialsRequest, CheckCredentialsResponse};
 
 #[utoipa::path(
@@ -13,17 +10,17 @@ use crate::pb::{CheckCredentialsRequest, CheckCredentialsResponse};
     path = "/api/ext-v1/credentials",
     operation_id = "checkCredentials",
     tag = "Organization",
-    summary = "Tell whose API key this is",
+    summary = "Check an API key",
     description = include_str!(concat!(env!("OUT_DIR"), "/CheckCredentials.md")),
-    params(RequestId),
+    params(RequestIdHeader),
     responses(
         (
             status = 200,
             description = "The key is valid",
             body = CheckCredentialsResponse,
             headers(
-                ("x-request-id" = String, description = "The id of the request: the caller's, or a new one"),
-                ("RateLimit-Policy" = String, description = "The limits that the key is held to (draft-ietf-httpapi-ratelimit-headers), unless there are none"),
+                ("x-request-id" = String, description = "The id of the request"),
+                ("RateLimit-Policy" = String, description = "The limits of the key (draft-ietf-httpapi-ratelimit-headers). Absent if the key has no limits"),
             ),
             example = json!({
                 "organizationId": "org_01m835zmv6e3ts9whpry4tgqhh",
@@ -34,11 +31,11 @@ use crate::pb::{CheckCredentialsRequest, CheckCredentialsResponse};
                 "expiresAt": null,
             }),
         ),
-        Refusals,
+        ErrorResponses,
     ),
     security(("apiKey" = [])),
 )]
-pub(super) async fn handle(State(gateway): State<Gateway>, headers: HeaderMap) -> Answer {
+pub(super) async fn handle(State(gateway): State<Gateway>, headers: HeaderMap) -> GatewayResult {
     let mut client = gateway.organization.clone();
     let request = on_behalf(&headers, CheckCredentialsRequest::default());
     gateway.get(&headers, client.check_credentials(request)).await

@@ -1,5 +1,5 @@
-//! The host that a request names. Proxies choose a backend by it, and caches and logs take it as it is: what is missing,
-//! given twice or invalid is read by each of them in its own way, and so it is refused (RFC 9112, 3.2; RFC 9113, 8.3.1).
+//! The host that a request names. Proxies choose a backend by it, and caches and logs use it. They disagree about a host that is
+//! missing, repeated or invalid, so such a request is rejected (RFC 9112, 3.2; RFC 9113, 8.3.1).
 
 use std::net::Ipv6Addr;
 
@@ -14,7 +14,7 @@ use axum::{
 use super::problem::Problem;
 use crate::request_id;
 
-/// Refuses a request that does not name one valid host.
+/// Rejects a request that does not name exactly one valid host.
 pub(super) async fn check(request: Request, next: Next) -> Response<Body> {
     match fault(request.version(), request.uri(), request.headers()) {
         None => next.run(request).await,
@@ -22,7 +22,7 @@ pub(super) async fn check(request: Request, next: Next) -> Response<Body> {
     }
 }
 
-/// Gives a request an id, and its answer the same, for listeners that do not observe their requests.
+/// Gives a request and its answer the same id. For listeners without the `observe` layer.
 pub(super) async fn identify(mut request: Request, next: Next) -> Response<Body> {
     let id = request_id::give(request.headers_mut());
     let mut response = next.run(request).await;
@@ -30,14 +30,14 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response<Body>
     response
 }
 
-/// What is wrong with the host of a request, if anything is.
+/// What is wrong with the host of a request, if anything.
 fn fault(version: Version, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().map(|host| host.as_bytes());
     if hosts.next().is_some() {
         return Some("The Host header is given more than once; send it once");
     }
-    // In HTTP/1.1 the target of the request may name an authority, too, but the header has to be there all the same.
+    // An HTTP/1.1 request needs the header even if its target names an authority.
     let authority = uri.authority().filter(|_| version >= Version::HTTP_2);
     let authority = authority.map(|authority| authority.as_str().as_bytes());
     match (authority, host) {
@@ -53,7 +53,7 @@ fn fault(version: Version, uri: &Uri, headers: &HeaderMap) -> Option<&'static st
     }
 }
 
-/// Whether this is a host, perhaps with a port, and nothing else: an authority may also have a user.
+/// Whether this is a host with an optional port. An authority may also contain a user, which is not allowed here.
 fn is_valid(name: &[u8]) -> bool {
     let Ok(authority) = Authority::try_from(name) else {
         return false;
@@ -69,12 +69,12 @@ fn is_valid(name: &[u8]) -> bool {
     is_host && port.is_some_and(is_port)
 }
 
-/// Whether this is what may follow a host.
+/// Whether this may follow a host: nothing, or a colon and an optional port.
 fn is_port(text: &str) -> bool {
     match text.strip_prefix(':') {
         None => text.is_empty(),
         Some("") => true,
-        // A sign would be read as part of a number.
+        // `parse` alone would accept a sign.
         Some(port) => port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok(),
     }
 }

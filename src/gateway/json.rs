@@ -10,7 +10,7 @@ use serde::{
 };
 
 use super::{
-    call::{BoundedList, Refused},
+    operation::{BoundedList, RejectedRequest},
     problem::Problem,
 };
 
@@ -27,7 +27,7 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads the message that a body holds.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8], list: BoundedList) -> Result<T, Refused> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], list: BoundedList) -> Result<T, RejectedRequest> {
     // The derived readers would also take an array, with the members in their order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::invalid_body("The request body must be a JSON object".into(), None).into());
@@ -43,7 +43,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8], list: BoundedList) -> Resul
 }
 
 /// Refuses a list that is too long, before any of its elements takes memory: an element of 4 bytes takes 56 once it is read.
-fn check_length(body: &[u8], list: BoundedList) -> Result<(), Refused> {
+fn check_length(body: &[u8], list: BoundedList) -> Result<(), RejectedRequest> {
     // Each element takes two bytes, or one and a comma.
     if body.len() / 2 <= list.max {
         return Ok(());
@@ -61,7 +61,7 @@ fn check_length(body: &[u8], list: BoundedList) -> Result<(), Refused> {
     }
     let sentence = format!("Too many devices. Maximum {} per request", list.max);
     let problem = Box::new(Problem::invalid_body(sentence, Some(list.member.to_owned())));
-    Err(Refused { problem, devices })
+    Err(RejectedRequest { problem, devices })
 }
 
 /// Counts the elements of the lists that are values of `member`, without keeping any. Also of a body that turns out to be

@@ -1,6 +1,6 @@
-//! Keys that were valid a moment ago: the bodies of their requests are read without asking the service first.
+//! Keys that were valid a moment ago. The gateway reads the bodies of their requests without a call to the service first.
 //!
-//! Nothing but that follows from it. The service judges the key of every call.
+//! This is not authentication: the service checks the key of every call.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -11,12 +11,12 @@ use std::{
 use http::HeaderValue;
 use moka::sync::Cache;
 
-/// How long a key is remembered: as long as the service itself remembers one.
+/// How long a key is remembered: as long as in the service itself.
 const REMEMBERED_FOR: Duration = Duration::from_secs(2);
 /// The most keys that are remembered.
 const REMEMBERED: u64 = 10_000;
 
-/// The keys, by a hash that only this process can make.
+/// The keys, stored as hashes that only this process can compute.
 #[derive(Debug, Clone)]
 pub(super) struct KnownKeys {
     hasher: Arc<RandomState>,

@@ -1,18 +1,22 @@
-//! The REST face: a client of the RPC and nothing else. It translates JSON to messages and statuses to HTTP; every rule
-//! and every policy is the service's. The service may be in the same process or at the other end of a channel.
+//! The REST API: a client of the gRPC service. It translates JSON to messages and statuses to HTTP; the service holds every
+//! rule and policy. The service may run in the same process or at the other end of a channel.
 
 pub mod access_log;
 mod assign_devices;
 mod call;
 mod check_credentials;
+mod error_responses;
 mod host;
 mod json;
+mod json_line;
 mod known_keys;
 mod observe;
 mod openapi;
+mod operation;
 mod pages;
+mod parameters;
 mod problem;
-mod refusals;
+mod rate_limits;
 
 use std::{error::Error, future::Future, time::Duration};
 
@@ -28,11 +32,10 @@ use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::openapi::document;
-use self::{known_keys::KnownKeys, problem::Problem};
+use self::{known_keys::KnownKeys, problem::Problem, rate_limits::RateLimitValues};
 use crate::{
     code::code_name,
     error_chain::error_chain,
-    grpc::RATE_LIMIT_HEADERS,
     pb::{
         device_assignment_service_client::DeviceAssignmentServiceClient,
         organization_service_client::OrganizationServiceClient,
@@ -42,7 +45,7 @@ use crate::{
     telemetry::trace,
 };
 
-/// What the face allows its callers.
+/// What the REST API allows its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GatewaySettings {
     /// The largest body that is accepted, in bytes.
@@ -51,16 +54,16 @@ pub struct GatewaySettings {
     pub body_timeout: Duration,
     /// How long the service may take to answer before the gateway gives up.
     pub upstream_timeout: Duration,
-    /// The most device identifiers in one request. A longer list is refused while it is read.
+    /// The most device identifiers in one request. A longer list is rejected while it is read.
     pub max_devices_per_request: usize,
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Whatever carries an RPC: the service in the same process, or a channel to a remote one.
+/// The transport of an RPC: the service in the same process, or a channel to a remote one.
 type Upstream = BoxCloneSyncService<HttpRequest<tonic::body::Body>, HttpResponse<tonic::body::Body>, Status>;
 
-/// The longest value of a header that is passed on to the service, in bytes: several times that of a real key.
+/// The longest header value that is passed on to the service, in bytes: several times the length of a key.
 const MAX_PASSED_ON: usize = 256;
 
 /// The header, and the metadata entry, that carries the API key.
@@ -71,12 +74,12 @@ struct Gateway {
     devices: DeviceAssignmentServiceClient<Upstream>,
     organization: OrganizationServiceClient<Upstream>,
     known_keys: KnownKeys,
-    /// The bytes that bodies hold.
+    /// The bytes that request and response bodies hold.
     in_flight: Shares<Holder>,
     settings: GatewaySettings,
 }
 
-/// The routes of the REST face over `upstream`. `in_flight` bounds the bytes that bodies hold.
+/// The routes of the REST API over `upstream`. `in_flight` bounds the bytes that bodies hold.
 pub fn router<S>(upstream: S, settings: GatewaySettings, in_flight: Shares<Holder>) -> Router
 where
     S: Service<HttpRequest<tonic::body::Body>, Response = HttpResponse<tonic::body::Body>>
@@ -90,7 +93,7 @@ where
     let upstream = BoxCloneSyncService::new(upstream.map_err(|error| unreachable(error.into())));
     let gateway = Gateway {
         organization: OrganizationServiceClient::new(upstream.clone()),
-        // The service bounds its answers.
+        // The service itself bounds its answers.
         devices: DeviceAssignmentServiceClient::new(upstream).max_decoding_message_size(usize::MAX),
         known_keys: KnownKeys::new(),
         in_flight,
@@ -117,7 +120,7 @@ where
         .layer(from_fn(observe::layer))
 }
 
-/// `router`, which refuses requests without one valid host, as the REST face does.
+/// `router`, which rejects requests without one valid host, as the REST API does.
 pub fn with_valid_host(router: Router) -> Router {
     router
         .layer(from_fn(host::check))
@@ -126,18 +129,25 @@ pub fn with_valid_host(router: Router) -> Router {
 }
 
 impl Gateway {
-    /// Waits for an RPC, but not for ever.
-    async fn answer<R>(&self, call: impl Future<Output = Result<Response<R>, Status>>) -> Result<Told<R>, Problem> {
+    /// Waits for an RPC, up to the upstream timeout.
+    async fn answer<R>(
+        &self,
+        call: impl Future<Output = Result<Response<R>, Status>>,
+    ) -> Result<ResponseWithLimits<R>, Problem> {
         match tokio::time::timeout(self.settings.upstream_timeout, call).await {
             Ok(Ok(response)) => {
                 let (metadata, answer, _) = response.into_parts();
-                let limits = limits(metadata.as_ref());
-                Ok(Told { answer, limits })
+                let limits = rate_limits::read(metadata.as_ref());
+                Ok(ResponseWithLimits { answer, limits })
             }
             Ok(Err(status)) => {
                 if !Problem::is_of_the_service(&status) {
                     let (code, cause) = (code_name(status.code()), status.message());
-                    tracing::warn!(code, cause, "a status that is not the service's own");
+                    tracing::warn!(
+                        code,
+                        cause,
+                        "the upstream answered with a status that is not the service's own"
+                    );
                 }
                 Err(Problem::from(status))
             }
@@ -146,46 +156,30 @@ impl Gateway {
     }
 }
 
-/// What a service answers, and what it tells beside that.
-struct Told<R> {
+/// An answer of the service, with the values of the rate-limit headers.
+struct ResponseWithLimits<R> {
     answer: R,
-    limits: Limits,
+    limits: RateLimitValues,
 }
 
-/// What the service tells of the caller's limits, as far as it does.
-type Limits = [Option<HeaderValue>; 2];
-
-fn limits(metadata: &HeaderMap) -> Limits {
-    RATE_LIMIT_HEADERS.map(|name| metadata.get(name).cloned())
-}
-
-/// Passes on to a REST caller what the service tells of the limits.
-fn pass_on(limits: Limits, headers: &mut HeaderMap) {
-    for (name, value) in RATE_LIMIT_HEADERS.into_iter().zip(limits) {
-        if let Some(value) = value {
-            headers.insert(name, value);
-        }
-    }
-}
-
-/// What carries the RPC failed: the service is down, or went down in the middle of the call, the outcome of which is unknown
-/// then.
+/// The status of an RPC whose transport failed: the service is down, or went down during the call. The outcome of the call is
+/// unknown then.
 fn unreachable(error: Box<dyn Error + Send + Sync>) -> Status {
     let cause = error_chain(error.as_ref());
     Status::unavailable(format!("the service cannot be reached: {cause}"))
 }
 
-/// An RPC's request on behalf of a REST caller: their key, request id and address go along, and the trace. The address
-/// twice: a service in the same process takes the gateway's word for it, and one elsewhere if it trusts the gateway as a
-/// proxy.
+/// Builds an RPC's request on behalf of a REST caller, with the caller's key, request id, address and trace context. The address
+/// is sent twice: a service in the same process reads the first entry, a remote one reads the second if it trusts the gateway
+/// as a proxy.
 fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut().as_mut();
     trace::pass_on(headers, metadata);
     for name in [API_KEY, request_id::HEADER] {
-        // The service refuses a second key: it has to see one, but no more than that.
+        // The service rejects a repeated key, so it has to see the second value, but no more.
         for value in headers.get_all(&name).iter().take(2) {
-            // What is longer than any key is no key; passed on as it is, it could be too long for the transport.
+            // A longer value cannot be a key, and could be too long for the transport.
             let is_too_long = value.len() > MAX_PASSED_ON;
             let value = if is_too_long {
                 HeaderValue::from_static("?")
@@ -202,4 +196,5 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     request
 }
 
-type Answer = Result<HttpResponse<Body>, Problem>;
+/// The response to a REST request, or the problem that becomes one.
+type GatewayResult = Result<HttpResponse<Body>, Problem>;

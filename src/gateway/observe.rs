@@ -1,4 +1,4 @@
-//! What operators see of each request, and its id.
+//! The id of each request, its metrics and its trace span.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::{
     telemetry::{metrics, trace},
 };
 
-/// Gives every request an id before anybody looks at it, and every answer the same; tells operators how it went.
+/// Gives a request an id before any other layer sees it, returns the id with the answer, and records metrics and a span.
 pub(super) async fn layer(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id::give(request.headers_mut());

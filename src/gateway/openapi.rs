@@ -1,13 +1,10 @@
-//! The description of the REST face for programs (OpenAPI 3.1), made from the types that the wire is made from.
-
-use std::collections::BTreeMap;
+//! The OpenAPI 3.1 description of the REST API, generated from the same types as the JSON itself.
 
 use serde_json::{Value, json};
 use utoipa::{
-    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
+    Modify, OpenApi,
     openapi::{
-        ContentBuilder, Header, Object, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Type,
-        example::ExampleBuilder,
+        OpenApi as Document,
         security::{ApiKey, ApiKeyValue, SecurityScheme},
     },
 };
@@ -15,19 +12,19 @@ use utoipa::{
 use super::{
     API_KEY, GatewaySettings, assign_devices, check_credentials,
     problem::{self, json_path},
-    refusals::REFUSALS,
 };
-use crate::request_id;
 
 const INTRODUCTION: &str = "\
-Tells the platform which customer owns which device, in bulk.
+Assigns devices to customers, in bulk.
 
-Every call carries an organization's API key in the header `x-api-key`, and sees and changes the customers and devices of \
-that organization only. White space around a value is dropped, `null` is the same as absent, and a member that is not \
-described is refused.
+Authentication: send your organization's API key in the header `x-api-key`. A call sees and changes only the customers and \
+devices of that organization.
 
-Calls are idempotent: after a time-out, a lost connection, 503 or 504 make the call again. After 429 and 503 wait as long as \
-`Retry-After` says.";
+Requests: white space around a value is removed, `null` is the same as an absent member, and an unknown member is an error. \
+Send bodies uncompressed. Responses are compressed with gzip if the request has `Accept-Encoding: gzip`.
+
+Retries: calls are idempotent. After a timeout, a lost connection, 503 or 504, repeat the call. After 429 and 503, wait for \
+the number of seconds in `Retry-After` first.";
 
 const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
@@ -37,23 +34,23 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
     paths(assign_devices::handle, check_credentials::handle),
     components(schemas(problem::Envelope)),
     tags(
-        (name = "Devices", description = "Which customer owns which device"),
-        (name = "Organization", description = "The caller's own organization and API key"),
+        (name = "Devices", description = "Assign devices to customers"),
+        (name = "Organization", description = "Your organization and API key"),
     ),
     modifiers(&Keys, &License),
 )]
 struct Api;
 
-/// How callers show who they are.
+/// Adds the security scheme.
 struct Keys;
 
-/// Under which terms.
+/// Corrects the license entry.
 struct License;
 
 impl Modify for License {
     fn modify(&self, document: &mut Document) {
         if let Some(license) = &mut document.info.license {
-            // The name is the expression already, and of an identifier the page would make a link that leads nowhere.
+            // The name is the SPDX expression already. The page would turn an identifier into a broken link.
             license.identifier = None;
         }
     }
@@ -61,61 +58,14 @@ impl Modify for License {
 
 impl Modify for Keys {
     fn modify(&self, document: &mut Document) {
-        let description = "A key of an organization: `tlm_` and 49 letters and digits.";
+        let description = "Your organization's API key: `tlm_` and 49 letters and digits.";
         let key = ApiKey::Header(ApiKeyValue::with_description(API_KEY.as_str(), description));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("apiKey", SecurityScheme::ApiKey(key));
     }
 }
 
-/// The header that every request may carry.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "its description is all that is wanted of it")]
-pub(super) struct RequestId {
-    /// The id by which the answer and the log name the request: 1 to 64 of `[A-Za-z0-9._-]`. Any other is replaced by a new
-    /// one.
-    #[param(rename = "x-request-id", required = false)]
-    id: String,
-}
-
-/// Every answer but 200, as each operation may give it.
-pub(super) struct Refusals;
-
-impl IntoResponses for Refusals {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let responses = REFUSALS.iter().map(|refusal| {
-            let examples = refusal.examples.iter().map(|example| {
-                let value = ExampleBuilder::new().value(Some(example.envelope()));
-                (example.name, value.build())
-            });
-            let content = ContentBuilder::new()
-                .schema(Some(Ref::from_schema_name(problem::Envelope::name())))
-                .examples_from_iter(examples);
-            let mut response = ResponseBuilder::new()
-                .description(refusal.description)
-                .content("application/json", content.build())
-                .header(
-                    request_id::HEADER.as_str(),
-                    header("The id of the request", Type::String),
-                );
-            for (name, description, of_type) in refusal.headers {
-                response = response.header(*name, header(description, of_type.clone()));
-            }
-            (refusal.http.to_string(), response.build().into())
-        });
-        responses.collect()
-    }
-}
-
-fn header(description: &str, of_type: Type) -> Header {
-    Header::builder()
-        .schema(Some(Object::with_type(of_type)))
-        .description(Some(description))
-        .build()
-}
-
-/// The document, for a face with these settings.
+/// The description of a REST API with these settings.
 pub fn document(settings: &GatewaySettings) -> Value {
     let mut document = json!(Api::openapi());
     merge(&mut document, rules(settings.max_devices_per_request));
@@ -123,7 +73,7 @@ pub fn document(settings: &GatewaySettings) -> Value {
     document
 }
 
-/// What hangs on a setting, or the derived schema has no words for.
+/// The rules that depend on a setting or that the derived schema cannot express.
 fn rules(max_devices: usize) -> Value {
     let devices = json!({ "items": { "pattern": NO_CONTROL_CHARACTER }, "maxItems": max_devices });
     let device_type = json!({ "type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_CONTROL_CHARACTER });
@@ -135,7 +85,7 @@ fn rules(max_devices: usize) -> Value {
     json!({ "components": { "schemas": { "AssignDevicesToOwnerRequest": request } } })
 }
 
-/// Puts the members of `more` where they belong.
+/// Merges `more` into `value`, member by member.
 fn merge(value: &mut Value, more: Value) {
     match (value, more) {
         (Value::Object(members), Value::Object(more)) => {
@@ -147,7 +97,7 @@ fn merge(value: &mut Value, more: Value) {
     }
 }
 
-/// The comments of the proto name fields as the proto does; here they have their JSON names.
+/// Replaces proto field names in descriptions, which come from proto comments, by JSON names.
 fn give_json_names(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -165,7 +115,7 @@ fn give_json_names(value: &mut Value) {
 
 fn with_json_names(text: &str) -> String {
     let parts = text.split('`').enumerate().map(|(index, part)| {
-        // Between two backticks is every other part.
+        // Every other part is between two backticks.
         if index % 2 == 1 && is_name(part) {
             json_path(part)
         } else {
@@ -175,7 +125,7 @@ fn with_json_names(text: &str) -> String {
     parts.collect::<Vec<_>>().join("`")
 }
 
-/// Whether this is the name of a field: `cust_` is the beginning of an id.
+/// Whether this is the name of a field. `cust_` is not: it is the prefix of an id.
 fn is_name(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !text.ends_with('_')
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     body::Body,
     extract::Request,
     http::{HeaderValue, Method, Response, StatusCode, header},
@@ -15,7 +14,10 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use utoipa::ToSchema;
 
-use super::{Limits, limits, pass_on};
+use super::{
+    json_line::JsonLine,
+    rate_limits::{self, RateLimitValues},
+};
 use crate::{code::code_name, request_id};
 
 /// How long a caller waits before trying again, when the service does not say.
@@ -33,7 +35,7 @@ pub(super) struct Problem {
     violations: Vec<FieldViolation>,
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
-    limits: Box<Limits>,
+    limits: Box<RateLimitValues>,
 }
 
 /// One field that breaks its rule.
@@ -152,7 +154,7 @@ impl Problem {
     }
 
     /// This problem, which tells of the caller's limits too.
-    pub(super) fn with_limits(self, limits: Limits) -> Self {
+    pub(super) fn with_limits(self, limits: RateLimitValues) -> Self {
         let limits = Box::new(limits);
         Self { limits, ..self }
     }
@@ -187,7 +189,7 @@ impl From<Status> for Problem {
         Self {
             violations: violations.unwrap_or_default(),
             retry_after: may_retry.then(|| asked.unwrap_or(RETRY_AFTER)),
-            limits: Box::new(limits(status.metadata().as_ref())),
+            limits: Box::new(rate_limits::read(status.metadata().as_ref())),
             ..Self::new(http_status(code), code, sentence)
         }
     }
@@ -215,9 +217,9 @@ pub(super) async fn render(request: Request, next: Next) -> Response<Body> {
         request_id: &id,
         field_violations: &problem.violations,
     };
-    let mut response = (problem.http, Json(envelope)).into_response();
+    let mut response = (problem.http, JsonLine(envelope)).into_response();
     let headers = response.headers_mut();
-    pass_on(*problem.limits, headers);
+    rate_limits::write(*problem.limits, headers);
     if let Some(delay) = problem.retry_after {
         // Whole seconds, never zero: zero means at once.
         let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
@@ -319,9 +321,9 @@ mod tests {
         const OF_OTHERS: [u16; 3] = [409, 502, 431];
         let rows = ["Reasons\n", "Without a reason\n"].map(documented).concat();
         let documented: Vec<u16> = rows.into_iter().flat_map(|(_, statuses)| statuses).collect();
-        let answered: Vec<u16> = crate::gateway::refusals::REFUSALS
+        let answered: Vec<u16> = crate::gateway::error_responses::ERROR_RESPONSES
             .iter()
-            .map(|refusal| refusal.http)
+            .map(|response| response.http)
             .collect();
         for status in &answered {
             assert!(documented.contains(status), "{status} is not documented");

@@ -249,7 +249,7 @@ async fn a_body_says_that_it_is_json_or_nothing() {
 /// How many identifiers a body is refused for; `None` when it is not.
 fn too_many(body: &str) -> Option<usize> {
     match read::<AssignDevicesToOwnerRequest>(body.as_bytes(), LIST) {
-        Err(Refused { devices, .. }) if devices > 0 => Some(devices),
+        Err(RejectedRequest { devices, .. }) if devices > 0 => Some(devices),
         _ => None,
     }
 }

@@ -1,23 +1,63 @@
-//! What the description says of each answer but 200. What callers are really answered is in `problem.rs` and the service; the
-//! tests hold this to it.
+//! The error responses in the OpenAPI description. `problem.rs` and the service make the real ones; tests compare the two.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tonic::Code;
-use utoipa::openapi::Type;
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{ContentBuilder, Header, Object, Ref, RefOr, Response, ResponseBuilder, Type, example::ExampleBuilder},
+};
 
 use super::problem::{Envelope, FieldViolation};
-use crate::code::code_name;
+use crate::{code::code_name, request_id};
 
-/// One status, and what it means.
-pub(super) struct Refusal {
+/// The error responses of every operation.
+pub(super) struct ErrorResponses;
+
+impl IntoResponses for ErrorResponses {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let responses = ERROR_RESPONSES.iter().map(|error| {
+            let examples = error.examples.iter().map(|example| {
+                let value = ExampleBuilder::new().value(Some(example.envelope()));
+                (example.name, value.build())
+            });
+            let content = ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name(Envelope::name())))
+                .examples_from_iter(examples);
+            let mut response = ResponseBuilder::new()
+                .description(error.description)
+                .content("application/json", content.build())
+                .header(
+                    request_id::HEADER.as_str(),
+                    header("The id of the request", Type::String),
+                );
+            for (name, description, of_type) in error.headers {
+                response = response.header(*name, header(description, of_type.clone()));
+            }
+            (error.http.to_string(), response.build().into())
+        });
+        responses.collect()
+    }
+}
+
+fn header(description: &str, of_type: Type) -> Header {
+    Header::builder()
+        .schema(Some(Object::with_type(of_type)))
+        .description(Some(description))
+        .build()
+}
+
+/// One status and its meaning.
+pub(super) struct ErrorResponse {
     pub(super) http: u16,
     pub(super) description: &'static str,
     pub(super) examples: &'static [Example],
-    /// Name, description and type of each header that other answers do not have.
+    /// Name, description and type of each additional header.
     pub(super) headers: &'static [(&'static str, &'static str, Type)],
 }
 
-/// An envelope as a caller may see it.
+/// An example of the envelope.
 pub(super) struct Example {
     pub(super) name: &'static str,
     code: Code,
@@ -51,14 +91,14 @@ impl Example {
     }
 }
 
-const RETRY_AFTER: (&str, &str, Type) = ("Retry-After", "Seconds to wait before trying again", Type::Integer);
+const RETRY_AFTER: (&str, &str, Type) = ("Retry-After", "Seconds to wait before the next attempt", Type::Integer);
 
-pub(super) const REFUSALS: &[Refusal] = &[
-    Refusal {
+pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
+    ErrorResponse {
         http: 400,
-        description: "INVALID_ARGUMENT: the body is not the JSON that is described, or fields break their rules: all of them \
-                      are counted, and the first 16 listed; or `x-api-key` is given twice; or `Host` is missing, given twice or \
-                      not valid. FAILED_PRECONDITION: no identifier leads to a device",
+        description: "INVALID_ARGUMENT: the body is not valid JSON of this operation, or fields are invalid (the first 16 are \
+                      listed), or `x-api-key` is repeated, or `Host` is missing, repeated or invalid. FAILED_PRECONDITION: none \
+                      of the devices exists",
         examples: &[
             Example {
                 violations: &[
@@ -85,28 +125,28 @@ pub(super) const REFUSALS: &[Refusal] = &[
         ],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 401,
-        description: "No API key, or one that is malformed, unknown, expired or revoked. Judged before anything of the body",
+        description: "The API key is missing, malformed, unknown, expired or revoked. The key is checked before the body",
         examples: &[
             Example::new("no key", Code::Unauthenticated, "Missing API key"),
             Example::new("wrong key", Code::Unauthenticated, "Invalid API key"),
         ],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 404,
-        description: "There is no such path",
+        description: "Unknown path",
         examples: &[Example::new("path", Code::NotFound, "There is nothing at this path")],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 405,
-        description: "The path takes another method",
+        description: "Unsupported method; see `Allow`",
         examples: &[Example::new("method", Code::Unimplemented, "This path takes POST only")],
-        headers: &[("Allow", "The methods that the path takes", Type::String)],
+        headers: &[("Allow", "The supported methods", Type::String)],
     },
-    Refusal {
+    ErrorResponse {
         http: 408,
         description: "The body did not arrive in time",
         examples: &[Example::new(
@@ -116,7 +156,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
         )],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 413,
         description: "The body is too large",
         examples: &[Example::new(
@@ -126,9 +166,9 @@ pub(super) const REFUSALS: &[Refusal] = &[
         )],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 415,
-        description: "The Content-Type is given, and is not JSON",
+        description: "The Content-Type is not JSON, or the body is compressed",
         examples: &[Example::new(
             "type",
             Code::InvalidArgument,
@@ -136,9 +176,9 @@ pub(super) const REFUSALS: &[Refusal] = &[
         )],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 429,
-        description: "Too many calls; nothing was changed. Wait as long as `Retry-After` says, and call again",
+        description: "Too many calls. The call changed nothing. Wait for `Retry-After` seconds, then repeat it",
         examples: &[
             Example::new(
                 "queue",
@@ -153,26 +193,26 @@ pub(super) const REFUSALS: &[Refusal] = &[
         ],
         headers: &[
             RETRY_AFTER,
-            ("RateLimit-Policy", "The limits that the key is held to", Type::String),
-            ("RateLimit", "Where the key stands now", Type::String),
+            ("RateLimit-Policy", "The limits of the key", Type::String),
+            ("RateLimit", "What is left of these limits", Type::String),
         ],
     },
-    Refusal {
+    ErrorResponse {
         http: 499,
-        description: "The caller went away",
+        description: "The client closed the connection",
         examples: &[Example::new("gone", Code::Cancelled, "Cancelled")],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 500,
-        description: "A fault of the service; tell whoever runs it the request id",
+        description: "Internal error. Report the request id to the operator of the service",
         examples: &[Example::new("fault", Code::Internal, "Internal error")],
         headers: &[],
     },
-    Refusal {
+    ErrorResponse {
         http: 503,
-        description: "The service is stopping, or its database is out of reach or cannot be written; the outcome may be unknown. \
-                      Wait as long as `Retry-After` says, and call again",
+        description: "The service is stopping, or its database is unavailable or read-only. The outcome of the call may be \
+                      unknown. Wait for `Retry-After` seconds, then repeat it",
         examples: &[Example::new(
             "unavailable",
             Code::Unavailable,
@@ -180,9 +220,9 @@ pub(super) const REFUSALS: &[Refusal] = &[
         )],
         headers: &[RETRY_AFTER],
     },
-    Refusal {
+    ErrorResponse {
         http: 504,
-        description: "The call took too long, and its outcome is unknown: call again",
+        description: "The call took too long, and its outcome is unknown. Repeat it",
         examples: &[Example::new("deadline", Code::DeadlineExceeded, "Deadline exceeded")],
         headers: &[],
     },

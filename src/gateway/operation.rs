@@ -1,0 +1,38 @@
+//! What the gateway knows of an operation before it calls the service.
+
+use super::problem::Problem;
+
+/// An operation whose request is the JSON of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operation {
+    /// The name of its RPC.
+    pub(super) name: &'static str,
+    /// The list in its request.
+    pub(super) list: BoundedList,
+}
+
+/// A list in the JSON of a request. A list that is too long is rejected while it is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BoundedList {
+    /// The member that holds the list.
+    pub(super) member: &'static str,
+    /// The maximum number of elements.
+    pub(super) max: usize,
+}
+
+/// A request that the gateway itself rejects.
+#[derive(Debug)]
+pub(super) struct RejectedRequest {
+    pub(super) problem: Box<Problem>,
+    /// The number of identifiers in the request. They count toward the limits of the key.
+    pub(super) devices: usize,
+}
+
+impl From<Problem> for RejectedRequest {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem: Box::new(problem),
+            devices: 0,
+        }
+    }
+}
