@@ -2,11 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
 };
+
+use serde_json::Value;
 
 use crate::generator::{Load, Seen};
 
@@ -32,7 +35,7 @@ pub fn build() -> PathBuf {
 }
 
 impl Server {
-    /// Starts the program, and returns when it listens. It logs as it does in production, into the void.
+    /// Starts the program, and returns when it listens. It logs as it does in production, and nobody keeps its log.
     pub fn start(program: &Path, database_url: &str) -> Self {
         let mut child = Command::new(program)
             .arg("serve")
@@ -46,21 +49,32 @@ impl Server {
             .env("KEY_DEVICES_PER_SECOND", "0")
             .env("DATABASE_URL", database_url)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut address = |prefix: &str| -> SocketAddr {
-            let line = lines.next().expect("a line").expect("text");
-            let address = line.strip_prefix(prefix);
-            address
-                .unwrap_or_else(|| panic!("{line:?}"))
-                .parse()
-                .expect("an address")
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut address = |api: &str| -> SocketAddr {
+            loop {
+                let mut line = String::new();
+                let count = log.read_line(&mut line).expect("text");
+                assert!(count > 0, "the program does not listen for {api}");
+                let line: Value = serde_json::from_str(&line).unwrap_or_default();
+                if line["message"] == "listening" && line["api"] == api {
+                    return line["address"]
+                        .as_str()
+                        .expect("an address")
+                        .parse()
+                        .expect("an address");
+                }
+            }
         };
-        let grpc = address("gRPC listening on ");
-        let rest = address("REST listening on http://");
+        let grpc = address("grpc");
+        let rest = address("rest");
+        thread::spawn(move || {
+            let mut nowhere = fs::File::create("/dev/null")?;
+            io::copy(&mut log.into_inner(), &mut nowhere)
+        });
         Self { child, grpc, rest }
     }
 

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Failure, connect,
+    CommandError, connect,
     output::{optional_timestamp, print, say, timestamp},
 };
 use crate::{
@@ -75,7 +75,7 @@ fn parse_label(text: &str) -> Result<ApiKeyLabel, String> {
 }
 
 impl ApiKey {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Create(create) => create.run().await,
             Self::List(List {
@@ -91,7 +91,7 @@ impl ApiKey {
             }
             Self::Revoke(Revoke { id, database }) => {
                 let id: ApiKeyId = id.parse().map_err(|_| {
-                    Failure::Usage("this is no id of a key; `device-assignment api-key list` shows the ids".into())
+                    CommandError::Usage("this is no id of a key; `device-assignment api-key list` shows the ids".into())
                 })?;
                 let database = connect::connect_ready(&database).await?;
                 revoke_api_key(&database, id).await?;
@@ -103,7 +103,7 @@ impl ApiKey {
 }
 
 impl Create {
-    async fn run(self) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), CommandError> {
         let database = connect::connect_ready(&self.database).await?;
         let key = create_api_key(&database, &self.organization, &self.label, self.expires_in).await?;
         say("this key is shown only now:");
@@ -118,7 +118,7 @@ impl Create {
     }
 }
 
-fn print_record(key: &ApiKeyRecord, as_json: bool) -> Result<(), Failure> {
+fn print_record(key: &ApiKeyRecord, as_json: bool) -> Result<(), CommandError> {
     let created_at = timestamp(key.created_at);
     let expires_at = optional_timestamp(key.expires_at);
     let revoked_at = optional_timestamp(key.revoked_at);

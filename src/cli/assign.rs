@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::{
-    Failure,
+    CommandError,
     input::{Input, Size},
     output::{print, print_lines},
     progress::Progress,
@@ -98,9 +98,9 @@ struct List {
 }
 
 impl Assign {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         if self.auto_create && self.device_type.is_none() && self.csv.is_none() {
-            return Err(Failure::Usage(
+            return Err(CommandError::Usage(
                 "--auto-create needs --type, the type of the devices to create".into(),
             ));
         }
@@ -142,20 +142,20 @@ impl Assign {
         })
     }
 
-    fn stopped(&self, stopped: Stopped, list: Option<&str>, all_done: u64) -> Failure {
+    fn stopped(&self, stopped: Stopped, list: Option<&str>, all_done: u64) -> CommandError {
         let failure = match stopped {
             Stopped::Here(failure) => failure,
             Stopped::Client(error) => self.failure(error, list),
         };
         match failure {
-            Failure::Failed(sentence) if all_done > 0 => Failure::Failed(format!(
+            CommandError::Failed(sentence) if all_done > 0 => CommandError::Failed(format!(
                 "{sentence}; {all_done} row(s) are done, and stay so when the same command is run again"
             )),
             failure => failure,
         }
     }
 
-    fn target(&self) -> Result<Target, Failure> {
+    fn target(&self) -> Result<Target, CommandError> {
         let config = &self.service;
         let ca = config
             .ca
@@ -168,7 +168,7 @@ impl Assign {
         })
     }
 
-    fn list(&self) -> Result<List, Failure> {
+    fn list(&self) -> Result<List, CommandError> {
         let device_type = self.device_type.clone();
         let customer = self.customer.clone().unwrap_or_default();
         let Some(path) = self.csv.as_deref().or(self.file.as_deref()) else {
@@ -180,7 +180,7 @@ impl Assign {
         };
         let input = Input::open(path)?;
         if self.skipped.as_deref().is_some_and(|skipped| input.is_file_at(skipped)) {
-            return Err(Failure::Usage(
+            return Err(CommandError::Usage(
                 "--skipped must be another file than the list that is read".into(),
             ));
         }
@@ -200,11 +200,11 @@ impl Assign {
     }
 
     /// What the client found, with what to do about it.
-    fn failure(&self, error: ClientError, list: Option<&str>) -> Failure {
+    fn failure(&self, error: ClientError, list: Option<&str>) -> CommandError {
         let list = list.unwrap_or("the list");
-        Failure::Failed(match error {
+        CommandError::Failed(match error {
             ClientError::Url(problem) => {
-                return Failure::Usage(format!(
+                return CommandError::Usage(format!(
                     "--server (DEVICE_ASSIGNMENT_SERVER): {problem}; write http://host:50051 or https://host:50051"
                 ));
             }
@@ -236,7 +236,7 @@ impl Assign {
         })
     }
 
-    fn print(&self, report: &Report) -> Result<(), Failure> {
+    fn print(&self, report: &Report) -> Result<(), CommandError> {
         let Report {
             assigned,
             already_assigned,
@@ -269,7 +269,7 @@ impl Assign {
 /// Why a run came to no end.
 enum Stopped {
     Client(ClientError),
-    Here(Failure),
+    Here(CommandError),
 }
 
 impl From<ClientError> for Stopped {
@@ -278,24 +278,24 @@ impl From<ClientError> for Stopped {
     }
 }
 
-fn key(file: Option<&Path>) -> Result<String, Failure> {
+fn key(file: Option<&Path>) -> Result<String, CommandError> {
     let key = match file {
         Some(path) => fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
         None => env::var(KEY_VARIABLE).unwrap_or_default(),
     };
     let key = key.trim();
     match (key, file) {
-        ("", Some(path)) => Err(Failure::Failed(format!(
+        ("", Some(path)) => Err(CommandError::Failed(format!(
             "{}: the file is empty; put the API key in it",
             path.display()
         ))),
-        ("", None) => Err(Failure::Usage(format!(
+        ("", None) => Err(CommandError::Usage(format!(
             "the API key is missing; set {KEY_VARIABLE}, or name a file that has it with --api-key-file"
         ))),
         (key, _) => Ok(key.to_owned()),
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::Failed(format!("{}: {error}; name a file that can be read", path.display()))
+fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
+    CommandError::Failed(format!("{}: {error}; name a file that can be read", path.display()))
 }

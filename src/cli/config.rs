@@ -2,7 +2,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, command, gateway, output::print, serve::Serve};
+use super::{CommandError, command, gateway, output::print, serve::Serve};
 use crate::config::{Conflict, GatewayConfig, template};
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,7 @@ enum Started {
 }
 
 impl Config {
-    pub(super) fn run(self, file: Option<&Path>) -> Result<(), Failure> {
+    pub(super) fn run(self, file: Option<&Path>) -> Result<(), CommandError> {
         match (self, file) {
             (Self::Default, _) => print(template(&command()).trim_end()),
             // Mistakes are found before any subcommand runs.

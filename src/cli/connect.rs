@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failure, output::say};
+use super::{CommandError, output::say};
 use crate::{
     config::{DatabaseConfig, Discreet},
     storage::{self, Database, DatabaseUrl, SchemaStatus, schema_status},
@@ -20,11 +20,11 @@ pub(super) fn check_url(url: &str) -> Result<String, Discreet> {
 }
 
 /// Connects, and waits for a database that is out of reach.
-pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure> {
-    let url = DatabaseUrl::parse(&config.database_url).map_err(|error| Failure::Usage(error.to_string()))?;
+pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, CommandError> {
+    let url = DatabaseUrl::parse(&config.database_url).map_err(|error| CommandError::Usage(error.to_string()))?;
     let database = Database::open(url.clone())
         .await
-        .map_err(|failure| Failure::Failed(format!("{url}: {failure}")))?;
+        .map_err(|failure| CommandError::Failed(format!("{url}: {failure}")))?;
     let start = Instant::now();
     loop {
         let attempt = Instant::now();
@@ -35,10 +35,10 @@ pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure
             {
                 failure.to_string()
             }
-            Err(failure) => return Err(Failure::Failed(format!("{}: {failure}", database.url()))),
+            Err(failure) => return Err(CommandError::Failed(format!("{}: {failure}", database.url()))),
         };
         if start.elapsed() >= config.connect_timeout {
-            return Err(Failure::Failed(format!(
+            return Err(CommandError::Failed(format!(
                 "{}: {problem}; check that it runs and that the URL is right",
                 database.url()
             )));
@@ -49,7 +49,7 @@ pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Failure
 }
 
 /// Connects to a database whose schema fits this program; an embedded one is brought up to date.
-pub(super) async fn connect_ready(config: &DatabaseConfig) -> Result<Database, Failure> {
+pub(super) async fn connect_ready(config: &DatabaseConfig) -> Result<Database, CommandError> {
     let database = connect(config).await?;
     if database.url().is_sqlite() {
         migrate(&database).await?;
@@ -60,7 +60,7 @@ pub(super) async fn connect_ready(config: &DatabaseConfig) -> Result<Database, F
 }
 
 /// Brings the schema up to date, unless a newer version of this program has changed it.
-pub(super) async fn migrate(database: &Database) -> Result<SchemaStatus, Failure> {
+pub(super) async fn migrate(database: &Database) -> Result<SchemaStatus, CommandError> {
     let status = schema_status(database).await?;
     check_not_ahead(&status)?;
     if !status.pending.is_empty() {
@@ -69,22 +69,22 @@ pub(super) async fn migrate(database: &Database) -> Result<SchemaStatus, Failure
     Ok(status)
 }
 
-fn check_schema(status: &SchemaStatus) -> Result<(), Failure> {
+fn check_schema(status: &SchemaStatus) -> Result<(), CommandError> {
     check_not_ahead(status)?;
     if status.pending.is_empty() {
         return Ok(());
     }
-    Err(Failure::Failed(format!(
+    Err(CommandError::Failed(format!(
         "the schema of the database is behind by {} step(s); run `device-assignment migrate`, or start with --migrate",
         status.pending.len()
     )))
 }
 
-fn check_not_ahead(status: &SchemaStatus) -> Result<(), Failure> {
+fn check_not_ahead(status: &SchemaStatus) -> Result<(), CommandError> {
     if status.unknown.is_empty() {
         return Ok(());
     }
-    Err(Failure::Failed(format!(
+    Err(CommandError::Failed(format!(
         "the schema of the database is ahead of this program ({}); run the version that it was made for, or a newer one",
         status.unknown.join(", ")
     )))

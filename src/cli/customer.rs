@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, connect, output::timestamp, page::Page};
+use super::{CommandError, connect, output::timestamp, page::Page};
 use crate::{
     config::DatabaseConfig,
     domain::{email::Email, id::DeviceId},
@@ -45,14 +45,14 @@ fn parse_email(text: &str) -> Result<Email, String> {
 }
 
 impl Customer {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CommandError> {
         let Self::Show(show) = self;
         show.run().await
     }
 }
 
 impl Show {
-    async fn run(self) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), CommandError> {
         let Self {
             email,
             organization,
@@ -61,7 +61,7 @@ impl Show {
         } = self;
         let database = connect::connect_ready(&database).await?;
         let Some(customer) = customer(&database, &organization, &email).await? else {
-            return Err(Failure::Failed(format!(
+            return Err(CommandError::Failed(format!(
                 "there is no customer {email} in the organization {organization}; check the address and --organization"
             )));
         };

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Failure, connect,
+    CommandError, connect,
     input::Input,
     output::{print, timestamp},
     page::Page,
@@ -82,7 +82,7 @@ fn parse_identifier(text: &str) -> Result<DeviceIdentifier, String> {
 }
 
 impl Device {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         match self {
             Self::Import(import) => import.run().await,
             Self::Show(show) => show.run().await.map(|()| ExitCode::SUCCESS),
@@ -91,7 +91,7 @@ impl Device {
 }
 
 impl Import {
-    async fn run(self) -> Result<ExitCode, Failure> {
+    async fn run(self) -> Result<ExitCode, CommandError> {
         let Self {
             import,
             json,
@@ -114,7 +114,7 @@ impl Import {
         .await
         .map_err(|error| match error {
             ImportError::Service(error) => error.into(),
-            error => Failure::Failed(format!("{name}: {error}")),
+            error => CommandError::Failed(format!("{name}: {error}")),
         });
         progress.finish(report.as_ref().ok().map(ImportReport::rows));
         let report = report?;
@@ -137,7 +137,7 @@ impl Import {
 }
 
 impl Show {
-    async fn run(self) -> Result<(), Failure> {
+    async fn run(self) -> Result<(), CommandError> {
         let Self {
             identifier,
             organization,
@@ -146,7 +146,7 @@ impl Show {
         } = self;
         let database = connect::connect_ready(&database).await?;
         let Some(device) = device(&database, &organization, &identifier).await? else {
-            return Err(Failure::Failed(format!(
+            return Err(CommandError::Failed(format!(
                 "there is no device {identifier} in the organization {organization}; identifiers are compared byte by byte"
             )));
         };

@@ -1,9 +1,11 @@
 use std::process::ExitCode;
 
 use super::{
-    Failure, Signals,
-    output::print,
-    serve::{admin_listener, bind, bind_admin, collect_figures, local_addr, print_admin, settings, shared_addresses},
+    CommandError, Signals,
+    serve::{
+        admin_listener, bind, bind_admin, collect_figures, local_addr, log_admin, log_listening, log_start, settings,
+        shared_addresses,
+    },
     tls,
 };
 use crate::{
@@ -12,7 +14,8 @@ use crate::{
     service::ServiceSettings,
 };
 
-pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, Failure> {
+pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, CommandError> {
+    log_start();
     let upstream = tls::upstream(&config)?;
     let tls = tls::of_listeners(&config.tls)?;
     let figures = collect_figures(&config.admin)?;
@@ -23,9 +26,8 @@ pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, Failure> {
     };
     let address = local_addr(&listeners.rest)?;
     let signals = Signals::catch();
-    let scheme = if listeners.tls.is_some() { "https" } else { "http" };
-    print(&format!("REST listening on {scheme}://{address}"))?;
-    print_admin(listeners.admin.as_ref())?;
+    log_listening("rest", address, listeners.tls.is_some());
+    log_admin(listeners.admin.as_ref())?;
     let service = ServiceSettings {
         max_devices_per_request: config.limits.max_devices_per_request,
         ..ServiceSettings::default()

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Failure, output::print, serve::reachable};
+use super::{CommandError, output::print, serve::reachable};
 use crate::config::{AdminAddr, AdminConfig};
 
 /// How long the answer may take: whoever asks for it, asks often.
@@ -25,9 +25,9 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         let AdminAddr::At(address) = self.admin.admin_addr else {
-            return Err(Failure::Failed(
+            return Err(CommandError::Failed(
                 "--admin-addr (ADMIN_ADDR) is off, so that nobody can be asked; name an address where the service listens"
                     .into(),
             ));
@@ -35,7 +35,7 @@ impl Health {
         let address = reachable(address);
         let path = if self.live { "/livez" } else { "/readyz" };
         let failed = |problem: &str| {
-            Failure::Failed(format!(
+            CommandError::Failed(format!(
                 "{address} {problem}; check that the service runs, and that --admin-addr (ADMIN_ADDR) is the same for both"
             ))
         };

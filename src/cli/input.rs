@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::Failure;
+use super::CommandError;
 
 /// An open list.
 pub(super) struct Input {
@@ -31,7 +31,7 @@ pub(super) struct Size {
 
 impl Input {
     /// Opens a file, or standard input for `-`.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path) -> Result<Self, CommandError> {
         if path == Path::new("-") {
             return Ok(Self {
                 name: "standard input".into(),
@@ -41,7 +41,7 @@ impl Input {
         }
         let name = path.display().to_string();
         let fails = |error: io::Error| {
-            Failure::Failed(format!(
+            CommandError::Failed(format!(
                 "{name}: {error}; name a file that can be read, or - for standard input"
             ))
         };

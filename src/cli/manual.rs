@@ -6,7 +6,7 @@ use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, Failure, output::print_bytes};
+use super::{Cli, CommandError, output::print_bytes};
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -45,7 +45,7 @@ pub(super) struct Manual {
 }
 
 impl Completions {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         let mut command = Cli::command();
         let name = command.get_name().to_owned();
         let mut script = Vec::new();
@@ -56,14 +56,14 @@ impl Completions {
 }
 
 impl Manual {
-    pub(super) fn run(&self) -> Result<(), Failure> {
+    pub(super) fn run(&self) -> Result<(), CommandError> {
         let mut program = Cli::command().disable_help_subcommand(true);
         program.build();
         if let Some(folder) = &self.dir {
             return pages(&program).try_for_each(|(name, page)| {
                 let path = folder.join(name);
                 fs::write(&path, page).map_err(|error| {
-                    Failure::Failed(format!(
+                    CommandError::Failed(format!(
                         "{}: {error}; name a folder that can be written",
                         path.display()
                     ))
@@ -73,7 +73,7 @@ impl Manual {
         let mut command = &program;
         for name in &self.subcommand {
             let found = command.find_subcommand(name);
-            command = found.ok_or_else(|| Failure::Usage(format!("there is no subcommand {name}; see --help")))?;
+            command = found.ok_or_else(|| CommandError::Usage(format!("there is no subcommand {name}; see --help")))?;
         }
         print_bytes(&page(command)).map(drop)
     }

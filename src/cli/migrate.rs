@@ -2,7 +2,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Failure, connect,
+    CommandError, connect,
     output::{print, say},
 };
 use crate::{config::DatabaseConfig, storage::schema_status};
@@ -22,7 +22,7 @@ pub(super) struct Migrate {
 }
 
 impl Migrate {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CommandError> {
         let database = connect::connect(&self.database).await?;
         if !self.status {
             let before = connect::migrate(&database).await?;

@@ -15,12 +15,14 @@ mod openapi;
 mod organization;
 mod output;
 mod page;
+mod private;
 mod progress;
 mod serve;
 mod signals;
 mod skipped;
 mod telemetry;
 mod tls;
+mod welcome;
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -116,7 +118,7 @@ impl Command {
 
 /// Why the program ends without success, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CommandError {
     /// The command line or a setting is wrong: exit code 2.
     #[error("{0}")]
     Usage(String),
@@ -125,7 +127,7 @@ enum Failure {
     Failed(String),
 }
 
-impl Failure {
+impl CommandError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Failed(_) => ExitCode::from(1),
@@ -135,7 +137,7 @@ impl Failure {
 }
 
 /// Operators may know what a caller may not.
-impl From<Error> for Failure {
+impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         Self::Failed(match error {
             Error::Unavailable(cause) | Error::Internal(cause) => cause.to_string(),
@@ -147,13 +149,13 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<crate::storage::DatabaseError> for Failure {
-    fn from(failure: crate::storage::DatabaseError) -> Self {
-        Error::from(failure).into()
+impl From<crate::storage::DatabaseError> for CommandError {
+    fn from(error: crate::storage::DatabaseError) -> Self {
+        Error::from(error).into()
     }
 }
 
-impl From<ServeError> for Failure {
+impl From<ServeError> for CommandError {
     fn from(error: ServeError) -> Self {
         match error {
             ServeError::Service(error) => error.into(),
@@ -227,11 +229,11 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
     }
 }
 
-fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, Failure> {
+fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("the runtime cannot start: {error}")))?;
+        .map_err(|error| CommandError::Failed(format!("the runtime cannot start: {error}")))?;
     let traces = {
         let _runtime = runtime.enter();
         telemetry::init(cli.process.log_format, cli.command.traces())?
@@ -243,7 +245,7 @@ fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, Failure> {
     result
 }
 
-async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
     match cli.command {
         Command::Serve(command) => return command.run().await,
         Command::Gateway(config) => return gateway::run(config).await,

@@ -1,7 +1,7 @@
-use super::{Failure, output::print};
+use super::{CommandError, output::print};
 use crate::{gateway, server::ServerSettings};
 
-pub(super) fn run() -> Result<(), Failure> {
+pub(super) fn run() -> Result<(), CommandError> {
     let document = gateway::document(&ServerSettings::default().gateway());
     print(&format!("{document:#}"))
 }

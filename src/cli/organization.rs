@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    Failure, connect,
+    CommandError, connect,
     output::{print, timestamp},
 };
 use crate::{
@@ -49,7 +49,7 @@ fn parse_name(text: &str) -> Result<OrganizationName, String> {
 }
 
 impl Organization {
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Create(Create { name, json, database }) => {
                 let database = connect::connect_ready(&database).await?;
@@ -67,7 +67,7 @@ impl Organization {
     }
 }
 
-fn print_record(organization: &OrganizationRecord, as_json: bool) -> Result<(), Failure> {
+fn print_record(organization: &OrganizationRecord, as_json: bool) -> Result<(), CommandError> {
     let OrganizationRecord { id, name, created_at } = organization;
     let created_at = timestamp(*created_at);
     if as_json {

@@ -2,20 +2,20 @@
 
 use std::{
     env,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, IsTerminal, Write},
 };
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Failure;
+use super::CommandError;
 
 /// Prints data, a line, to stdout. A reader that has seen enough, as `head` has, is no failure.
-pub(super) fn print(line: &str) -> Result<(), Failure> {
+pub(super) fn print(line: &str) -> Result<(), CommandError> {
     print_lines([line]).map(drop)
 }
 
 /// Prints lines to stdout, and returns whether anybody still reads them.
-pub(super) fn print_lines<Line: AsRef<str>>(lines: impl IntoIterator<Item = Line>) -> Result<bool, Failure> {
+pub(super) fn print_lines<Line: AsRef<str>>(lines: impl IntoIterator<Item = Line>) -> Result<bool, CommandError> {
     let mut text = String::new();
     for line in lines {
         text.push_str(line.as_ref());
@@ -25,13 +25,18 @@ pub(super) fn print_lines<Line: AsRef<str>>(lines: impl IntoIterator<Item = Line
 }
 
 /// Prints what is no lines.
-pub(super) fn print_bytes(bytes: &[u8]) -> Result<bool, Failure> {
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::Failed(format!("stdout cannot be written: {error}"))),
+        Err(error) => Err(CommandError::Failed(format!("stdout cannot be written: {error}"))),
     }
+}
+
+/// Whether a person reads stdout.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Whether the terminal, if there is one, can do no more than print.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{Failure, output::print_lines};
+use super::{CommandError, output::print_lines};
 use crate::domain::Error;
 
 /// Rows that are read at once.
@@ -42,7 +42,7 @@ where
         head: &[(&str, Value)],
         columns: [&str; COLUMNS],
         read: impl AsyncFn(Option<Id>, u64) -> Result<Vec<(Id, [String; COLUMNS])>, Error>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let Self { limit, mut after, json } = self;
         let mut left = limit.unwrap_or(u64::MAX);
         // Read before anything is printed: what fails at once prints nothing.

@@ -6,43 +6,17 @@ use std::{
 use clap::Args;
 use tokio::net::TcpListener;
 
-use super::{
-    Failure, Signals, connect,
-    output::{print, say},
-    tls,
-};
+use super::{CommandError, Signals, connect, tls, welcome::Welcome};
 use crate::{
     config::{
         AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, HealthConfig,
         LimitsConfig, RateLimitsConfig, ServeConfig, TlsConfig, TraceConfig,
     },
-    domain::{
-        Error,
-        organization::{ApiKeyLabel, OrganizationName},
-    },
     server::{self, ConnectionSettings, Listeners, ServerSettings},
-    service::{
-        KeyUsageSettings, Limit, LimitSettings, ServiceSettings, api_keys, create_api_key, create_organization,
-        organizations,
-    },
-    storage::{Database, HealthSettings, WriterSettings},
+    service::{KeyUsageSettings, Limit, LimitSettings, ServiceSettings, organizations},
+    storage::{HealthSettings, WriterSettings},
     telemetry::Exposition,
 };
-
-/// The organization that a fresh embedded database has from the start.
-const DEFAULT_ORGANIZATION: &str = "default";
-
-/// What goes with lines that take any certificate: that of the service is seldom made out to the address in them.
-const INSECURE: &str = "
---insecure and -insecure take any certificate, for a try on this machine. Elsewhere leave them out, and write --cacert FILE
-and -cacert FILE where the authority is a private one.
-";
-/// As [`INSECURE`], where clients need a certificate, too.
-const INSECURE_MUTUAL: &str = "
-client.crt and client.key stand for a certificate of an authority in --tls-client-ca, and for its key. --insecure and
--insecure take any certificate of the service, for a try on this machine. Elsewhere leave them out, and write --cacert FILE
-and -cacert FILE where its authority is a private one.
-";
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -58,9 +32,10 @@ impl Serve {
         &self.config.traces
     }
 
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         let Self { database: at, config } = self;
-        // Before anything is made or changed, and before anything counts.
+        log_start();
+        // Before anything is created or changed.
         let tls = tls::of_listeners(&config.tls)?;
         let figures = collect_figures(&config.admin)?;
         let database = if config.migrate {
@@ -78,24 +53,25 @@ impl Serve {
         };
         let grpc = local_addr(&listeners.grpc)?;
         let rest = local_addr(&listeners.rest)?;
-        // Before it says that it listens: whoever reads that may stop it.
-        let signals = Signals::catch();
-        let (grpc_scheme, rest_scheme) = match listeners.tls {
-            None => ("", "http://"),
-            Some(_) => ("https://", "https://"),
-        };
-        print(&format!("gRPC listening on {grpc_scheme}{grpc}"))?;
-        print(&format!("REST listening on {rest_scheme}{rest}"))?;
-        print_admin(listeners.admin.as_ref())?;
-        if at.database_url == EMBEDDED_DATABASE {
-            if is_fresh(&database).await? {
-                welcome(&database, grpc, rest, &config.tls).await?;
+        let welcome = if at.database_url == EMBEDDED_DATABASE {
+            Welcome::prepare(&database).await?
+        } else {
+            if organizations(&database).await?.is_empty() {
+                tracing::warn!(
+                    "there is no organization yet; create one with `device-assignment organization create NAME`, \
+                     and a key for it with `device-assignment api-key create --organization NAME`"
+                );
             }
-        } else if organizations(&database).await?.is_empty() {
-            say(
-                "there is no organization yet; create one with `device-assignment organization create NAME`, \
-                 and a key for it with `device-assignment api-key create --organization NAME`",
-            );
+            None
+        };
+        // Whoever reads that the program listens may stop it at once.
+        let signals = Signals::catch();
+        let has_tls = listeners.tls.is_some();
+        log_listening("grpc", grpc, has_tls);
+        log_listening("rest", rest, has_tls);
+        log_admin(listeners.admin.as_ref())?;
+        if let Some(welcome) = welcome {
+            welcome.show(grpc, rest, &config.tls)?;
         }
         let service = service_settings(&config);
         let settings = ServerSettings {
@@ -251,89 +227,6 @@ pub(super) fn settings(
     }
 }
 
-/// Whether nobody can call yet, and nobody has begun to change that: a welcome that was cut short counts as none.
-async fn is_fresh(database: &Database) -> Result<bool, Failure> {
-    match organizations(database).await?.as_slice() {
-        [] => Ok(true),
-        [only] if only.name == DEFAULT_ORGANIZATION => Ok(api_keys(database, DEFAULT_ORGANIZATION).await?.is_empty()),
-        _ => Ok(false),
-    }
-}
-
-/// Makes a fresh embedded database usable, and says how to use it.
-async fn welcome(database: &Database, grpc: SocketAddr, rest: SocketAddr, tls: &TlsConfig) -> Result<(), Failure> {
-    let named = |problem| Failure::Failed(format!("a name {problem}"));
-    let name = OrganizationName::parse(DEFAULT_ORGANIZATION).map_err(named)?;
-    let label = ApiKeyLabel::parse("created at the first start").map_err(named)?;
-    match create_organization(database, &name).await {
-        // It is there already when an earlier start ended before it had a key.
-        Ok(_) | Err(Error::AlreadyExists(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let key = create_api_key(database, name.as_str(), &label, None).await?;
-    let key = key.secret.reveal();
-    let (grpc, rest) = (reachable(grpc), reachable(rest));
-    let Spoken {
-        curl,
-        scheme,
-        grpcurl,
-        note,
-    } = Spoken::with(tls);
-    print(&format!(
-        r#"
-This database is new. It has an organization named default, with an API key that is shown only now:
-
-  {key}
-
-Assign two devices, over REST:
-
-  curl{curl} -X POST {scheme}://{rest}/api/ext-v1/deviceAssignment/assignDevicesToOwner \
-    -H 'x-api-key: {key}' \
-    -H 'Content-Type: application/json' \
-    -d '{{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", "SN-002"], "autoCreateDevices": true, "deviceType": "sensor"}}'
-
-or over gRPC:
-
-  grpcurl {grpcurl} -H 'x-api-key: {key}' \
-    -d '{{"customer_email": "john.doe@example.com", "device_identifiers": ["SN-001", "SN-002"], "auto_create_devices": true, "device_type": "sensor"}}' \
-    {grpc} telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner
-{note}"#
-    ))
-}
-
-/// What the lines to paste need, for what is spoken on the listeners.
-struct Spoken {
-    curl: &'static str,
-    scheme: &'static str,
-    grpcurl: &'static str,
-    note: &'static str,
-}
-
-impl Spoken {
-    fn with(tls: &TlsConfig) -> Self {
-        match (&tls.tls_cert, &tls.tls_client_ca) {
-            (None, _) => Self {
-                curl: "",
-                scheme: "http",
-                grpcurl: "-plaintext",
-                note: "",
-            },
-            (Some(_), None) => Self {
-                curl: " --insecure",
-                scheme: "https",
-                grpcurl: "-insecure",
-                note: INSECURE,
-            },
-            (Some(_), Some(_)) => Self {
-                curl: " --insecure --cert client.crt --key client.key",
-                scheme: "https",
-                grpcurl: "-insecure -cert client.crt -key client.key",
-                note: INSECURE_MUTUAL,
-            },
-        }
-    }
-}
-
 /// Where a client on this machine reaches a listener on every address.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address {
@@ -344,15 +237,15 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, CommandError> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::Failed(format!(
+        CommandError::Failed(format!(
             "cannot listen on {address} ({error}); set {setting} to another address"
         ))
     })
 }
 
-pub(super) async fn bind_admin(config: &AdminConfig) -> Result<Option<TcpListener>, Failure> {
+pub(super) async fn bind_admin(config: &AdminConfig) -> Result<Option<TcpListener>, CommandError> {
     match config.admin_addr {
         AdminAddr::Off => Ok(None),
         AdminAddr::At(address) => Ok(Some(bind(address, "--admin-addr (ADMIN_ADDR)").await?)),
@@ -360,24 +253,34 @@ pub(super) async fn bind_admin(config: &AdminConfig) -> Result<Option<TcpListene
 }
 
 /// Collects figures, where there is a listener that shows them.
-pub(super) fn collect_figures(config: &AdminConfig) -> Result<Option<Exposition>, Failure> {
+pub(super) fn collect_figures(config: &AdminConfig) -> Result<Option<Exposition>, CommandError> {
     if config.admin_addr == AdminAddr::Off {
         return Ok(None);
     }
     let figures = Exposition::install();
-    let figures = figures.map_err(|error| Failure::Failed(format!("figures cannot be collected: {error}")))?;
+    let figures = figures.map_err(|error| CommandError::Failed(format!("figures cannot be collected: {error}")))?;
     Ok(Some(figures))
 }
 
-pub(super) fn print_admin(listener: Option<&TcpListener>) -> Result<(), Failure> {
-    match listener {
-        Some(listener) => print(&format!("admin listening on http://{}", local_addr(listener)?)),
-        None => Ok(()),
-    }
+/// Logs that the program starts.
+pub(super) fn log_start() {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
 }
 
-pub(super) fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+/// Logs where an API listens. Programs read these lines: their fields do not change.
+pub(super) fn log_listening(api: &'static str, address: SocketAddr, tls: bool) {
+    tracing::info!(api, %address, tls, "listening");
+}
+
+pub(super) fn log_admin(listener: Option<&TcpListener>) -> Result<(), CommandError> {
+    if let Some(listener) = listener {
+        log_listening("admin", local_addr(listener)?, false);
+    }
+    Ok(())
+}
+
+pub(super) fn local_addr(listener: &TcpListener) -> Result<SocketAddr, CommandError> {
     listener
         .local_addr()
-        .map_err(|error| Failure::Failed(format!("a listener has no address: {error}")))
+        .map_err(|error| CommandError::Failed(format!("a listener has no address: {error}")))
 }

@@ -7,7 +7,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Failure, output::say};
+use super::CommandError;
 use crate::server::ServeError;
 
 /// Returns when the program is asked to stop.
@@ -24,7 +24,7 @@ impl Signals {
     }
 
     /// Serves until it has ended. The first signal asks it to, and a second one does not wait for that.
-    pub(super) async fn stop<F>(mut self, serve: impl FnOnce(Asked) -> F) -> Result<ExitCode, Failure>
+    pub(super) async fn stop<F>(mut self, serve: impl FnOnce(Asked) -> F) -> Result<ExitCode, CommandError>
     where
         F: Future<Output = Result<(), ServeError>>,
     {
@@ -33,6 +33,7 @@ impl Signals {
         tokio::select! {
             ended = serve(asked) => {
                 ended?;
+                tracing::info!("stopped");
                 Ok(ExitCode::SUCCESS)
             }
             code = async {
@@ -41,7 +42,7 @@ impl Signals {
                 let _ = ask.send(());
                 self.next().await
             } => {
-                say("stopped at once, as asked twice; calls under way were cut off");
+                tracing::warn!("stopped at once by a second signal; calls in progress were cut off");
                 Ok(ExitCode::from(code))
             }
         }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Failure, progress::Progress};
+use super::{CommandError, progress::Progress};
 use crate::client::{HEADER, HEADER_WITH_TYPE, SkippedRows};
 
 /// How many are told where nobody asks for a file.
@@ -21,7 +21,7 @@ pub(super) struct Skipped {
 
 impl Skipped {
     /// Begins the list. Rows may name types, and different customers.
-    pub(super) fn start(path: Option<&Path>, has_types: bool, has_customers: bool) -> Result<Self, Failure> {
+    pub(super) fn start(path: Option<&Path>, has_types: bool, has_customers: bool) -> Result<Self, CommandError> {
         let file = path.map(|path| match File::create(path) {
             Ok(file) => Ok((path.to_owned(), file)),
             Err(error) => Err(unwritable(path, &error.into())),
@@ -37,7 +37,7 @@ impl Skipped {
         Ok(skipped)
     }
 
-    pub(super) fn take(&mut self, rows: &SkippedRows, progress: &Progress) -> Result<(), Failure> {
+    pub(super) fn take(&mut self, rows: &SkippedRows, progress: &Progress) -> Result<(), CommandError> {
         let SkippedRows {
             customer,
             device_type,
@@ -71,7 +71,7 @@ impl Skipped {
     }
 
     /// Writes whole rows, so that the list can be read whenever this program ends.
-    fn write<'a>(&mut self, rows: impl IntoIterator<Item = &'a [&'a str]>) -> Result<(), Failure> {
+    fn write<'a>(&mut self, rows: impl IntoIterator<Item = &'a [&'a str]>) -> Result<(), CommandError> {
         let Some((path, file)) = &mut self.file else {
             return Ok(());
         };
@@ -85,8 +85,8 @@ impl Skipped {
     }
 }
 
-fn unwritable(path: &Path, error: &csv::Error) -> Failure {
-    Failure::Failed(format!(
+fn unwritable(path: &Path, error: &csv::Error) -> CommandError {
+    CommandError::Failed(format!(
         "{}: {error}; name a file for --skipped that can be written",
         path.display()
     ))

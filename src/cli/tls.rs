@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Uri, uri::InvalidUri};
 use tonic::transport::Endpoint;
 
-use super::Failure;
+use super::CommandError;
 use crate::{
     config::{GatewayConfig, TlsConfig},
     server::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
@@ -15,7 +15,7 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The TLS of the listeners, if they speak it.
-pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<FaceTls>, Failure> {
+pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<FaceTls>, CommandError> {
     let (Some(certificate), Some(key)) = (config.tls_cert.clone(), config.tls_key.clone()) else {
         return Ok(None);
     };
@@ -25,8 +25,8 @@ pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<FaceTls>, Failur
 }
 
 /// The way to the service of a gateway.
-pub(super) fn upstream(config: &GatewayConfig) -> Result<Upstream, Failure> {
-    let endpoint = endpoint(&config.upstream).map_err(Failure::Usage)?;
+pub(super) fn upstream(config: &GatewayConfig) -> Result<Upstream, CommandError> {
+    let endpoint = endpoint(&config.upstream).map_err(CommandError::Usage)?;
     let tls = &config.upstream_tls;
     let identity = tls.upstream_cert.clone().zip(tls.upstream_key.clone());
     let files = UpstreamFiles {
@@ -66,7 +66,7 @@ pub(super) fn is_https(url: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
 
-impl From<TlsError> for Failure {
+impl From<TlsError> for CommandError {
     fn from(error: TlsError) -> Self {
         Self::Failed(error.to_string())
     }

@@ -304,7 +304,10 @@ async fn impatient(database: &'static TestDatabase) {
 
 async fn filtered(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
-    for (filter, is_told) in [("warn,audit=info", true), ("info,audit=off", false)] {
+    for (filter, is_told) in [
+        ("warn,audit=info,device_assignment::cli=info", true),
+        ("info,audit=off", false),
+    ] {
         let mut serve = command(&["serve", "--log-format=json", "--database-url", database.url()]);
         serve.env("RUST_LOG", filter);
         let program = Program::spawn(serve).await;

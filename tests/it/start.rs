@@ -1,6 +1,12 @@
 //! `serve` from its first line to its last: what it prints, and how it ends.
 
-use std::{net::SocketAddr, process::Output};
+use std::{
+    fs::{self, Permissions},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Output,
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -8,13 +14,24 @@ use tokio::{io::AsyncBufReadExt, net::TcpListener, process::Command};
 
 use crate::support::{
     Client, Face, Program, Suite,
-    program::{command, sentence, stderr, stdout},
+    program::{command, finish, run, sentence, stderr, stdout},
 };
+
+const KEY_FILE: &str = "device-assignment.api-key";
 
 pub fn register(suite: &mut Suite) {
     suite.test("start::the_printed_curl_line_works_as_pasted", curl_line);
     suite.with_grpcurl("start::the_printed_grpcurl_line_works_as_pasted", grpcurl_line);
     suite.test("start::the_key_is_printed_once", key_once);
+    suite.test("start::without_a_terminal_the_key_goes_to_a_private_file", key_file);
+    suite.test(
+        "start::a_key_file_that_cannot_be_written_burns_no_key",
+        unwritable_key_file,
+    );
+    for format in ["json", "text"] {
+        let name = format!("start::start_and_stop_are_in_the_log::{format}");
+        suite.test(&name, move || lifecycle(format));
+    }
     suite.test("start::a_welcome_that_was_cut_short_is_given_again", cut_short);
     suite.test("start::other_databases_get_no_key", no_key_elsewhere);
     for (name, variable) in [("grpc", "GRPC_ADDR"), ("rest", "REST_ADDR"), ("admin", "ADMIN_ADDR")] {
@@ -30,7 +47,13 @@ pub fn register(suite: &mut Suite) {
     }
 }
 
-/// What a first start prints after where it listens.
+async fn on_terminal(folder: &Path) -> Program {
+    let mut command = command(&["serve"]);
+    command.current_dir(folder);
+    Program::on_terminal(command).await
+}
+
+/// What a first start prints on a terminal.
 pub struct Welcome {
     pub key: String,
     pub curl: String,
@@ -79,7 +102,7 @@ pub async fn paste(line: &str) -> Output {
 
 async fn curl_line() {
     let folder = TempDir::new().expect("a folder");
-    let mut program = Program::serve_in(folder.path()).await;
+    let mut program = on_terminal(folder.path()).await;
     let Welcome { key, curl, .. } = welcome(&mut program).await;
 
     let output = paste(&curl).await;
@@ -104,7 +127,7 @@ async fn curl_line() {
 
 async fn grpcurl_line() {
     let folder = TempDir::new().expect("a folder");
-    let mut program = Program::serve_in(folder.path()).await;
+    let mut program = on_terminal(folder.path()).await;
     let Welcome { grpcurl, .. } = welcome(&mut program).await;
     let output = paste(&grpcurl).await;
     assert!(output.status.success(), "{grpcurl}: {}", stderr(&output));
@@ -116,7 +139,7 @@ async fn grpcurl_line() {
 
 async fn key_once() {
     let folder = TempDir::new().expect("a folder");
-    let mut program = Program::serve_in(folder.path()).await;
+    let mut program = on_terminal(folder.path()).await;
     let Welcome { key, curl, grpcurl } = welcome(&mut program).await;
     assert_eq!(key.len(), 53, "{key}");
     for line in [&curl, &grpcurl] {
@@ -126,13 +149,98 @@ async fn key_once() {
     assert!(grpcurl.contains(&format!(" {} telemetron.", program.grpc)), "{grpcurl}");
     assert_eq!(program.end_by("-TERM").await.code, Some(0));
 
-    let again = Program::serve_in(folder.path()).await;
+    let again = on_terminal(folder.path()).await;
     let answer = again.client(Face::Rest, &key).create("a@example.com", &["SN-1"]).await;
     answer.ok();
     let ended = again.end_by("-TERM").await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert_eq!(ended.stdout, "", "nothing after where it listens");
+    assert_eq!(ended.stdout, "");
     assert!(!ended.log.contains("tlm_"), "{}", ended.log);
+    assert!(!folder.path().join(KEY_FILE).exists());
+}
+
+/// A supervisor's journal is no place for a key.
+async fn key_file() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join(KEY_FILE);
+    // From a database that was deleted; and everybody may read it.
+    fs::write(&path, "tlm_of_a_database_that_is_gone, and longer than a key is").expect("a file");
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("a mode");
+    let program = Program::serve_in(folder.path()).await;
+    let key = fs::read_to_string(&path).expect("a file");
+    let key = key.strip_suffix('\n').expect("one line").to_owned();
+    assert_eq!(key.len(), 53, "{key}");
+    let mode = fs::metadata(&path).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let client = program.client(Face::Rest, &key);
+    client.create("a@example.com", &["SN-1"]).await.ok();
+    let ended = program.end_by("-TERM").await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{}", ended.log);
+    assert!(!ended.log.contains("tlm_"), "{}", ended.log);
+    let named = format!("\"file\":{}", Value::from(path.to_str().expect("text")));
+    assert!(ended.log.contains(&named), "{}", ended.log);
+
+    fs::remove_file(&path).expect("removed");
+    let ended = Program::serve_in(folder.path()).await.end_by("-TERM").await;
+    assert_eq!(ended.stdout, "");
+    assert!(!path.exists(), "a key is created once");
+}
+
+async fn unwritable_key_file() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join(KEY_FILE);
+    fs::create_dir(&path).expect("a folder");
+    let mut serve = command(&["serve"]);
+    for listener in ["--grpc-addr", "--rest-addr", "--admin-addr"] {
+        serve.args([listener, "127.0.0.1:0"]);
+    }
+    serve.current_dir(folder.path());
+    let said = sentence(&finish(serve).await, 1);
+    assert!(said.contains(KEY_FILE), "{said}");
+    fs::remove_dir(&path).expect("removed");
+    Program::serve_in(folder.path()).await.end_by("-TERM").await;
+    assert!(path.exists());
+}
+
+async fn lifecycle(format: &'static str) {
+    let folder = TempDir::new().expect("a folder");
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("devices.db").display());
+    run(&["organization", "create", "acme", "--database-url", &url]).await;
+    let program = Program::spawn(command(&["serve", "--database-url", &url, "--log-format", format])).await;
+    let (grpc, rest, admin) = (program.grpc, program.rest, program.admin);
+    let ended = program.end_by("-TERM").await;
+    let expected = [
+        ("starting", format!("version={}", env!("CARGO_PKG_VERSION"))),
+        ("listening", format!("api=grpc address={grpc} tls=false")),
+        ("listening", format!("api=rest address={rest} tls=false")),
+        ("listening", format!("api=admin address={admin} tls=false")),
+        ("stopping", String::new()),
+        ("stopped", String::new()),
+    ];
+    let expected = expected.map(|(message, fields)| format!("{message} {fields}").trim().to_owned());
+    let lines = ended.log.lines().filter_map(|line| match format {
+        "json" => from_json(line),
+        _ => Some(
+            line.split_once("device_assignment::cli::")?
+                .1
+                .split_once(": ")?
+                .1
+                .replace('"', ""),
+        ),
+    });
+    assert_eq!(lines.collect::<Vec<_>>(), expected, "{}", ended.log);
+}
+
+/// The message and fields of a line that the command line has logged.
+fn from_json(line: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).expect("each line is JSON");
+    if !line["target"].as_str()?.starts_with("device_assignment::cli::") {
+        return None;
+    }
+    let fields = line.as_object()?.iter();
+    let fields = fields.filter(|(name, _)| !["timestamp", "level", "message", "target"].contains(&name.as_str()));
+    let fields = fields.map(|(name, value)| format!(" {name}={}", value.to_string().replace('"', "")));
+    Some(format!("{}{}", line["message"].as_str()?, fields.collect::<String>()))
 }
 
 /// A start that was killed before it had printed a key leaves the organization without one.
@@ -143,7 +251,7 @@ async fn cut_short() {
         .output()
         .await;
     assert!(create.expect("the program runs").status.success());
-    let mut program = Program::serve_in(folder.path()).await;
+    let mut program = on_terminal(folder.path()).await;
     let Welcome { key, .. } = welcome(&mut program).await;
     program
         .client(Face::Rest, &key)
@@ -159,7 +267,8 @@ async fn cut_short() {
         .await;
     assert!(create.expect("the program runs").status.success());
     let ended = Program::serve_in(folder.path()).await.end_by("-TERM").await;
-    assert_eq!(ended.stdout, "", "nothing after where it listens");
+    assert_eq!(ended.stdout, "");
+    assert!(!folder.path().join(KEY_FILE).exists());
 }
 
 /// Only who asked for nothing gets something; an operator who named a database decides who may call.
@@ -194,7 +303,7 @@ async fn taken_port(variable: &str) {
     assert!(said.contains(&format!("set --{flag} ({variable})")), "{said}");
     assert!(said.contains(&address), "{said}");
 
-    let mut program = Program::serve_in(folder.path()).await;
+    let mut program = on_terminal(folder.path()).await;
     let Welcome { key, .. } = welcome(&mut program).await;
     let answer = program
         .client(Face::Rest, &key)

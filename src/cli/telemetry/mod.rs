@@ -12,14 +12,14 @@ use tracing_subscriber::{
 };
 
 pub(super) use self::traces::Traces;
-use super::Failure;
+use super::CommandError;
 use crate::{
     config::{LogFormat, TraceConfig},
     telemetry::trace,
 };
 
 /// Starts the log, and traces where `config` wants them: those of a service by this name. Within a runtime.
-pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str)>) -> Result<Traces, Failure> {
+pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str)>) -> Result<Traces, CommandError> {
     let traces = match traces {
         Some((config, service)) => Traces::start(config, service)?,
         None => Traces::default(),

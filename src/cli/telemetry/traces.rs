@@ -19,7 +19,7 @@ use tonic::transport::Endpoint;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use super::{Failure, asked_each_time};
+use super::{CommandError, asked_each_time};
 use crate::{config::TraceConfig, telemetry::trace};
 
 /// How long the collector may take to be connected to, and to accept what it is sent.
@@ -36,12 +36,12 @@ pub(in crate::cli) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// Begins to gather traces, if they are wanted. Within a runtime, which carries the connection.
-    pub(super) fn start(config: &TraceConfig, service: &'static str) -> Result<Self, Failure> {
+    pub(super) fn start(config: &TraceConfig, service: &'static str) -> Result<Self, CommandError> {
         let Some(endpoint) = &config.otlp_endpoint else {
             return Ok(Self::default());
         };
         let usage = |problem: String| {
-            Failure::Usage(format!(
+            CommandError::Usage(format!(
                 "--otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT): {problem}; write http://host:4317"
             ))
         };

@@ -5,13 +5,10 @@ use std::{env, fs, path::Path, process::Stdio};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{
-    start::welcome,
-    support::{
-        Program,
-        program::{finish, stdout},
-        tls::{Authority, Identity},
-    },
+use crate::support::{
+    Program,
+    program::{finish, stdout},
+    tls::{Authority, Identity},
 };
 
 /// An address that documents use for a service with TLS somewhere else.
@@ -68,7 +65,7 @@ impl Session {
         Ok(printed)
     }
 
-    /// The key that the first service printed, once it has.
+    /// The first key, once the first service has created it.
     pub fn key(&self) -> Option<String> {
         self.key.clone()
     }
@@ -106,9 +103,10 @@ impl Session {
     /// Runs a command that goes on, and goes by its addresses from then on.
     async fn serve(&mut self, command: &str) {
         let is_first = !self.folder.path().join("device-assignment.db").exists();
-        let mut service = Program::serving(self.shell(command, "exec"), None).await;
+        let service = Program::serving(self.shell(command, "exec"), None).await;
         if is_first {
-            self.key = Some(welcome(&mut service).await.key);
+            let key = fs::read_to_string(self.folder.path().join("device-assignment.api-key"));
+            self.key = Some(key.expect("a key").trim().to_owned());
         }
         let reached = |port: u16| format!("127.0.0.1:{port}");
         let addresses = [

@@ -2,16 +2,23 @@
 
 use std::{
     env,
+    fs::File,
     net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
+use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -89,13 +96,16 @@ pub fn sentence(output: &Output, code: i32) -> String {
     talk.trim_end().to_owned()
 }
 
+/// Where a program writes its data: a pipe or a terminal.
+type Stdout = Box<dyn AsyncRead + Send + Sync + Unpin>;
+
 /// A running `serve`.
 pub struct Program {
     child: Child,
     pub grpc: SocketAddr,
     pub rest: SocketAddr,
     pub admin: SocketAddr,
-    pub stdout: BufReader<ChildStdout>,
+    pub stdout: BufReader<Stdout>,
     log: Log,
 }
 
@@ -129,32 +139,45 @@ impl Program {
         Self::serving(command, upstream).await
     }
 
-    /// Starts a `serve` or, before `upstream`, a `gateway` that was told everything, and returns when it says where it
-    /// listens.
+    /// As [`serve_in`](Self::serve_in), for a person at a terminal, with more arguments in `command`.
+    pub async fn on_terminal(mut command: Command) -> Self {
+        for listener in ["--grpc-addr", "--rest-addr", "--admin-addr"] {
+            command.args([listener, "127.0.0.1:0"]);
+        }
+        let (terminal, stdout) = terminal();
+        let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
+        let child = child.expect("the program starts");
+        // Its copy of the terminal would keep that open.
+        drop(command);
+        let terminal = tokio::fs::File::from_std(terminal);
+        Self::started(child, Box::new(terminal), None).await
+    }
+
+    /// Starts a `serve` or, before `upstream`, a `gateway` that has all its arguments, and returns when it listens.
     pub async fn serving(mut command: Command, upstream: Option<SocketAddr>) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let log = Log::of(&mut child);
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let stdout = child.stdout.take().expect("a pipe");
+        Self::started(child, Box::new(stdout), upstream).await
+    }
+
+    async fn started(mut child: Child, stdout: Stdout, upstream: Option<SocketAddr>) -> Self {
+        let mut log = Log::of(&mut child);
         let grpc = match upstream {
             Some(upstream) => upstream,
-            None => listening(&mut stdout, &["gRPC listening on https://", "gRPC listening on "]).await,
+            None => log.listening("grpc").await.address,
         };
-        let rest = listening(
-            &mut stdout,
-            &["REST listening on https://", "REST listening on http://"],
-        )
-        .await;
-        let admin = listening(&mut stdout, &["admin listening on http://"]).await;
+        let rest = log.listening("rest").await.address;
+        let admin = log.listening("admin").await.address;
         Self {
             child,
             grpc,
             rest,
             admin,
-            stdout,
+            stdout: BufReader::new(stdout),
             log,
         }
     }
@@ -200,8 +223,12 @@ impl Program {
 
     /// Waits until the program has ended.
     pub async fn ended(mut self) -> Ended {
-        let mut stdout = String::new();
-        self.stdout.read_to_string(&mut stdout).await.expect("text");
+        let mut stdout = Vec::new();
+        if let Err(error) = self.stdout.read_to_end(&mut stdout).await {
+            // How a terminal says that nobody writes to it any more.
+            assert_eq!(Errno::from_io_error(&error), Some(Errno::IO), "{error}");
+        }
+        let stdout = String::from_utf8(stdout).expect("text");
         let code = self.child.wait().await.expect("an exit").code();
         let log = self.log.whole().await;
         Ended { code, stdout, log }
@@ -218,45 +245,78 @@ pub struct Ended {
     pub log: String,
 }
 
+/// A new terminal: what it shows, and what a program writes to.
+fn terminal() -> (File, File) {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    grantpt(&terminal).expect("a terminal");
+    unlockpt(&terminal).expect("a terminal");
+    let name = ptsname(&terminal, Vec::new()).expect("a name");
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let inside = open(name, flags, Mode::empty()).expect("a terminal");
+    (terminal.into(), inside.into())
+}
+
 /// What a running program writes to standard error.
 pub struct Log {
-    lines: Arc<Mutex<String>>,
+    lines: watch::Receiver<String>,
     reader: JoinHandle<()>,
+}
+
+/// What the log says of a listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Listening {
+    pub address: SocketAddr,
+    pub tls: bool,
 }
 
 impl Log {
     pub fn of(child: &mut Child) -> Self {
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let lines = Arc::<Mutex<String>>::default();
-        let written = Arc::clone(&lines);
+        let (written, lines) = watch::channel(String::new());
         let reader = tokio::spawn(async move {
             let mut line = String::new();
             while stderr.read_line(&mut line).await.is_ok_and(|count| count > 0) {
-                written.lock().expect("no panic").push_str(&line);
+                written.send_modify(|lines| lines.push_str(&line));
                 line.clear();
             }
         });
         Self { lines, reader }
     }
 
+    /// Waits for the line that says where an API listens.
+    pub async fn listening(&mut self, api: &str) -> Listening {
+        let find = |log: &str| log.lines().find_map(|line| Listening::parse(line, api));
+        let found = self.lines.wait_for(|log| find(log).is_some()).await;
+        let found = found.ok().and_then(|log| find(&log));
+        found.unwrap_or_else(|| panic!("the program does not listen for {api}: {}", self.so_far()))
+    }
+
     pub fn so_far(&self) -> String {
-        self.lines.lock().expect("no panic").clone()
+        self.lines.borrow().clone()
     }
 
     /// Waits until the program has ended.
     pub async fn whole(self) -> String {
         self.reader.await.expect("no panic");
-        self.lines.lock().expect("no panic").clone()
+        self.lines.borrow().clone()
     }
 }
 
-/// Reads a line that begins with one of the prefixes, and returns the address after it.
-pub async fn listening(stdout: &mut BufReader<ChildStdout>, prefixes: &[&str]) -> SocketAddr {
-    let mut line = String::new();
-    stdout.read_line(&mut line).await.expect("a line");
-    let address = prefixes.iter().find_map(|prefix| line.trim().strip_prefix(prefix));
-    address
-        .unwrap_or_else(|| panic!("expected {prefixes:?}, found {line:?}"))
-        .parse()
-        .expect("an address")
+impl Listening {
+    /// Reads a line of the log, in either format.
+    fn parse(line: &str, api: &str) -> Option<Self> {
+        let (address, tls) = match serde_json::from_str::<Value>(line) {
+            Ok(line) => {
+                let is_it = line["message"] == "listening" && line["api"] == api;
+                is_it.then(|| Some((line["address"].as_str()?.to_owned(), line["tls"].as_bool()?)))??
+            }
+            Err(_) => {
+                let (_, fields) = line.split_once(&format!(": listening api=\"{api}\" address="))?;
+                let (address, tls) = fields.split_once(" tls=")?;
+                (address.to_owned(), tls.parse().ok()?)
+            }
+        };
+        let address = address.parse().expect("an address");
+        Some(Self { address, tls })
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
-use tokio::{io::BufReader, process::Child};
+use tokio::process::Child;
 
 use super::serve;
 use crate::support::{
     Answer, Client, Face, Kind, Program, Suite, TestDatabase,
     load::eventually,
     organization,
-    program::{Log, command, listening},
+    program::{Log, command},
     tls::{Authority, Folder, Peer, Tunnel},
 };
 
@@ -34,18 +34,9 @@ impl Gateway {
         let upstream = format!("https://localhost:{}", service.grpc.port());
         let mut gateway = command(&["gateway", "--upstream", &upstream, "--rest-addr", "127.0.0.1:0"]);
         gateway.args(["--admin-addr", "off"]).args(arguments);
-        let mut child = gateway
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let log = Log::of(&mut child);
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let rest = listening(
-            &mut stdout,
-            &["REST listening on https://", "REST listening on http://"],
-        )
-        .await;
+        let mut child = gateway.stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut log = Log::of(&mut child);
+        let rest = log.listening("rest").await.address;
         Self {
             rest,
             log,

@@ -2,11 +2,9 @@
 
 use std::process::Stdio;
 
-use tokio::io::BufReader;
-
 use crate::support::{
     Suite,
-    program::{command, finish, listening, refused, sentence},
+    program::{Log, command, finish, refused, sentence},
     tls::{Authority, Folder},
 };
 
@@ -199,22 +197,20 @@ async fn in_public() {
     let authority = Authority::new("authority");
     let folder = Folder::new();
     let [cert, key] = folder.put_identity("server", &authority.issue("service"));
-    for (arguments, prefix) in [
-        (vec!["--plaintext"], "gRPC listening on "),
-        (
-            vec!["--tls-cert", &cert, "--tls-key", &key],
-            "gRPC listening on https://",
-        ),
+    for (arguments, has_tls) in [
+        (vec!["--plaintext"], false),
+        (vec!["--tls-cert", &cert, "--tls-key", &key], true),
     ] {
         let mut child = command(&["serve", "--grpc-addr", "0.0.0.0:0", "--rest-addr", "0.0.0.0:0"])
             .args(["--admin-addr", "off"])
             .args(arguments)
             .current_dir(folder.0.path())
-            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        assert!(listening(&mut stdout, &[prefix]).await.ip().is_unspecified());
+        let listening = Log::of(&mut child).listening("grpc").await;
+        assert!(listening.address.ip().is_unspecified(), "{listening:?}");
+        assert_eq!(listening.tls, has_tls);
         child.kill().await.expect("killed");
     }
     // Loopback has more than one address, and needs nothing.
@@ -222,11 +218,10 @@ async fn in_public() {
         let mut child = command(&["serve", "--grpc-addr", address, "--rest-addr", "127.0.0.1:0"])
             .args(["--admin-addr", "off"])
             .current_dir(folder.0.path())
-            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        listening(&mut stdout, &["gRPC listening on "]).await;
+        Log::of(&mut child).listening("grpc").await;
         child.kill().await.expect("killed");
     }
 }

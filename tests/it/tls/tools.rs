@@ -45,7 +45,7 @@ impl Fresh {
             serve.args(["--tls-client-ca", "ca.crt"]);
         }
         serve.current_dir(folder.0.path());
-        let mut program = Program::spawn(serve).await;
+        let mut program = Program::on_terminal(serve).await;
         let welcome = welcome(&mut program).await;
         Self {
             folder,
