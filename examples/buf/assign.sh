@@ -8,7 +8,7 @@ key=${DEVICE_ASSIGNMENT_API_KEY:?}
 request=$(jq --null-input '{customer_email: $ARGS.positional[0], device_identifiers: $ARGS.positional[1:]}' --args -- "$@")
 types=$(dirname "$0")/../google_rpc.proto
 
-# What the answer says in a detail of this type, as JSON: buf shows it in base64, without the padding.
+# Prints the error detail of this type as JSON. buf shows details in base64 without padding.
 detail() {
     local value
     value=$(jq --raw-output --arg type "$1" '.details[]? | select(.type == $type).value' <<<"$answer" 2>/dev/null) || return 0
@@ -17,20 +17,20 @@ detail() {
 }
 
 for attempt in {1..5}; do
-    # The key comes through a pipe, because everybody on the machine can read the arguments of a program.
+    # Pass the key through a pipe: everybody on the machine can read the arguments of a program.
     answer=$(buf curl --protocol grpc --timeout $((deadline - SECONDS))s \
         --header @<(printf 'x-api-key: %s' "$key") --data @- \
         "$server/telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner" <<<"$request" 2>&1) && break
-    # Without details it comes from buf itself: the answer has more than the 4 MiB that it takes, and always will.
+    # Without details the error is from buf itself: the response exceeds its limit of 4 MiB. A retry does not help.
     code=$(jq --raw-output 'if .code == "resource_exhausted" and .details == null then "too_large" else .code end' \
         <<<"$answer" 2>/dev/null) || code=unknown
-    # These two go away; RetryInfo says when.
+    # These two errors are temporary. RetryInfo says how long to wait.
     pause=$(detail google.rpc.RetryInfo | jq '.retryDelay // "1s" | rtrimstr("s") | tonumber | ceil')
     if [[ $code != resource_exhausted && $code != unavailable ]] || ((attempt == 5 || SECONDS + pause >= deadline)); then
         jq --raw-output '"\(.code): \(.message)"' <<<"$answer" >&2 2>/dev/null || echo "$answer" >&2
         detail google.rpc.BadRequest | jq --raw-output '.fieldViolations[]? | "  \(.field): \(.description)"' >&2
         exit 1
     fi
-    sleep "$pause.$((RANDOM % 10))" # and a little longer, so that not all who wait come back at once
+    sleep "$pause.$((RANDOM % 10))" # a random part, so that clients do not retry at the same time
 done
 echo "$answer"

@@ -9,8 +9,8 @@ request=$(jq --null-input '{customerEmail: $ARGS.positional[0], deviceIdentifier
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 
-# After 429 and 503, curl waits as long as Retry-After says, up to four times. The key comes through a pipe, because
-# everybody on the machine can read the arguments of a program.
+# After 429 and 503, curl waits as long as Retry-After says and retries, up to four times. The key is passed through a pipe,
+# because everybody on the machine can read the arguments of a program.
 if curl --silent --show-error --fail-with-body --output "$answer" \
     --max-time "$timeout" --retry 4 --retry-max-time "$timeout" --retry-connrefused \
     --header @<(printf 'x-api-key: %s' "$key") --json @- \

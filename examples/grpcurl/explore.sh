@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows what the service can do, as it describes itself: explore.sh
+# Lists the services and describes the call, using reflection: explore.sh
 set -euo pipefail
 server=${DEVICE_ASSIGNMENT_SERVER:-http://127.0.0.1:50051}
 package=telemetron.device_assignment.v1

@@ -6,9 +6,9 @@ import protoLoader from '@grpc/proto-loader';
 
 const server = new URL(process.env.DEVICE_ASSIGNMENT_SERVER ?? 'http://127.0.0.1:50051');
 const key = process.env.DEVICE_ASSIGNMENT_API_KEY;
-const timeout = 1000 * (process.env.DEVICE_ASSIGNMENT_TIMEOUT ?? 30); // for all attempts together
+const timeout = 1000 * (process.env.DEVICE_ASSIGNMENT_TIMEOUT ?? 30); // milliseconds, for all attempts together
 const attempts = 5;
-const goesAway = [grpc.status.UNAVAILABLE, grpc.status.RESOURCE_EXHAUSTED];
+const temporary = [grpc.status.UNAVAILABLE, grpc.status.RESOURCE_EXHAUSTED];
 
 const definition = protoLoader.loadSync(
   ['telemetron/device_assignment/v1/device_assignment.proto', 'google_rpc.proto'],
@@ -20,7 +20,7 @@ const definition = protoLoader.loadSync(
 );
 const { DeviceAssignmentService } = grpc.loadPackageDefinition(definition).telemetron.device_assignment.v1;
 
-// What an error says in a message of this kind, if it does.
+// Returns the error detail of this type, if there is one.
 function detail(error, kind) {
   const [status] = error.metadata.get('grpc-status-details-bin');
   const details = status ? definition['google.rpc.Status'].deserialize(status).details : [];
@@ -28,7 +28,7 @@ function detail(error, kind) {
   return packed && definition[kind].deserialize(packed.value);
 }
 
-// Makes the call, and makes it again as long as that may help: it is idempotent.
+// Makes the call, and retries temporary errors. The call is idempotent.
 async function assign(client, request) {
   const metadata = new grpc.Metadata();
   metadata.set('x-api-key', key);
@@ -40,11 +40,11 @@ async function assign(client, request) {
         client.assignDevicesToOwner(request, metadata, { deadline }, done);
       });
     } catch (error) {
-      // gRPC's own retries do not know RetryInfo.
+      // The retries built into gRPC ignore RetryInfo.
       const delay = detail(error, 'google.rpc.RetryInfo')?.retryDelay;
       const asked = delay ? 1000 * delay.seconds + delay.nanos / 1e6 : 100 * 2 ** attempt;
-      const pause = asked * (1 + Math.random() / 2); // so that not all who wait come back at once
-      if (!goesAway.includes(error.code) || attempt === attempts || Date.now() + pause > deadline) throw error;
+      const pause = asked * (1 + Math.random() / 2); // random, so that clients do not retry at the same time
+      if (!temporary.includes(error.code) || attempt === attempts || Date.now() + pause > deadline) throw error;
       await sleep(pause);
     }
   }
@@ -54,7 +54,7 @@ const [customerEmail, ...deviceIdentifiers] = process.argv.slice(2);
 const isSecure = server.protocol === 'https:';
 const credentials = isSecure ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
 const client = new DeviceAssignmentService(`${server.hostname}:${server.port || 443}`, credentials, {
-  'grpc.max_receive_message_length': 64 * 1024 * 1024, // an answer can be larger than the 4 MiB that is the default
+  'grpc.max_receive_message_length': 64 * 1024 * 1024, // a response can exceed the default of 4 MiB
 });
 try {
   const answer = await assign(client, { customerEmail, deviceIdentifiers });

@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const server = process.env.DEVICE_ASSIGNMENT_REST ?? 'http://127.0.0.1:8080';
 const key = process.env.DEVICE_ASSIGNMENT_API_KEY;
-const timeout = 1000 * (process.env.DEVICE_ASSIGNMENT_TIMEOUT ?? 30); // for all attempts together
+const timeout = 1000 * (process.env.DEVICE_ASSIGNMENT_TIMEOUT ?? 30); // milliseconds, for all attempts together
 const attempts = 5;
 
-// Makes the call, and makes it again as long as that may help: it is idempotent.
+// Makes the call, and retries temporary errors. The call is idempotent.
 async function assign(request) {
   const deadline = Date.now() + timeout;
   const signal = AbortSignal.timeout(timeout);
@@ -18,9 +18,9 @@ async function assign(request) {
       signal,
     });
     const asked = 1000 * (response.headers.get('retry-after') ?? 1);
-    const pause = asked * (1 + Math.random() / 2); // so that not all who wait come back at once
-    const goesAway = response.status === 429 || response.status === 503;
-    if (!goesAway || attempt === attempts || Date.now() + pause > deadline) return response;
+    const pause = asked * (1 + Math.random() / 2); // random, so that clients do not retry at the same time
+    const isTemporary = response.status === 429 || response.status === 503;
+    if (!isTemporary || attempt === attempts || Date.now() + pause > deadline) return response;
     await response.body.cancel();
     await sleep(pause);
   }
@@ -39,6 +39,6 @@ try {
     process.exitCode = 1;
   }
 } catch (error) {
-  console.error(`No answer: ${error.cause?.message ?? error.message}`);
+  console.error(`No response: ${error.cause?.message ?? error.message}`);
   process.exitCode = 1;
 }

@@ -16,13 +16,13 @@ SERVER = urlsplit(os.environ.get("DEVICE_ASSIGNMENT_SERVER", "http://127.0.0.1:5
 KEY = os.environ["DEVICE_ASSIGNMENT_API_KEY"]
 TIMEOUT = float(os.environ.get("DEVICE_ASSIGNMENT_TIMEOUT", "30"))  # seconds, for all attempts together
 ATTEMPTS = 5
-# An answer can be larger than the 4 MiB that is the default.
+# A response can exceed the default limit of 4 MiB.
 OPTIONS = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
-GOES_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+TEMPORARY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def detail(error, kind):
-    """What an error says in a message of this kind, if it does."""
+    """Returns the error detail of this type, if there is one."""
     status = rpc_status.from_call(error)
     for packed in status.details if status else ():
         message = kind()
@@ -32,18 +32,18 @@ def detail(error, kind):
 
 
 def assign(stub, request):
-    """Makes the call, and makes it again as long as that may help: it is idempotent."""
+    """Makes the call, and retries temporary errors. The call is idempotent."""
     deadline = time.monotonic() + TIMEOUT
     for attempt in range(1, ATTEMPTS + 1):
         try:
             left = deadline - time.monotonic()
             return stub.AssignDevicesToOwner(request, timeout=left, metadata=[("x-api-key", KEY)])
         except grpc.RpcError as error:
-            # gRPC's own retries do not know RetryInfo.
+            # The retries built into gRPC ignore RetryInfo.
             retry = detail(error, RetryInfo)
             pause = retry.retry_delay.ToTimedelta().total_seconds() if retry else 0.1 * 2**attempt
-            pause *= random.uniform(1, 1.5)  # so that not all who wait come back at once
-            if error.code() not in GOES_AWAY or attempt == ATTEMPTS or time.monotonic() + pause > deadline:
+            pause *= random.uniform(1, 1.5)  # so that clients do not retry at the same time
+            if error.code() not in TEMPORARY or attempt == ATTEMPTS or time.monotonic() + pause > deadline:
                 raise
             time.sleep(pause)
 

@@ -10,7 +10,7 @@ from urllib3.util import Retry
 SERVER = os.environ.get("DEVICE_ASSIGNMENT_REST", "http://127.0.0.1:8080")
 KEY = os.environ["DEVICE_ASSIGNMENT_API_KEY"]
 TIMEOUT = float(os.environ.get("DEVICE_ASSIGNMENT_TIMEOUT", "30"))  # seconds, for each attempt
-# Waits as long as Retry-After says. The call is idempotent, so that a POST may be made again.
+# Waits as long as Retry-After says. The call is idempotent, so the POST can be repeated.
 RETRY = Retry(
     total=4,
     read=0,
@@ -36,7 +36,7 @@ def main():
             )
             answer = response.json()
         except requests.RequestException as error:
-            sys.exit(f"No answer: {error}")
+            sys.exit(f"No response: {error}")
     if not response.ok:
         lines = [f"  {violation['field']}: {violation['description']}" for violation in answer.get("fieldViolations", ())]
         sys.exit("\n".join([f"{answer['code']}: {answer['error']}", *lines]))

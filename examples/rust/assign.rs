@@ -1,5 +1,5 @@
 //! Assigns devices to a customer over gRPC: `cargo run --example assign -- EMAIL IDENTIFIER...`
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
@@ -16,10 +16,10 @@ use tonic::{
 use tonic_types::StatusExt;
 
 const ATTEMPTS: u32 = 5;
-/// The largest answer, in bytes: one can be larger than the 4 MiB that is the default.
+/// The largest response, in bytes. A response can exceed the default limit of 4 MiB.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
-/// Makes the call, and makes it again as long as that may help: it is idempotent.
+/// Makes the call, and retries temporary errors. The call is idempotent.
 async fn assign(
     client: &mut DeviceAssignmentServiceClient<Channel>,
     message: AssignDevicesToOwnerRequest,
@@ -35,14 +35,14 @@ async fn assign(
         let status = match timeout_at(deadline, client.assign_devices_to_owner(request)).await {
             Ok(Ok(answer)) => return Ok(answer.into_inner()),
             Ok(Err(status)) if Instant::now() < deadline => status,
-            _ => return Err(Status::deadline_exceeded("no answer came in time")),
+            _ => return Err(Status::deadline_exceeded("no response in time")),
         };
         let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let pause = asked.unwrap_or(Duration::from_millis(100) * 2_u32.pow(attempt));
-        // So that not all who wait come back at once.
+        // A random part, so that clients do not retry at the same time.
         let pause = pause.mul_f64(rand::random_range(1.0..1.5));
-        let goes_away = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
-        if !goes_away || attempt == ATTEMPTS || Instant::now() + pause > deadline {
+        let is_temporary = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+        if !is_temporary || attempt == ATTEMPTS || Instant::now() + pause > deadline {
             return Err(status);
         }
         sleep(pause).await;
@@ -61,7 +61,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         device_identifiers: arguments.collect(),
         ..Default::default()
     };
-    // TLS, when the URL begins with https.
+    // Uses TLS if the URL begins with https.
     let channel = Endpoint::new(server)?.connect_lazy();
     let mut client = DeviceAssignmentServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
     match assign(&mut client, message, &key, Duration::from_secs(timeout)).await {

@@ -1,5 +1,4 @@
-//! Whether a command printed what its document says: ids, keys, times and how much of a limit is left aside, and however it is
-//! spaced.
+//! Compares the output of a command with its document, except for ids, keys, times, remaining limits and spacing.
 
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ pub fn compare(kind: &str, shown: &str, printed: &str) -> Result<(), String> {
         "text" => matches(&lines(shown), &lines(printed)),
         _ => {
             return Err(format!(
-                "a block that is marked {kind:?} shows no answer: mark it text, json or http"
+                "a block marked {kind:?} is not output: mark it text, json or http"
             ));
         }
     };
@@ -19,16 +18,16 @@ pub fn compare(kind: &str, shown: &str, printed: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "the document shows\n{shown}\nand the program prints\n{printed}"
+            "the document shows\n{shown}\nbut the program prints\n{printed}"
         ))
     }
 }
 
 fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(&redacted(text)).map_err(|error| format!("no JSON ({error}): {text}"))
+    serde_json::from_str(&redacted(text)).map_err(|error| format!("invalid JSON ({error}): {text}"))
 }
 
-/// The first line and the body must be alike, and each header that is shown must have come.
+/// Compares the status lines and bodies. Every header in the document must be in the output.
 fn http(shown: &str, printed: &str) -> Result<bool, String> {
     let printed = printed.replace('\r', "");
     let (head, body) = shown.split_once("\n\n").unwrap_or((shown, ""));
@@ -39,7 +38,7 @@ fn http(shown: &str, printed: &str) -> Result<bool, String> {
     Ok(is_head_right && is_body_right)
 }
 
-/// Whether the lines are alike; `…` stands for any number of them.
+/// Whether the lines are equal. `…` stands for any number of lines.
 fn matches(shown: &[Line], printed: &[Line]) -> bool {
     match (shown, printed) {
         ([], []) => true,
@@ -51,7 +50,7 @@ fn matches(shown: &[Line], printed: &[Line]) -> bool {
     }
 }
 
-/// The words of a line, and the JSON at its end, if there is some.
+/// The words of a line, and the JSON at its end.
 type Line = (String, Option<Value>);
 
 fn lines(text: &str) -> Vec<Line> {
@@ -65,7 +64,7 @@ fn lines(text: &str) -> Vec<Line> {
     lines.filter(|line| *line != (String::new(), None)).collect()
 }
 
-/// `text` with a word of the same kind for each id, key, time and count that differs from one call to the next.
+/// Replaces each id, key, time and remaining limit in `text` with a fixed word.
 fn redacted(text: &str) -> String {
     let is_of_a_word = |char: char| char.is_ascii_alphanumeric() || "_-:".contains(char);
     let mut redacted = String::new();
@@ -93,7 +92,7 @@ fn redacted_word(word: &str, before: &str) -> String {
         _ if is_id("tlm_", 49) => "KEY".to_owned(),
         _ if word.len() == 36 && hyphens == [8, 13, 18, 23] => "REQUEST".to_owned(),
         _ if word.len() == 20 && word.ends_with('Z') && hyphens == [4, 7] => "TIME".to_owned(),
-        // What is left of a limit, and the seconds until nothing is missing.
+        // The remaining limit, and the seconds until the limit is full.
         _ if before.ends_with(";r=") || before.ends_with(";t=") => "N".to_owned(),
         word => word.to_owned(),
     }

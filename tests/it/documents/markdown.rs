@@ -1,4 +1,4 @@
-//! What a document consists of, as far as the tests go by it.
+//! The parts of a Markdown document that the tests use.
 
 use std::{fs, path::Path};
 
@@ -7,21 +7,21 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 /// One Markdown file.
 #[derive(Default)]
 pub struct Document {
-    /// Its path, seen from the repository.
+    /// Its path in the repository.
     pub name: String,
     pub blocks: Vec<Block>,
-    /// Where its links lead, and its pictures are.
+    /// Targets of links and images.
     pub links: Vec<String>,
-    /// Where links within it may lead, as git hosts name its headings.
+    /// Anchors of its headings, as git hosts make them.
     pub anchors: Vec<String>,
-    /// What stands in the text as code.
+    /// Inline code.
     pub code: Vec<String>,
 }
 
 /// A block of code.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// The word behind its fence; empty if there is none, or no fence.
+    /// The word after the fence, or an empty string.
     pub kind: String,
     pub text: String,
 }
@@ -32,7 +32,7 @@ impl Block {
     }
 }
 
-/// The documents that are held to the program: README, changelog, how it is built, and all of `docs/`.
+/// The documents that the tests check: README, changelog, architecture and all of `docs/`.
 pub fn documents() -> Vec<Document> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names: Vec<String> = fs::read_dir(root.join("docs"))

@@ -1,7 +1,7 @@
-//! The documents for people are true: what they say to type in works, and prints what they show; links lead somewhere.
+//! The documents are correct: their commands work and print what the documents show, and their links are not dead.
 //!
-//! A block marked `sh` is typed into one shell, in the order of the document; the block below it, marked `text`, `json` or
-//! `http`, is what comes. Any other block has to be on the list of those that are only read.
+//! Blocks marked `sh` run in one shell, in the order of the document. A block marked `text`, `json` or `http` below one is the
+//! expected output. Every other block must be listed as not run.
 
 mod answer;
 mod links;
@@ -21,19 +21,19 @@ use crate::{
     usage::SUBCOMMANDS,
 };
 
-/// Blocks that are only read, by document and first line, and why.
-const ONLY_READ: [(&str, &str, &str); 7] = [
+/// Blocks that are not run: document, first line, reason.
+const NOT_RUN: [(&str, &str, &str); 7] = [
     (
         "ARCHITECTURE.md",
         "JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (find → domain::plan → write, commit)",
-        "a picture",
+        "a diagram",
     ),
     (
         "ARCHITECTURE.md",
         "request (gateway) → call (policies) → SELECT api_key",
-        "a picture",
+        "a diagram",
     ),
-    ("README.md", "cargo test", "it is what runs this"),
+    ("README.md", "cargo test", "it runs this test"),
     (
         "docs/OPERATIONS.md",
         "cargo build --profile dist",
@@ -42,22 +42,22 @@ const ONLY_READ: [(&str, &str, &str); 7] = [
     (
         "docs/API.md",
         "{\"error\": \"…\", \"code\": \"INVALID_ARGUMENT\", \"requestId\": \"…\",",
-        "a form; docs/REST.md shows what comes",
+        "a form; docs/REST.md shows real output",
     ),
     (
         "docs/API.md",
         "RateLimit-Policy: \"calls\";q=20000;w=2, \"devices\";q=2000000;qu=\"devices\";w=2",
-        "a form; docs/REST.md shows what comes",
+        "a form; docs/REST.md shows real output",
     ),
     (
         "docs/PERFORMANCE.md",
         "cargo bench --bench load                      # everything, about 10 minutes and two builds; -- --only small for one scenario",
-        "minutes; .ci/run runs the second line",
+        "it takes minutes; .ci/run runs the second line",
     ),
 ];
 
-/// Flags in the text that are those of other programs.
-const FLAGS_OF_OTHERS: [&str; 11] = [
+/// Flags of other programs that the documents name.
+const OTHER_FLAGS: [&str; 11] = [
     "--bench",
     "--cert",
     "--fail-with-body",
@@ -71,14 +71,14 @@ const FLAGS_OF_OTHERS: [&str; 11] = [
     "--test",
 ];
 
-/// What it takes to follow a document that takes more than the program.
+/// What a document needs in addition to the program.
 struct Needs {
     document: &'static str,
     programs: &'static [&'static str],
     postgres: bool,
-    /// What its reader has done before.
+    /// Commands to run before the document.
     before: &'static str,
-    /// What its reader has done once the first service runs, to which the key in `$API_KEY` belongs.
+    /// Commands to run after the first service has started. `$API_KEY` is a key of that service.
     once_served: &'static str,
 }
 
@@ -123,24 +123,24 @@ const NEEDS: [Needs; 4] = [
 pub fn register(suite: &mut Suite) {
     for document in documents() {
         let needs = NEEDS.iter().find(|needs| needs.document == document.name);
-        let name = format!("documents::say_what_works::{}", document.name);
+        let name = format!("documents::commands_work::{}", document.name);
         let (programs, postgres) = needs.map_or((&[][..], false), |needs| (needs.programs, needs.postgres));
         suite.with_programs(&name, programs, postgres, move || follow(document, needs));
     }
-    suite.test("documents::name_flags_that_there_are", flags);
-    suite.test("documents::link_to_what_there_is", links::of_documents);
-    suite.test("documents::pages_link_to_what_there_is", links::of_pages);
+    suite.test("documents::flags_exist", flags);
+    suite.test("documents::links_lead_somewhere", links::of_documents);
+    suite.test("documents::links_of_pages_lead_somewhere", links::of_pages);
 }
 
-/// The database of a document, and the one that it has its reader create.
+/// The database of a document, and the database that the document creates.
 struct Databases {
     first: TestDatabase,
     restored: TestDatabase,
 }
 
-/// Does what a document says.
+/// Runs the commands of a document, and compares their output.
 async fn follow(document: Document, needs: Option<&Needs>) {
-    let mut only_read: BTreeSet<&str> = ONLY_READ
+    let mut not_run: BTreeSet<&str> = NOT_RUN
         .iter()
         .filter(|(name, ..)| *name == document.name)
         .map(|(_, line, _)| *line)
@@ -154,13 +154,13 @@ async fn follow(document: Document, needs: Option<&Needs>) {
     };
     let mut session = Session::start(names(databases.as_ref()));
     if let Some(needs) = needs {
-        session.type_in(needs.before).await.expect("it is prepared");
+        session.type_in(needs.before).await.expect("the preparation works");
     }
     let mut once_served = needs.map(|needs| needs.once_served).filter(|lines| !lines.is_empty());
     let mut printed = None;
     let mut wrong = Vec::new();
     for block in document.blocks {
-        if only_read.remove(block.first_line()) {
+        if not_run.remove(block.first_line()) {
             printed = None;
             continue;
         }
@@ -180,11 +180,11 @@ async fn follow(document: Document, needs: Option<&Needs>) {
         if let Some((key, lines)) = session.key().zip(once_served) {
             once_served = None;
             let lines = format!("export API_KEY={key}\n{lines}");
-            session.type_in(&lines).await.expect("it is prepared");
+            session.type_in(&lines).await.expect("the preparation works");
         }
     }
     assert!(wrong.is_empty(), "{}: {}", document.name, wrong.join("\n\n"));
-    assert!(only_read.is_empty(), "{} has no longer {only_read:?}", document.name);
+    assert!(not_run.is_empty(), "{} no longer contains {not_run:?}", document.name);
     if document.name == "README.md" {
         serves_in_production(&mut session).await;
     }
@@ -192,7 +192,11 @@ async fn follow(document: Document, needs: Option<&Needs>) {
     if let Some(Databases { first, restored }) = databases {
         first.remove().await;
         if document.name == "docs/OPERATIONS.md" {
-            assert_eq!(restored.count("api_key").await, 2, "what was dumped is there again");
+            assert_eq!(
+                restored.count("api_key").await,
+                2,
+                "the restored database has the dumped rows"
+            );
             restored.remove().await;
         }
     }
@@ -200,11 +204,11 @@ async fn follow(document: Document, needs: Option<&Needs>) {
 
 fn neither(block: &Block) -> String {
     format!(
-        "this block is neither run nor the answer to one that is; mark it sh, or list it with the reason: {block:?}"
+        "this block is neither a command nor the output of one; mark it sh, or list it in NOT_RUN with a reason: {block:?}"
     )
 }
 
-/// What documents say, and what that is here.
+/// Text in the documents, and what replaces it in the test.
 fn names(databases: Option<&Databases>) -> Vec<(String, String)> {
     let mut names = vec![
         ("cargo run --release --", "device-assignment".to_owned()),
@@ -260,12 +264,8 @@ async fn flags() {
             .iter()
             .flat_map(|code| code.split(|char| !is_of_a_flag(char)))
         {
-            if flag.starts_with("--") && flag.len() > 2 && !FLAGS_OF_OTHERS.contains(&flag) {
-                assert!(
-                    known.contains(flag),
-                    "{} names {flag}, which there is not",
-                    document.name
-                );
+            if flag.starts_with("--") && flag.len() > 2 && !OTHER_FLAGS.contains(&flag) {
+                assert!(known.contains(flag), "{} names the unknown flag {flag}", document.name);
                 named += 1;
             }
         }
