@@ -32,6 +32,7 @@ impl MigratorTrait for Migrator {
             step!("m20261123_000001_create_tables"),
             step!("m20261125_000002_add_key_last_use"),
             step!("m20261125_000003_extend_device_index"),
+            step!("m20261129_000004_add_key_hint"),
         ]
     }
 }

@@ -1,17 +1,19 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::{
     CommandError, connect,
-    output::{optional_timestamp, print, say, timestamp},
+    output::{day, is_terminal, optional_timestamp, print, print_lines, say, timestamp},
+    table::print_rows,
 };
 use crate::{
     config::DatabaseConfig,
     domain::{id::ApiKeyId, organization::ApiKeyLabel},
     service::{api_keys, create_api_key, revoke_api_key},
-    storage::ApiKeyRecord,
+    storage::{ApiKeyRecord, RevokedKey},
 };
 
 #[derive(Debug, Subcommand)]
@@ -83,19 +85,19 @@ impl ApiKey {
                 json,
                 database,
             }) => {
-                let database = connect::connect_ready(&database).await?;
-                for key in api_keys(&database, &organization).await? {
-                    print_record(&key, json)?;
-                }
-                Ok(())
+                let database = connect::connect_existing_ready(&database).await?;
+                print_keys(&api_keys(&database, &organization).await?, json)
             }
             Self::Revoke(Revoke { id, database }) => {
                 let id: ApiKeyId = id.parse().map_err(|_| {
-                    CommandError::Usage("this is no id of a key; `device-assignment api-key list` shows the ids".into())
+                    CommandError::Usage("invalid key id; `device-assignment api-key list` shows the ids".into())
                 })?;
-                let database = connect::connect_ready(&database).await?;
-                revoke_api_key(&database, id).await?;
-                say(&format!("{id} is revoked"));
+                let database = connect::connect_existing_ready(&database).await?;
+                let RevokedKey { record, is_new } = revoke_api_key(&database, id).await?;
+                match optional_timestamp(record.revoked_at) {
+                    Some(time) if !is_new => say(&format!("{id} was already revoked at {time}")),
+                    _ => say(&format!("{id} is revoked")),
+                }
                 Ok(())
             }
         }
@@ -104,9 +106,9 @@ impl ApiKey {
 
 impl Create {
     async fn run(self) -> Result<(), CommandError> {
-        let database = connect::connect_ready(&self.database).await?;
+        let database = connect::connect_existing_ready(&self.database).await?;
         let key = create_api_key(&database, &self.organization, &self.label, self.expires_in).await?;
-        say("this key is shown only now:");
+        say(&format!("created {}; the key is shown only now:", key.record.id));
         let secret = key.secret.reveal();
         if self.json {
             let expires_at = optional_timestamp(key.record.expires_at);
@@ -118,30 +120,66 @@ impl Create {
     }
 }
 
-fn print_record(key: &ApiKeyRecord, as_json: bool) -> Result<(), CommandError> {
-    let created_at = timestamp(key.created_at);
-    let expires_at = optional_timestamp(key.expires_at);
-    let revoked_at = optional_timestamp(key.revoked_at);
-    let last_used_at = optional_timestamp(key.last_used_at);
+fn print_keys(keys: &[ApiKeyRecord], as_json: bool) -> Result<(), CommandError> {
     if as_json {
-        let value = json!({
-            "id": key.id.to_string(),
-            "label": key.label,
-            "createdAt": created_at,
-            "expiresAt": expires_at,
-            "revokedAt": revoked_at,
-            "lastUsedAt": last_used_at,
-        });
-        return print(&value.to_string());
+        print_lines(keys.iter().map(|key| object(key).to_string()))?;
+        return Ok(());
     }
-    let state = match (revoked_at, expires_at) {
-        (Some(time), _) => format!("revoked {time}"),
-        (None, Some(time)) => format!("expires {time}"),
+    if is_terminal() {
+        let headings = ["ID", "KEY", "EXPIRES", "LAST USED", "LABEL"];
+        return print_rows(
+            headings,
+            keys.iter().map(|key| row(key, OffsetDateTime::now_utc())).collect(),
+        );
+    }
+    print_lines(keys.iter().map(|key| fields(key).join("\t")))?;
+    Ok(())
+}
+
+fn object(key: &ApiKeyRecord) -> Value {
+    let hint = key.hint.as_ref();
+    json!({
+        "id": key.id.to_string(),
+        "label": key.label,
+        "createdAt": timestamp(key.created_at),
+        "expiresAt": optional_timestamp(key.expires_at),
+        "revokedAt": optional_timestamp(key.revoked_at),
+        "lastUsedAt": optional_timestamp(key.last_used_at),
+        "keyStart": hint.map(|hint| &hint.start),
+        "keyEnd": hint.map(|hint| &hint.end),
+    })
+}
+
+/// A key for programs: every time to the second.
+fn fields(key: &ApiKeyRecord) -> [String; 6] {
+    let state = match (key.revoked_at, key.expires_at) {
+        (Some(time), _) => format!("revoked {}", timestamp(time)),
+        (None, Some(time)) => format!("expires {}", timestamp(time)),
         (None, None) => "valid".to_owned(),
     };
-    let use_of_it = last_used_at.map_or("never used".to_owned(), |time| format!("last used {time}"));
-    print(&format!(
-        "{}\t{}\t{created_at}\t{state}\t{use_of_it}",
-        key.id, key.label
-    ))
+    let last_used = optional_timestamp(key.last_used_at);
+    [
+        key.id.to_string(),
+        key.label.clone(),
+        timestamp(key.created_at),
+        state,
+        last_used.map_or("never used".to_owned(), |time| format!("last used {time}")),
+        hint(key),
+    ]
+}
+
+/// A key for people: days, so that a row fits a terminal of 80 columns. The label is last because it may be long.
+fn row(key: &ApiKeyRecord, now: OffsetDateTime) -> [String; 5] {
+    let expires = match (key.revoked_at, key.expires_at) {
+        (Some(_), _) => "revoked".to_owned(),
+        (None, Some(time)) if time <= now => "expired".to_owned(),
+        (None, time) => time.map_or("never".to_owned(), day),
+    };
+    let last_used = key.last_used_at.map_or("never".to_owned(), day);
+    [key.id.to_string(), hint(key), expires, last_used, key.label.clone()]
+}
+
+/// The first and last characters of a key, if they were stored.
+fn hint(key: &ApiKeyRecord) -> String {
+    key.hint.as_ref().map_or("-".to_owned(), ToString::to_string)
 }

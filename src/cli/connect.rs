@@ -1,17 +1,17 @@
-//! Getting to the database, and seeing to it that its schema fits.
+//! Connects to the database, and checks that its schema fits.
 
 use std::time::{Duration, Instant};
 
 use super::{CommandError, output::say};
 use crate::{
     config::{DatabaseConfig, Discreet},
-    storage::{self, Database, DatabaseUrl, SchemaStatus, schema_status},
+    storage::{self, Database, DatabaseError, DatabaseUrl, FileError, SchemaStatus, schema_status},
 };
 
 /// How often a database that is out of reach is tried.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Judges a database URL before anything is done with it.
+/// Checks a database URL before anything is done with it.
 pub(super) fn check_url(url: &str) -> Result<String, Discreet> {
     match DatabaseUrl::parse(url) {
         Ok(_) => Ok(url.to_owned()),
@@ -19,23 +19,49 @@ pub(super) fn check_url(url: &str) -> Result<String, Discreet> {
     }
 }
 
-/// Connects, and waits for a database that is out of reach.
+/// Connects to a database, which is created if the URL says so. Waits while it is out of reach.
 pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, CommandError> {
-    let url = DatabaseUrl::parse(&config.database_url).map_err(|error| CommandError::Usage(error.to_string()))?;
-    let database = Database::open(url.clone())
-        .await
-        .map_err(|failure| CommandError::Failed(format!("{url}: {failure}")))?;
+    let url = url(config)?;
+    let database = Database::open(url.clone()).await;
+    reach(database.map_err(|error| failed(&url, &error))?, config).await
+}
+
+/// Connects to a database that exists. Waits while it is out of reach.
+pub(super) async fn connect_existing(config: &DatabaseConfig) -> Result<Database, CommandError> {
+    let url = url(config)?;
+    let database = Database::open_existing(url.clone()).await;
+    let database = database.map_err(|error| match error {
+        DatabaseError::File(error @ FileError::Missing(_)) => CommandError::Failed(format!(
+            "{error}; check --database-url (DATABASE_URL), or create a database with `device-assignment organization create \
+             NAME`"
+        )),
+        error => failed(&url, &error),
+    })?;
+    reach(database, config).await
+}
+
+fn url(config: &DatabaseConfig) -> Result<DatabaseUrl, CommandError> {
+    DatabaseUrl::parse(&config.database_url).map_err(|error| CommandError::Usage(error.to_string()))
+}
+
+fn failed(url: &DatabaseUrl, error: &DatabaseError) -> CommandError {
+    CommandError::Failed(match error {
+        // It names the file.
+        DatabaseError::File(error) => error.to_string(),
+        error => format!("{url}: {error}"),
+    })
+}
+
+async fn reach(database: Database, config: &DatabaseConfig) -> Result<Database, CommandError> {
     let start = Instant::now();
     loop {
         let attempt = Instant::now();
         let problem = match database.reach().await {
             Ok(()) => return Ok(database),
-            Err(failure @ (storage::DatabaseError::Unreachable(_) | storage::DatabaseError::Silent(_)))
-                if !database.url().is_sqlite() =>
-            {
-                failure.to_string()
+            Err(error @ (DatabaseError::Unreachable(_) | DatabaseError::Silent(_))) if !database.url().is_sqlite() => {
+                error.to_string()
             }
-            Err(failure) => return Err(CommandError::Failed(format!("{}: {failure}", database.url()))),
+            Err(error) => return Err(failed(database.url(), &error)),
         };
         if start.elapsed() >= config.connect_timeout {
             return Err(CommandError::Failed(format!(
@@ -48,9 +74,18 @@ pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, Command
     }
 }
 
-/// Connects to a database whose schema fits this program; an embedded one is brought up to date.
+/// Connects to a database whose schema fits this program. An embedded one is created if the URL says so, and brought up to
+/// date.
 pub(super) async fn connect_ready(config: &DatabaseConfig) -> Result<Database, CommandError> {
-    let database = connect(config).await?;
+    ready(connect(config).await?).await
+}
+
+/// As [`connect_ready`], without creating a database: for commands that have nothing to do in an empty one.
+pub(super) async fn connect_existing_ready(config: &DatabaseConfig) -> Result<Database, CommandError> {
+    ready(connect_existing(config).await?).await
+}
+
+async fn ready(database: Database) -> Result<Database, CommandError> {
     if database.url().is_sqlite() {
         migrate(&database).await?;
     } else {

@@ -99,7 +99,7 @@ impl Import {
             database,
         } = self;
         let list = Input::open(&import.file)?;
-        let database = connect::connect_ready(&database).await?;
+        let database = connect::connect_existing_ready(&database).await?;
         let name = list.name.clone();
         let progress = Progress::start(list.size.clone(), !no_progress);
         let report = import_devices(
@@ -144,7 +144,7 @@ impl Show {
             page,
             database,
         } = self;
-        let database = connect::connect_ready(&database).await?;
+        let database = connect::connect_existing_ready(&database).await?;
         let Some(device) = device(&database, &organization, &identifier).await? else {
             return Err(CommandError::Failed(format!(
                 "there is no device {identifier} in the organization {organization}; identifiers are compared byte by byte"

@@ -23,7 +23,11 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) async fn run(self) -> Result<(), CommandError> {
-        let database = connect::connect(&self.database).await?;
+        let database = if self.status {
+            connect::connect_existing(&self.database).await?
+        } else {
+            connect::connect(&self.database).await?
+        };
         if !self.status {
             let before = connect::migrate(&database).await?;
             say(&format!("{} step(s) applied", before.pending.len()));

@@ -20,6 +20,7 @@ mod progress;
 mod serve;
 mod signals;
 mod skipped;
+mod table;
 mod telemetry;
 mod tls;
 mod welcome;

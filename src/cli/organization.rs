@@ -1,9 +1,10 @@
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     CommandError, connect,
-    output::{print, timestamp},
+    output::{print_lines, timestamp},
+    table::print_rows,
 };
 use crate::{
     config::DatabaseConfig,
@@ -54,26 +55,25 @@ impl Organization {
             Self::Create(Create { name, json, database }) => {
                 let database = connect::connect_ready(&database).await?;
                 let organization = create_organization(&database, &name).await?;
-                print_record(&organization, json)
+                print_records(vec![organization], json)
             }
             Self::List(List { json, database }) => {
-                let database = connect::connect_ready(&database).await?;
-                for organization in organizations(&database).await? {
-                    print_record(&organization, json)?;
-                }
-                Ok(())
+                let database = connect::connect_existing_ready(&database).await?;
+                print_records(organizations(&database).await?, json)
             }
         }
     }
 }
 
-fn print_record(organization: &OrganizationRecord, as_json: bool) -> Result<(), CommandError> {
-    let OrganizationRecord { id, name, created_at } = organization;
-    let created_at = timestamp(*created_at);
+fn print_records(organizations: Vec<OrganizationRecord>, as_json: bool) -> Result<(), CommandError> {
+    let rows = organizations
+        .into_iter()
+        .map(|OrganizationRecord { id, name, created_at }| [id.to_string(), name, timestamp(created_at)]);
     if as_json {
-        let value: Value = json!({ "id": id.to_string(), "name": name, "createdAt": created_at });
-        print(&value.to_string())
+        let object = |[id, name, created_at]: [String; 3]| json!({ "id": id, "name": name, "createdAt": created_at });
+        print_lines(rows.map(|row| object(row).to_string()))?;
     } else {
-        print(&format!("{id}\t{name}\t{created_at}"))
+        print_rows(["ID", "NAME", "CREATED AT"], rows.collect())?;
     }
+    Ok(())
 }

@@ -5,7 +5,11 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{CommandError, output::print_lines};
+use super::{
+    CommandError,
+    output::{is_terminal, print_lines},
+    table::{Columns, heading},
+};
 use crate::domain::Error;
 
 /// Rows that are read at once.
@@ -47,12 +51,12 @@ where
         let mut left = limit.unwrap_or(u64::MAX);
         // Read before anything is printed: what fails at once prints nothing.
         let mut rows = read(after, READ.min(left)).await?;
+        let table = Table::new(columns, &rows);
         let mut is_read = if json {
             print_lines([object(head.iter().cloned())])?
         } else {
-            let head = head.iter().map(|(name, value)| format!("{name}\t{}", plain(value)));
-            let heading = (!rows.is_empty()).then(|| format!("\n{}", columns.join("\t")));
-            print_lines(head.chain(heading))?
+            let heading = (!rows.is_empty()).then(|| format!("\n{}", table.heading()));
+            print_lines(table.head(head).into_iter().chain(heading))?
         };
         while is_read && !rows.is_empty() {
             let count = rows.len() as u64;
@@ -60,7 +64,7 @@ where
             after = rows.last().map(|(id, _)| id.clone());
             is_read = print_lines(rows.into_iter().map(|(_, cells)| match json {
                 true => object(columns.into_iter().zip(cells.map(Value::from))),
-                false => cells.join("\t"),
+                false => table.line(&cells),
             }))?;
             if count < READ || left == 0 {
                 break;
@@ -68,6 +72,53 @@ where
             rows = read(after, READ.min(left)).await?;
         }
         Ok(())
+    }
+}
+
+/// How what is not JSON is laid out.
+enum Table<const COLUMNS: usize> {
+    /// With headings and aligned, for people. The first rows that are read say how wide the columns are.
+    Terminal([String; COLUMNS], Columns<COLUMNS>),
+    /// With tabs, for programs.
+    Tabs([String; COLUMNS]),
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    fn new<Id>(members: [&str; COLUMNS], rows: &[(Id, [String; COLUMNS])]) -> Self {
+        if !is_terminal() {
+            return Self::Tabs(members.map(str::to_owned));
+        }
+        let headings = members.map(heading);
+        let cells = rows.iter().map(|(_, cells)| cells);
+        let columns = Columns::fitting(std::iter::once(&headings).chain(cells));
+        Self::Terminal(headings, columns)
+    }
+
+    /// The lines of what is shown above the rows.
+    fn head(&self, members: &[(&str, Value)]) -> Vec<String> {
+        let pairs = members.iter().map(|(name, value)| (*name, plain(value)));
+        match self {
+            Self::Tabs(_) => pairs.map(|(name, value)| format!("{name}\t{value}")).collect(),
+            Self::Terminal(..) => {
+                let rows: Vec<_> = pairs.map(|(name, value)| [heading(name), value]).collect();
+                let columns = Columns::fitting(&rows);
+                rows.iter().map(|row| columns.line(row)).collect()
+            }
+        }
+    }
+
+    fn heading(&self) -> String {
+        match self {
+            Self::Terminal(headings, columns) => columns.line(headings),
+            Self::Tabs(members) => members.join("\t"),
+        }
+    }
+
+    fn line(&self, cells: &[String; COLUMNS]) -> String {
+        match self {
+            Self::Terminal(_, columns) => columns.line(cells),
+            Self::Tabs(_) => cells.join("\t"),
+        }
     }
 }
 

@@ -14,9 +14,24 @@ const RANDOM_CHARS: usize = 43;
 /// A CRC-32 takes at most 6 digits: 62^5 < 2^32 < 62^6.
 const CHECKSUM_CHARS: usize = 6;
 
+/// A key takes so many characters.
+const KEY_CHARS: usize = PREFIX.len() + RANDOM_CHARS + CHECKSUM_CHARS;
+/// How many characters of a key a hint shows.
+const HINT_START: usize = 8;
+const HINT_END: usize = 4;
+
 /// The text of an API key, shown to its owner once. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKeySecret(String);
+
+/// The part of an API key that may be stored and shown, so that people recognize the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyHint {
+    /// The first 8 characters: the prefix and 4 random ones.
+    pub start: String,
+    /// The last 4 characters, which belong to the checksum.
+    pub end: String,
+}
 
 /// The SHA-256 of an API key: what is stored, and what a key is looked up by.
 pub type ApiKeyDigest = [u8; 32];
@@ -41,9 +56,25 @@ impl ApiKeySecret {
         Sha256::digest(self.0.as_bytes()).into()
     }
 
+    /// What may be shown of the key. It tells at most 24 bits of the random part, and 24 of its checksum: more than 200 of
+    /// 256 stay unknown.
+    pub fn hint(&self) -> ApiKeyHint {
+        let chars = self.0.chars();
+        ApiKeyHint {
+            start: chars.clone().take(HINT_START).collect(),
+            end: chars.skip(KEY_CHARS - HINT_END).collect(),
+        }
+    }
+
     /// The text: for its owner's eyes only.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for ApiKeyHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…{}", self.start, self.end)
     }
 }
 
@@ -73,7 +104,7 @@ mod tests {
         #[test]
         fn a_made_key_reads_back_and_has_one_length(bytes: [u8; 32]) {
             let key = ApiKeySecret::from_random(bytes);
-            prop_assert_eq!(key.reveal().len(), PREFIX.len() + RANDOM_CHARS + CHECKSUM_CHARS);
+            prop_assert_eq!(key.reveal().len(), KEY_CHARS);
             prop_assert_eq!(ApiKeySecret::parse(key.reveal()), Some(key));
         }
 
@@ -91,6 +122,12 @@ mod tests {
         fn any_other_text_is_refused(text: String) {
             prop_assert_eq!(ApiKeySecret::parse(&text), None);
         }
+    }
+
+    #[test]
+    fn a_hint_has_the_first_8_and_the_last_4_characters() {
+        let hint = ApiKeySecret::from_random([255; 32]).hint();
+        assert_eq!(hint.to_string(), "tlm_yhjs…Rzl1");
     }
 
     #[test]

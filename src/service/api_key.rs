@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::{audit, organization::find_organization};
 use crate::{
     domain::{Cause, Error, api_key::ApiKeySecret, id::ApiKeyId, organization::ApiKeyLabel},
-    storage::{ApiKeyRecord, Database},
+    storage::{ApiKeyRecord, Database, RevokedKey},
 };
 
 /// A key that was just created: the only time that its text is known.
@@ -33,7 +33,13 @@ pub async fn create_api_key(
     let expires_at = expires_in.map(expiry).transpose()?;
     let secret = ApiKeySecret::from_random(rand::random());
     let record = database
-        .create_api_key(organization.id, secret.digest(), label.as_str(), expires_at)
+        .create_api_key(
+            organization.id,
+            secret.digest(),
+            secret.hint(),
+            label.as_str(),
+            expires_at,
+        )
         .await?;
     audit::api_key_created(&record);
     Ok(NewApiKey { secret, record })
@@ -55,15 +61,17 @@ pub async fn api_keys(database: &Database, organization: &str) -> Result<Vec<Api
     Ok(database.api_keys(organization.id).await?)
 }
 
-/// Revokes a key. Revoking it again changes nothing.
+/// Revokes a key. Revoking it again changes nothing, and is not in the audit log.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such key.
-pub async fn revoke_api_key(database: &Database, id: ApiKeyId) -> Result<ApiKeyRecord, Error> {
-    let record = database
+pub async fn revoke_api_key(database: &Database, id: ApiKeyId) -> Result<RevokedKey, Error> {
+    let revoked = database
         .revoke_api_key(id)
         .await?
         .ok_or_else(|| Error::NotFound(format!("There is no API key with the id {id}")))?;
-    audit::api_key_revoked(&record);
-    Ok(record)
+    if revoked.is_new {
+        audit::api_key_revoked(&revoked.record);
+    }
+    Ok(revoked)
 }

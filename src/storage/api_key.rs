@@ -13,7 +13,7 @@ use super::{
     sql::{Column, Sql},
 };
 use crate::domain::{
-    api_key::ApiKeyDigest,
+    api_key::{ApiKeyDigest, ApiKeyHint},
     id::{ApiKeyId, OrganizationId},
 };
 
@@ -38,6 +38,17 @@ pub struct ApiKeyRecord {
     pub revoked_at: Option<OffsetDateTime>,
     /// When it was last used, as far as instances have told.
     pub last_used_at: Option<OffsetDateTime>,
+    /// Its first and last characters; `None` for a key from before they were stored.
+    pub hint: Option<ApiKeyHint>,
+}
+
+/// A key that is revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedKey {
+    /// The key.
+    pub record: ApiKeyRecord,
+    /// Whether it was valid until now.
+    pub is_new: bool,
 }
 
 /// Whose key it is, and whether it is still valid.
@@ -92,6 +103,7 @@ impl Database {
         &self,
         organization: OrganizationId,
         digest: ApiKeyDigest,
+        hint: ApiKeyHint,
         label: &str,
         expires_at: Option<OffsetDateTime>,
     ) -> Result<ApiKeyRecord, DatabaseError> {
@@ -104,6 +116,8 @@ impl Database {
             expires_at: Set(expires_at),
             revoked_at: Set(None),
             last_used_at: Set(None),
+            key_start: Set(Some(hint.start)),
+            key_end: Set(Some(hint.end)),
         };
         Ok(row.insert(&self.reads()).await?.into())
     }
@@ -202,15 +216,19 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn revoke_api_key(&self, id: ApiKeyId) -> Result<Option<ApiKeyRecord>, DatabaseError> {
-        api_key::Entity::update_many()
+    pub async fn revoke_api_key(&self, id: ApiKeyId) -> Result<Option<RevokedKey>, DatabaseError> {
+        let updated = api_key::Entity::update_many()
             .col_expr(api_key::Column::RevokedAt, Expr::value(OffsetDateTime::now_utc()))
             .filter(api_key::Column::Id.eq(id.uuid()))
             .filter(api_key::Column::RevokedAt.is_null())
             .exec(&self.reads())
             .await?;
         let query = api_key::Entity::find().filter(api_key::Column::Id.eq(id.uuid()));
-        Ok(query.one(&self.reads()).await?.map(Into::into))
+        let row = query.one(&self.reads()).await?;
+        Ok(row.map(|row| RevokedKey {
+            record: row.into(),
+            is_new: updated.rows_affected > 0,
+        }))
     }
 }
 
@@ -224,6 +242,10 @@ impl From<api_key::Model> for ApiKeyRecord {
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
             last_used_at: row.last_used_at,
+            hint: row
+                .key_start
+                .zip(row.key_end)
+                .map(|(start, end)| ApiKeyHint { start, end }),
         }
     }
 }

@@ -18,7 +18,7 @@ mod sql;
 mod url;
 mod writer;
 
-pub use api_key::{ApiKeyRecord, KeyOwner, KeyUse};
+pub use api_key::{ApiKeyRecord, KeyOwner, KeyUse, RevokedKey};
 pub use connect::Database;
 pub use device::{DeviceImport, Imported};
 pub use error::DatabaseError;

@@ -115,6 +115,9 @@ async fn operators(database: &'static TestDatabase) {
         )]
     );
 
+    let (_, told) = run(&["api-key", "revoke", id]).await;
+    assert_eq!(told, [], "it was revoked before");
+
     let folder = tempfile::TempDir::new().expect("a folder");
     let list = folder.path().join("devices.csv");
     std::fs::write(

@@ -2,11 +2,13 @@
 
 use std::process::Output;
 
+use sea_orm::ConnectionTrait;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::{
     Face, Program, Suite, TestDatabase,
-    program::{command, refused, run, sentence, stderr, stdout, talk},
+    program::{command, finish, refused, run, sentence, shown as shown_on_terminal, stderr, stdout, talk},
 };
 
 const UNKNOWN_KEY: &str = "key_00000000000000000000000000";
@@ -17,7 +19,10 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("operate::bad_names_are_a_mistake_of_usage", bad_names);
     suite.on_each("operate::a_created_key_stands_alone_on_stdout", created_key);
     suite.on_each("operate::keys_are_listed_without_themselves", listed_keys);
+    suite.on_each("operate::older_keys_show_no_characters", older_key);
+    suite.on_each("operate::a_terminal_gets_aligned_columns", terminal);
     suite.on_each("operate::revoking_is_for_good", revoked_key);
+    suite.test("operate::only_what_creates_creates_a_database", no_database);
     suite.on_each("operate::unknown_organizations_are_pointed_out", unknown_organization);
     suite.on_each("operate::keys_work_against_a_running_server", live_key);
 }
@@ -47,6 +52,14 @@ async fn create_key(database: &TestDatabase, options: &[&str]) -> (String, Strin
 
 fn text(value: &Value) -> String {
     value.as_str().expect("text").to_owned()
+}
+
+/// The id of a new key, which is not on stdout: there is the key alone.
+#[track_caller]
+fn printed_id(said: &str) -> String {
+    let mut lines = said.lines().filter_map(|line| line.strip_prefix("created "));
+    let id = lines.find_map(|line| line.strip_suffix("; the key is shown only now:"));
+    id.unwrap_or_else(|| panic!("{said}")).to_owned()
 }
 
 /// One JSON object a line.
@@ -123,8 +136,8 @@ async fn created_key(database: &'static TestDatabase) {
     ];
     let output = command(&create).env("RUST_LOG", "trace").output().await;
     let output = output.expect("the program runs");
-    let printed = printed(&output);
-    let key = printed.strip_suffix('\n').expect("a line");
+    let data = printed(&output);
+    let key = data.strip_suffix('\n').expect("a line");
     assert_eq!(key.len(), 53, "{key}");
     assert!(key.starts_with("tlm_"), "{key}");
     assert!(
@@ -132,8 +145,10 @@ async fn created_key(database: &'static TestDatabase) {
         "{key}"
     );
     let said = stderr(&output);
-    assert!(said.contains("this key is shown only now"), "{said}");
+    let id = printed_id(&said);
     assert!(!said.contains(key), "{said}");
+    let list = printed(&on(database, &["api-key", "list", "--organization", "acme"]).await);
+    assert!(list.starts_with(&format!("{id}\t")), "{list}");
 
     let (_, another) = create_key(database, &[]).await;
     assert_ne!(key, another);
@@ -152,14 +167,14 @@ async fn listed_keys(database: &'static TestDatabase) {
     let list = ["api-key", "list", "--organization", "acme"];
     assert_eq!(printed(&on(database, &list).await), "");
     let (first, key) = create_key(database, &["--label", "gateway in Graz", "--expires-in", "90d"]).await;
-    let (second, _) = create_key(database, &[]).await;
+    let (second, second_key) = create_key(database, &[]).await;
     printed(&on(database, &["api-key", "revoke", &second]).await);
     printed(&on(database, &["api-key", "create", "--organization", "globex"]).await);
 
     let as_json = printed(&on(database, &[list.as_slice(), &["--json"]].concat()).await);
     let rows = printed(&on(database, &list).await);
     for printed in [&as_json, &rows] {
-        assert!(!printed.contains(&key) && !printed.contains("tlm_"), "{printed}");
+        assert!(!printed.contains(&key), "{printed}");
     }
     let keys = objects(&as_json);
     assert_eq!(
@@ -192,8 +207,13 @@ async fn listed_keys(database: &'static TestDatabase) {
     let lines: Vec<&str> = rows.lines().collect();
     let row = |key: &Value, state: String| {
         let (id, label, created_at) = (text(&key["id"]), text(&key["label"]), text(&key["createdAt"]));
-        format!("{id}\t{label}\t{created_at}\t{state}\tnever used")
+        let (start, end) = (text(&key["keyStart"]), text(&key["keyEnd"]));
+        format!("{id}\t{label}\t{created_at}\t{state}\tnever used\t{start}…{end}")
     };
+    for (shown, key) in keys.iter().zip([&key, &second_key]) {
+        assert_eq!(shown["keyStart"], key[..8]);
+        assert_eq!(shown["keyEnd"], key[key.len() - 4..]);
+    }
     assert_eq!(
         lines[0],
         row(&keys[0], format!("expires {}", text(&keys[0]["expiresAt"])))
@@ -204,6 +224,106 @@ async fn listed_keys(database: &'static TestDatabase) {
     );
 }
 
+/// Keys from before the characters were stored.
+async fn older_key(database: &'static TestDatabase) {
+    create_organization(database, "acme").await;
+    create_key(database, &[]).await;
+    let connection = database.connect().await;
+    let forget = "UPDATE api_key SET key_start = NULL, key_end = NULL";
+    connection.execute_unprepared(forget).await.expect("updated");
+    connection.close().await.expect("closed");
+    let list = ["api-key", "list", "--organization", "acme"];
+    let rows = printed(&on(database, &list).await);
+    assert!(rows.ends_with("\tnever used\t-\n"), "{rows}");
+    let keys = objects(&printed(&on(database, &[list.as_slice(), &["--json"]].concat()).await));
+    assert_eq!((&keys[0]["keyStart"], &keys[0]["keyEnd"]), (&Value::Null, &Value::Null));
+}
+
+/// What a terminal shows of what the program prints.
+async fn shown(database: &TestDatabase, arguments: &[&str]) -> String {
+    let shown = shown_on_terminal(command(&[arguments, &["--database-url", database.url()]].concat())).await;
+    for line in shown.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    shown
+}
+
+async fn terminal(database: &'static TestDatabase) {
+    let list = ["api-key", "list", "--organization", "acme"];
+    create_organization(database, "acme").await;
+    assert_eq!(shown(database, &list).await, "", "no headings without rows");
+    create_organization(database, "東京").await;
+    let (id, key) = create_key(database, &["--label", "gateway", "--expires-in", "90d"]).await;
+    let (revoked, revoked_key) = create_key(database, &["--expires-in", "90d"]).await;
+    printed(&on(database, &["api-key", "revoke", &revoked]).await);
+    let (expired, expired_key) = create_key(database, &["--expires-in", "0s"]).await;
+    let (valid, valid_key) = create_key(database, &[]).await;
+
+    let hint = |key: &str| format!("{}…{}", &key[..8], &key[key.len() - 4..]);
+    let keys = objects(&printed(&on(database, &[list.as_slice(), &["--json"]].concat()).await));
+    let expires = &text(&keys[0]["expiresAt"])[..10];
+    let expected = format!(
+        "ID                              KEY            EXPIRES     LAST USED  LABEL\n\
+         {id}  {}  {expires}  never      gateway\n\
+         {revoked}  {}  revoked     never      unnamed\n\
+         {expired}  {}  expired     never      unnamed\n\
+         {valid}  {}  never       never      unnamed\n",
+        hint(&key),
+        hint(&revoked_key),
+        hint(&expired_key),
+        hint(&valid_key),
+    );
+    assert_eq!(shown(database, &list).await, expected);
+
+    let rows = objects(&printed(&on(database, &["organization", "list", "--json"]).await));
+    let [acme, tokyo] = rows.as_slice() else {
+        panic!("{rows:?}")
+    };
+    let cell = |row: &Value, member: &str| text(&row[member]);
+    let expected = format!(
+        "ID                              NAME  CREATED AT\n\
+         {}  acme  {}\n\
+         {}  東京  {}\n",
+        cell(acme, "id"),
+        cell(acme, "createdAt"),
+        cell(tokyo, "id"),
+        cell(tokyo, "createdAt"),
+    );
+    assert_eq!(shown(database, &["organization", "list"]).await, expected);
+}
+
+/// A typing error in the URL of a database must not look like an empty database.
+async fn no_database() {
+    let folder = TempDir::new().expect("a folder");
+    let identifier = ["device", "show", "SN-1", "--organization", "acme"];
+    let email = ["customer", "show", "ann@example.com", "--organization", "acme"];
+    let list = folder.path().join("devices.csv");
+    std::fs::write(&list, "identifier,type\n").expect("a file");
+    let import = ["device", "import", "--organization", "acme", "devices.csv"];
+    for arguments in [
+        ["organization", "list"].as_slice(),
+        &["api-key", "list", "--organization", "acme"],
+        &["api-key", "create", "--organization", "acme"],
+        &["api-key", "revoke", UNKNOWN_KEY],
+        &identifier,
+        &email,
+        &import,
+        &["migrate", "--status"],
+    ] {
+        let mut command = command(arguments);
+        command.current_dir(folder.path());
+        let said = sentence(&finish(command).await, 1);
+        assert!(
+            said.starts_with(
+                "device-assignment: no database at device-assignment.db; check --database-url (DATABASE_URL)"
+            ),
+            "{said}"
+        );
+        let files = folder.path().read_dir().expect("a folder").count();
+        assert_eq!(files, 1, "{arguments:?} creates nothing");
+    }
+}
+
 async fn revoked_key(database: &'static TestDatabase) {
     create_organization(database, "acme").await;
     let (id, key) = create_key(database, &[]).await;
@@ -212,18 +332,18 @@ async fn revoked_key(database: &'static TestDatabase) {
         objects(&printed(&on(database, &list).await))[0]["revokedAt"].clone()
     };
     assert_eq!(revoked_at().await, Value::Null);
-    let mut times = Vec::new();
-    for _ in 0..2 {
-        let output = on(database, &["api-key", "revoke", &id]).await;
-        assert_eq!(printed(&output), "", "nothing to read by a program");
-        assert_eq!(talk(&output), format!("{id} is revoked\n"));
-        times.push(revoked_at().await);
-    }
-    assert!(times[0].is_string());
-    assert_eq!(times[0], times[1], "the first time counts");
+    let output = on(database, &["api-key", "revoke", &id]).await;
+    assert_eq!(printed(&output), "", "nothing to read by a program");
+    assert_eq!(talk(&output), format!("{id} is revoked\n"));
+    let first = revoked_at().await;
+    let output = on(database, &["api-key", "revoke", &id]).await;
+    assert_eq!(printed(&output), "");
+    assert_eq!(talk(&output), format!("{id} was already revoked at {}\n", text(&first)));
+    assert_eq!(revoked_at().await, first, "the first time counts");
 
     for id in ["", "key_", "1", &id.replace("key_", "dev_"), &id[..29], &key] {
         let said = refused(&on(database, &["api-key", "revoke", id]).await, 2);
+        assert!(said.contains("invalid key id"), "{said}");
         assert!(!said.contains(&key), "a key in the wrong place is not repeated: {said}");
     }
     let said = sentence(&on(database, &["api-key", "revoke", UNKNOWN_KEY]).await, 1);

@@ -3,11 +3,14 @@
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::Command,
+};
 
 use crate::support::{
     Face, Suite, TestDatabase, TestServer, devices, organization,
-    program::{command, refused, run, sentence, stderr, stdout},
+    program::{command, finish, refused, run, sentence, shown as shown_on_terminal, stderr, stdout},
 };
 
 pub fn register(suite: &mut Suite) {
@@ -20,6 +23,10 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn show(database: &TestDatabase, noun: &str, name: &str, options: &[&str]) -> Output {
+    finish(show_command(database, noun, name, options)).await
+}
+
+fn show_command(database: &TestDatabase, noun: &str, name: &str, options: &[&str]) -> Command {
     let show = [
         noun,
         "show",
@@ -29,7 +36,7 @@ async fn show(database: &TestDatabase, noun: &str, name: &str, options: &[&str])
         "--database-url",
         database.url(),
     ];
-    run(&[show.as_slice(), options].concat()).await
+    command(&[show.as_slice(), options].concat())
 }
 
 #[track_caller]
@@ -84,6 +91,20 @@ async fn customer(database: &'static TestDatabase) {
     }
 
     let table = printed(&show(database, "customer", "ann@example.com", &[]).await);
+    let shown = shown_on_terminal(show_command(database, "customer", "ann@example.com", &[])).await;
+    let mut aligned = format!(
+        "ID          {}\nEMAIL       ann@example.com\nNAME        ann\nCREATED AT  {}\nDEVICES     2\n\n\
+         ID                              IDENTIFIER  TYPE      ASSIGNED AT\n",
+        customer["id"].as_str().expect("text"),
+        customer["createdAt"].as_str().expect("text"),
+    );
+    for row in listed {
+        let [id, identifier, device_type, since] =
+            ["id", "identifier", "type", "assignedAt"].map(|cell| row[cell].as_str().expect("text"));
+        aligned += &format!("{id}  {identifier}        {device_type:8}  {since}\n");
+    }
+    assert_eq!(shown, aligned);
+
     let mut expected = format!(
         "id\t{}\nemail\tann@example.com\nname\tann\ncreatedAt\t{}\ndevices\t2\n\nid\tidentifier\ttype\tassignedAt\n",
         customer["id"].as_str().expect("text"),

@@ -173,6 +173,8 @@ async fn postgres_keys(database: &'static TestDatabase) {
     let rows = connection.query_all_raw(database.statement(sql)).await.expect("rows");
     let lines: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
+    api_key.key_end COLLATE C
+    api_key.key_start COLLATE C
     api_key.label COLLATE C
     api_key: FOREIGN KEY (organization_id) REFERENCES organization(id)
     api_key: PRIMARY KEY (organization_id, id)

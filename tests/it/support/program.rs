@@ -56,6 +56,30 @@ pub async fn finish(mut command: Command) -> Output {
     output.expect("the program runs")
 }
 
+/// Runs a command to its end, which must be a success, and returns what a terminal shows of its data.
+pub async fn shown(mut command: Command) -> String {
+    let (terminal, stdout) = terminal();
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the program runs");
+    // Its copy of the terminal would keep that open.
+    drop(command);
+    let mut terminal = tokio::fs::File::from_std(terminal);
+    let (shown, output) = tokio::join!(whole(&mut terminal), child.wait_with_output());
+    let output = output.expect("an exit");
+    assert!(output.status.success(), "{}", stderr(&output));
+    shown.replace("\r\n", "\n")
+}
+
+/// What is read until a program has ended: from a pipe or from a terminal.
+async fn whole(stdout: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut read = Vec::new();
+    if let Err(error) = stdout.read_to_end(&mut read).await {
+        // How a terminal says that nobody writes to it any more.
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::IO), "{error}");
+    }
+    String::from_utf8(read).expect("text")
+}
+
 /// Standard output, which must be text.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
@@ -223,12 +247,7 @@ impl Program {
 
     /// Waits until the program has ended.
     pub async fn ended(mut self) -> Ended {
-        let mut stdout = Vec::new();
-        if let Err(error) = self.stdout.read_to_end(&mut stdout).await {
-            // How a terminal says that nobody writes to it any more.
-            assert_eq!(Errno::from_io_error(&error), Some(Errno::IO), "{error}");
-        }
-        let stdout = String::from_utf8(stdout).expect("text");
+        let stdout = whole(&mut self.stdout).await;
         let code = self.child.wait().await.expect("an exit").code();
         let log = self.log.whole().await;
         Ended { code, stdout, log }
