@@ -20,7 +20,7 @@
 //! - [`server`]: puts them together.
 //! - [`client`]: assigns in bulk at any running service.
 //! - [`list`]: lists as people keep them.
-//! - [`config`]: what the program is told; [`cli`]: its subcommands.
+//! - [`config`]: the settings; [`cli`]: the subcommands.
 //!
 //! `ARCHITECTURE.md` walks one request through all of it.
 

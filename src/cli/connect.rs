@@ -4,31 +4,23 @@ use std::time::{Duration, Instant};
 
 use super::{CommandError, output::say};
 use crate::{
-    config::{DatabaseConfig, Discreet},
+    config::DatabaseConfig,
     storage::{self, Database, DatabaseError, DatabaseUrl, FileError, SchemaStatus, schema_status},
 };
 
 /// How often a database that is out of reach is tried.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Checks a database URL before anything is done with it.
-pub(super) fn check_url(url: &str) -> Result<String, Discreet> {
-    match DatabaseUrl::parse(url) {
-        Ok(_) => Ok(url.to_owned()),
-        Err(error) => Err(Discreet(error.to_string())),
-    }
-}
-
 /// Connects to a database, which is created if the URL says so. Waits while it is out of reach.
 pub(super) async fn connect(config: &DatabaseConfig) -> Result<Database, CommandError> {
-    let url = url(config)?;
+    let url = config.database_url.clone();
     let database = Database::open(url.clone()).await;
     reach(database.map_err(|error| failed(&url, &error))?, config).await
 }
 
 /// Connects to a database that exists. Waits while it is out of reach.
 pub(super) async fn connect_existing(config: &DatabaseConfig) -> Result<Database, CommandError> {
-    let url = url(config)?;
+    let url = config.database_url.clone();
     let database = Database::open_existing(url.clone()).await;
     let database = database.map_err(|error| match error {
         DatabaseError::File(error @ FileError::Missing(_)) => CommandError::Failed(format!(
@@ -38,10 +30,6 @@ pub(super) async fn connect_existing(config: &DatabaseConfig) -> Result<Database
         error => failed(&url, &error),
     })?;
     reach(database, config).await
-}
-
-fn url(config: &DatabaseConfig) -> Result<DatabaseUrl, CommandError> {
-    DatabaseUrl::parse(&config.database_url).map_err(|error| CommandError::Usage(error.to_string()))
 }
 
 fn failed(url: &DatabaseUrl, error: &DatabaseError) -> CommandError {

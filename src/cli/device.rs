@@ -1,4 +1,4 @@
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    config::{DatabaseConfig, ImportConfig},
+    config::DatabaseConfig,
     domain::{device::DeviceIdentifier, id::CustomerId},
     service::{ImportError, ImportEvent, ImportReport, device, device_owners, import_devices},
     storage::{Assigned, DeviceRecord},
@@ -45,8 +45,13 @@ pub(super) enum Device {
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    #[command(flatten)]
-    import: ImportConfig,
+    /// The organization that the devices belong to
+    #[arg(long, value_name = "NAME")]
+    organization: String,
+
+    /// A CSV file whose first line is `identifier,type`, or - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
 
     /// Print one JSON object
     #[arg(long)]
@@ -93,24 +98,20 @@ impl Device {
 impl Import {
     async fn run(self) -> Result<ExitCode, CommandError> {
         let Self {
-            import,
+            organization,
+            file,
             json,
             no_progress,
             database,
         } = self;
-        let list = Input::open(&import.file)?;
+        let list = Input::open(&file)?;
         let database = connect::connect_existing_ready(&database).await?;
         let name = list.name.clone();
         let progress = Progress::start(list.size.clone(), !no_progress);
-        let report = import_devices(
-            &database,
-            &import.organization,
-            list.into_reader(),
-            |event| match event {
-                ImportEvent::Refused(row) => progress.say(&format!("line {}: {}", row.line, row.problem)),
-                ImportEvent::Written(report) => progress.update(report.rows(), report.rows()),
-            },
-        )
+        let report = import_devices(&database, &organization, list.into_reader(), |event| match event {
+            ImportEvent::Refused(row) => progress.say(&format!("line {}: {}", row.line, row.problem)),
+            ImportEvent::Written(report) => progress.update(report.rows(), report.rows()),
+        })
         .await
         .map_err(|error| match error {
             ImportError::Service(error) => error.into(),

@@ -27,12 +27,12 @@ mod welcome;
 
 use std::{env, process::ExitCode, time::Duration};
 
-use clap::{Arg, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::signals::Signals;
 
 use crate::{
-    config::{Conflict, GatewayConfig, ProcessConfig, Refusal, Sources, TraceConfig, map_args, read, with_switches},
+    config::{Conflict, GatewayConfig, ProcessConfig, ReadError, Sources, TraceConfig, read},
     domain::Error,
     server::ServeError,
 };
@@ -111,7 +111,7 @@ impl Command {
     fn traces(&self) -> Option<(&TraceConfig, &'static str)> {
         match self {
             Self::Serve(serve) => Some((serve.traces(), "device-assignment")),
-            Self::Gateway(config) => Some((&config.traces, "device-assignment-gateway")),
+            Self::Gateway(config) => Some((&config.server.traces, "device-assignment-gateway")),
             _ => None,
         }
     }
@@ -167,16 +167,7 @@ impl From<ServeError> for CommandError {
 
 /// The command line: every subcommand, flag and setting.
 pub fn command() -> clap::Command {
-    with_switches(map_args(Cli::command(), &judged_by_its_room))
-}
-
-/// Values that only the room can judge which they are for.
-fn judged_by_its_room(arg: Arg) -> Arg {
-    match arg.get_id().as_str() {
-        "database_url" => arg.value_parser(connect::check_url),
-        "upstream" => arg.value_parser(gateway::check_upstream),
-        _ => arg,
-    }
+    Cli::command()
 }
 
 /// Runs the program: reads the arguments, does what they say, and tells how it went.
@@ -187,7 +178,7 @@ pub fn run() -> ExitCode {
     };
     let cli: Cli = match read(&command(), &sources, conflicts) {
         Ok(cli) => cli,
-        Err(Refusal::Usage(error)) => {
+        Err(ReadError::Usage(error)) => {
             // There is nobody to tell when it cannot be printed.
             let _ = error.print();
             return error
@@ -195,7 +186,7 @@ pub fn run() -> ExitCode {
                 .try_into()
                 .map_or(ExitCode::FAILURE, |code: u8| code.into());
         }
-        Err(Refusal::Mistakes(mistakes)) => {
+        Err(ReadError::Mistakes(mistakes)) => {
             for mistake in mistakes {
                 output::say(&format!("device-assignment: {mistake}"));
             }
@@ -211,7 +202,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// What is right by itself and does not go together.
+/// The conflicts between settings that are valid one by one.
 fn conflicts(cli: &Cli) -> Vec<Conflict> {
     match &cli.command {
         Command::Serve(command) => command.conflicts(),

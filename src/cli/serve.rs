@@ -9,12 +9,12 @@ use tokio::net::TcpListener;
 use super::{CommandError, Signals, connect, tls, welcome::Welcome};
 use crate::{
     config::{
-        AdminAddr, AdminConfig, Conflict, ConnectionsConfig, DatabaseConfig, EMBEDDED_DATABASE, HealthConfig,
-        LimitsConfig, RateLimitsConfig, ServeConfig, TlsConfig, TraceConfig,
+        AdminAddr, AdminConfig, Conflict, DatabaseConfig, EMBEDDED_DATABASE, RateLimitsConfig, ServeConfig,
+        ServerConfig, TraceConfig,
     },
     server::{self, ConnectionSettings, Listeners, ServerSettings},
     service::{KeyUsageSettings, Limit, LimitSettings, ServiceSettings, organizations},
-    storage::{HealthSettings, WriterSettings},
+    storage::{DatabaseUrl, HealthSettings, WriterSettings},
     telemetry::Exposition,
 };
 
@@ -29,15 +29,15 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn traces(&self) -> &TraceConfig {
-        &self.config.traces
+        &self.config.server.traces
     }
 
     pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         let Self { database: at, config } = self;
         log_start();
         // Before anything is created or changed.
-        let tls = tls::of_listeners(&config.tls)?;
-        let figures = collect_figures(&config.admin)?;
+        let tls = tls::of_listeners(&config.server.tls)?;
+        let figures = collect_figures(&config.server.admin)?;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
             connect::migrate(&database).await?;
@@ -47,13 +47,13 @@ impl Serve {
         };
         let listeners = Listeners {
             grpc: bind(config.grpc_addr, "--grpc-addr (GRPC_ADDR)").await?,
-            rest: bind(config.rest_addr, "--rest-addr (REST_ADDR)").await?,
-            admin: bind_admin(&config.admin).await?,
+            rest: bind(config.server.rest_addr, "--rest-addr (REST_ADDR)").await?,
+            admin: bind_admin(&config.server.admin).await?,
             tls,
         };
         let grpc = local_addr(&listeners.grpc)?;
         let rest = local_addr(&listeners.rest)?;
-        let welcome = if at.database_url == EMBEDDED_DATABASE {
+        let welcome = if DatabaseUrl::parse(EMBEDDED_DATABASE).as_ref() == Ok(&at.database_url) {
             Welcome::prepare(&database).await?
         } else {
             if organizations(&database).await?.is_empty() {
@@ -71,68 +71,53 @@ impl Serve {
         log_listening("rest", rest, has_tls);
         log_admin(listeners.admin.as_ref())?;
         if let Some(welcome) = welcome {
-            welcome.show(grpc, rest, &config.tls)?;
+            welcome.show(grpc, rest, &config.server.tls)?;
         }
         let service = service_settings(&config);
         let settings = ServerSettings {
             max_answer_bytes: config.max_answer_bytes,
             max_request_timeout: config.max_request_timeout,
-            max_keyless_calls: config.rate_limits.max_keyless_calls,
-            ..settings(
-                service,
-                &config.limits,
-                &config.connections,
-                &config.health,
-                &config.tls,
-            )
+            max_keyless_calls: config.capacity.max_keyless_calls,
+            ..settings(service, &config.server)
         };
         signals
             .stop(|asked| server::serve(database, settings, listeners, figures, asked))
             .await
     }
 
-    /// What is right by itself and does not go together.
+    /// The conflicts between settings.
     pub(super) fn conflicts(&self) -> Vec<Conflict> {
-        let callers = [
-            ("grpc-addr", self.config.grpc_addr),
-            ("rest-addr", self.config.rest_addr),
+        let (config, server) = (&self.config, &self.config.server);
+        let requests = &server.requests;
+        let listeners = [("grpc-addr", config.grpc_addr), ("rest-addr", server.rest_addr)];
+        let mut conflicts = shared_addresses(listeners.into_iter().chain(admin_listener(&server.admin)));
+        conflicts.extend(server.tls.conflicts(&listeners));
+        let burst = devices_limit(&config.rate_limits).map(|limit| limit.burst() as usize);
+        // One organization can use at most half of the bytes in flight.
+        let largest = requests.max_request_bytes.saturating_add(config.max_answer_bytes);
+        let others = [
+            Conflict::when(
+                burst.is_some_and(|burst| burst < requests.max_devices_per_request),
+                &["key-devices-burst", "max-devices-per-request"],
+                "the largest request would always exceed the limit; raise the first or lower the second",
+            ),
+            Conflict::when(
+                requests.max_bytes_in_flight / 2 < largest,
+                &["max-bytes-in-flight", "max-request-bytes", "max-answer-bytes"],
+                "the first must be at least twice the sum of the others; raise it or lower them",
+            ),
+            Conflict::when(
+                config.max_request_timeout < requests.request_timeout,
+                &["max-request-timeout", "request-timeout"],
+                "the first must not be shorter than the second; raise it or lower the second",
+            ),
         ];
-        let mut conflicts = shared_addresses(callers.into_iter().chain(admin_listener(&self.config.admin)));
-        conflicts.extend(self.config.tls.conflicts(&callers));
-        let most = self.config.limits.max_devices_per_request;
-        if devices_limit(&self.config.rate_limits).is_some_and(|limit| (limit.burst() as usize) < most) {
-            conflicts.push(Conflict {
-                settings: vec!["key-devices-burst", "max-devices-per-request"],
-                problem: "the largest request could never be made; raise the burst or lower the other".into(),
-            });
-        }
-        // Of the bytes in flight, one organization alone may have half.
-        let largest = self
-            .config
-            .limits
-            .max_request_bytes
-            .saturating_add(self.config.max_answer_bytes);
-        if self.config.limits.max_bytes_in_flight / 2 < largest {
-            conflicts.push(Conflict {
-                settings: vec!["max-bytes-in-flight", "max-request-bytes", "max-answer-bytes"],
-                problem:
-                    "the largest request and its answer need room for twice their bytes; raise the first or lower the \
-                          others"
-                        .into(),
-            });
-        }
-        if self.config.max_request_timeout < self.config.limits.request_timeout {
-            conflicts.push(Conflict {
-                settings: vec!["max-request-timeout", "request-timeout"],
-                problem: "no call would get the time that it gets without asking; raise the first or lower the other"
-                    .into(),
-            });
-        }
+        conflicts.extend(others.into_iter().flatten());
         conflicts
     }
 }
 
-/// The admin listener's setting and address, if there is one.
+/// The setting and the address of the admin listener, if there is one.
 pub(super) fn admin_listener(config: &AdminConfig) -> Option<(&'static str, SocketAddr)> {
     match config.admin_addr {
         AdminAddr::Off => None,
@@ -140,19 +125,18 @@ pub(super) fn admin_listener(config: &AdminConfig) -> Option<(&'static str, Sock
     }
 }
 
-/// Listeners that would take each other's address.
+/// The conflicts between listeners with the same address.
 pub(super) fn shared_addresses(listeners: impl Iterator<Item = (&'static str, SocketAddr)>) -> Vec<Conflict> {
     let listeners: Vec<_> = listeners.collect();
     let mut conflicts = Vec::new();
     for (index, (name, address)) in listeners.iter().enumerate() {
-        for (other, _) in listeners.iter().skip(index + 1).filter(|(_, other)| other == address) {
-            // Port 0 is a free one for each.
-            if address.port() != 0 {
-                conflicts.push(Conflict {
-                    settings: vec![*name, *other],
-                    problem: format!("both are {address}; each listener needs an address of its own"),
-                });
-            }
+        for (other, same) in listeners.iter().skip(index + 1) {
+            // With port 0, each gets a port of its own.
+            conflicts.extend(Conflict::when(
+                address == same && address.port() != 0,
+                &[*name, *other],
+                &format!("both are {address}; each listener needs its own address"),
+            ));
         }
     }
     conflicts
@@ -165,9 +149,9 @@ fn devices_limit(limits: &RateLimitsConfig) -> Option<Limit> {
 
 /// What the use cases allow.
 fn service_settings(config: &ServeConfig) -> ServiceSettings {
-    let (limits, keys) = (&config.rate_limits, &config.keys);
+    let (limits, capacity, keys) = (&config.rate_limits, &config.capacity, &config.keys);
     ServiceSettings {
-        max_devices_per_request: config.limits.max_devices_per_request,
+        max_devices_per_request: config.server.requests.max_devices_per_request,
         key_usage: KeyUsageSettings {
             interval: keys.key_usage_interval,
             expiry_warning: keys.key_expiry_warning,
@@ -176,12 +160,12 @@ fn service_settings(config: &ServeConfig) -> ServiceSettings {
             calls: Limit::per_second(limits.key_calls_per_second, limits.key_calls_burst),
             devices: devices_limit(limits),
             failed_keys: Limit::per_second(limits.failed_keys_per_second, limits.failed_keys_burst),
-            max_in_flight: (limits.max_in_flight > 0).then_some(limits.max_in_flight),
+            max_in_flight: (capacity.max_in_flight > 0).then_some(capacity.max_in_flight),
         },
         writer: WriterSettings {
-            lanes: limits.writer_lanes,
-            queue_calls: limits.queue_calls,
-            queue_devices: limits.queue_devices,
+            lanes: capacity.writer_lanes,
+            queue_calls: capacity.queue_calls,
+            queue_devices: capacity.queue_devices,
             ..WriterSettings::default()
         },
         ..ServiceSettings::default()
@@ -189,18 +173,13 @@ fn service_settings(config: &ServeConfig) -> ServiceSettings {
 }
 
 /// What a server allows, as `serve` and `gateway` are told alike.
-pub(super) fn settings(
-    service: ServiceSettings,
-    limits: &LimitsConfig,
-    connections: &ConnectionsConfig,
-    health: &HealthConfig,
-    tls: &TlsConfig,
-) -> ServerSettings {
+pub(super) fn settings(service: ServiceSettings, config: &ServerConfig) -> ServerSettings {
+    let (connections, requests) = (&config.connections, &config.requests);
     ServerSettings {
         service,
         connections: ConnectionSettings {
             max_connections: connections.max_connections,
-            handshake_timeout: tls.tls_handshake_timeout,
+            handshake_timeout: config.tls.tls_handshake_timeout,
             head_timeout: connections.head_timeout,
             write_timeout: connections.write_timeout,
             max_streams: connections.max_streams,
@@ -214,15 +193,15 @@ pub(super) fn settings(
             max_age_grace: connections.max_connection_age_grace,
         },
         trusted_proxies: connections.trusted_proxies.clone().into(),
-        max_request_bytes: limits.max_request_bytes,
-        max_bytes_in_flight: limits.max_bytes_in_flight,
+        max_request_bytes: requests.max_request_bytes,
+        max_bytes_in_flight: requests.max_bytes_in_flight,
         body_timeout: connections.body_timeout,
-        request_timeout: limits.request_timeout,
+        request_timeout: requests.request_timeout,
         health: HealthSettings {
-            interval: health.health_interval,
-            timeout: health.health_timeout,
+            interval: config.health.health_interval,
+            timeout: config.health.health_timeout,
         },
-        shutdown_grace: health.shutdown_grace,
+        shutdown_grace: config.health.shutdown_grace,
         ..ServerSettings::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Uri, uri::InvalidUri};
+use http::Uri;
 use tonic::transport::Endpoint;
 
 use super::CommandError;
@@ -26,14 +26,14 @@ pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<FaceTls>, Comman
 
 /// The way to the service of a gateway.
 pub(super) fn upstream(config: &GatewayConfig) -> Result<Upstream, CommandError> {
-    let endpoint = endpoint(&config.upstream).map_err(CommandError::Usage)?;
+    let endpoint = endpoint(&config.upstream)?;
     let tls = &config.upstream_tls;
     let identity = tls.upstream_cert.clone().zip(tls.upstream_key.clone());
     let files = UpstreamFiles {
         ca: tls.upstream_ca.clone(),
         identity: identity.map(|(certificate, key)| IdentityFiles { certificate, key }),
     };
-    let tls = is_https(&config.upstream).then(|| UpstreamTls::load(files, config.tls.tls_reload_interval));
+    let tls = is_https(&config.upstream).then(|| UpstreamTls::load(files, config.server.tls.tls_reload_interval));
     Ok(Upstream {
         endpoint: endpoint.http2_keep_alive_interval(KEEP_ALIVE),
         tls: tls.transpose()?,
@@ -41,17 +41,12 @@ pub(super) fn upstream(config: &GatewayConfig) -> Result<Upstream, CommandError>
 }
 
 /// The address of a service.
-pub(super) fn endpoint(url: &str) -> Result<Endpoint, String> {
-    let problem = |problem: &str| format!("{problem}; write http://host:50051 or https://host:50051");
-    let uri: Uri = url.parse().map_err(|error: InvalidUri| problem(&error.to_string()))?;
-    match uri.scheme_str() {
-        Some("http") => Ok(Endpoint::from(uri)),
-        Some("https") => {
-            let plain = plain(&uri).ok_or_else(|| problem("the URL names no host"))?;
-            Ok(Endpoint::from(plain).origin(uri))
-        }
-        _ => Err(problem("the URL must start with http:// or https://")),
+fn endpoint(url: &Uri) -> Result<Endpoint, CommandError> {
+    if !is_https(url) {
+        return Ok(Endpoint::from(url.clone()));
     }
+    let plain = plain(url).ok_or_else(|| CommandError::Usage("--upstream (UPSTREAM) names no host".into()))?;
+    Ok(Endpoint::from(plain).origin(url.clone()))
 }
 
 /// Where to connect to for this address. The library refuses https where somebody else does the TLS, which is so here.
@@ -62,8 +57,8 @@ fn plain(https: &Uri) -> Option<Uri> {
 }
 
 /// Whether the service at this address speaks TLS.
-pub(super) fn is_https(url: &str) -> bool {
-    url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"))
+pub(super) fn is_https(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
 }
 
 impl From<TlsError> for CommandError {

@@ -1,109 +1,82 @@
-//! The file of settings: TOML, each setting by the name of its flag.
+//! The TOML file of settings: the name of each flag as a key.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, fs, path::Path};
 
 use toml::de::{DeTable, DeValue, Error};
 
-use super::mistake::Mistake;
-
-/// What a file says of each setting, from its first line to its last.
-#[derive(Debug)]
+/// What a file sets, and the mistakes in its syntax.
 pub(super) struct SettingsFile {
-    pub(super) path: PathBuf,
+    pub(super) path: String,
     pub(super) entries: Vec<Entry>,
+    pub(super) mistakes: Vec<String>,
 }
 
-#[derive(Debug)]
 pub(super) struct Entry {
-    /// The name of a setting, if there is one of that name.
     pub(super) key: String,
-    pub(super) value: Value,
     pub(super) line: usize,
-}
-
-/// A value, as the text that a flag would have.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Value {
-    One(String),
-    Many(Vec<String>),
-    /// Something that no setting is: what.
-    Other(&'static str),
-    /// It is no TOML, which is a mistake of the file already.
-    Broken,
+    pub(super) is_list: bool,
+    /// A line of the entry has a mistake in its syntax.
+    pub(super) is_broken: bool,
+    /// The values as flags have them, or the TOML type that no setting has.
+    pub(super) values: Result<Vec<OsString>, &'static str>,
 }
 
 impl SettingsFile {
-    /// Reads a file. What is no TOML is a mistake, and the rest of the file is read all the same.
+    /// Reads a file. After a mistake in its syntax, the rest is read all the same.
     ///
     /// # Errors
-    /// Why it cannot be read.
-    pub(super) fn read(path: &Path) -> Result<(Self, Vec<Mistake>), String> {
-        let bytes = fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    /// When the file cannot be read, or is not UTF-8.
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let file = path.display();
+        let bytes = fs::read(path).map_err(|error| format!("cannot read {file}: {error}"))?;
         let text = String::from_utf8(bytes).map_err(|error| {
-            let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-            let line = good.filter(|byte| **byte == b'\n').count() + 1;
-            format!("{} is no UTF-8 text from line {line} on", path.display())
+            let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+            let line = valid.filter(|byte| **byte == b'\n').count() + 1;
+            format!("{file} is not valid UTF-8 (line {line})")
         })?;
-        Ok(Self::parse(path, &text))
-    }
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        let place = |error: &Error| position(&text, error.span().map_or(text.len(), |span| span.start));
+        let mut errors: Vec<_> = errors.iter().map(|error| (place(error), error.message())).collect();
+        errors.sort();
+        // A second error on a line follows from the first.
+        errors.dedup_by_key(|((line, _), _)| *line);
 
-    fn parse(path: &Path, text: &str) -> (Self, Vec<Mistake>) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let mut errors: Vec<(usize, Error)> = errors
-            .into_iter()
-            .map(|error| (error.span().map_or(text.len(), |span| span.start), error))
-            .collect();
-        errors.sort_by_key(|(at, _)| *at);
-        let mut entries: Vec<Entry> = table
-            .get_ref()
-            .iter()
-            // Before an equals sign without a key.
-            .filter(|(key, _)| !key.span().is_empty())
-            .map(|(key, value)| {
-                // What was read of a line with a mistake may be anything.
-                let line = |byte: usize| position(text, byte).0;
-                let first = line(key.span().start);
-                // A value that is missing stands nowhere.
-                let lines = first..=line(value.span().end).max(first);
-                let is_broken = errors.iter().any(|(at, _)| lines.contains(&line(*at)));
-                Entry {
-                    key: key.get_ref().to_string(),
-                    value: if is_broken {
-                        Value::Broken
-                    } else {
-                        read(value.get_ref())
-                    },
-                    line: position(text, key.span().start).0,
-                }
-            })
-            .collect();
+        let line = |byte| position(&text, byte).0;
+        // An equals sign without a key gives an entry with an empty key.
+        let entries = table.get_ref().iter().filter(|(key, _)| !key.span().is_empty());
+        let entries = entries.map(|(key, value)| {
+            let first = line(key.span().start);
+            let lines = first..=line(value.span().end).max(first);
+            let value = value.get_ref();
+            Entry {
+                key: key.get_ref().to_string(),
+                line: first,
+                is_list: matches!(value, DeValue::Array(_)),
+                is_broken: errors.iter().any(|((line, _), _)| lines.contains(line)),
+                values: match value {
+                    DeValue::Array(items) => items.iter().map(|item| scalar(item.get_ref())).collect(),
+                    value => scalar(value).map(|value| vec![value]),
+                },
+            }
+        });
+        let mut entries: Vec<Entry> = entries.collect();
         entries.sort_by_key(|entry| entry.line);
-        // What follows from a mistake on the same line says nothing new.
-        errors.dedup_by_key(|(at, _)| position(text, *at).0);
-        let mistakes = errors.iter().map(|(at, error)| {
-            let (line, column) = position(text, *at);
-            let place = format!("{}, line {line}, column {column}", path.display());
-            Mistake::of_file(&place, &sentence(error))
+        let mistakes = errors.iter().map(|((line, column), problem)| {
+            let is_about_value = problem.starts_with("invalid") || problem.starts_with("string values");
+            let hint = if is_about_value {
+                "; strings need quotes, as in name = \"value\""
+            } else {
+                ""
+            };
+            format!("{file}, line {line}, column {column}: invalid TOML: {problem}{hint}")
         });
         let mistakes = mistakes.collect();
-        let path = path.to_owned();
-        (Self { path, entries }, mistakes)
+        Ok(Self {
+            path: file.to_string(),
+            entries,
+            mistakes,
+        })
     }
-}
-
-fn sentence(error: &Error) -> String {
-    let problem = error.message();
-    // Nearly always.
-    let is_about_a_value = problem.starts_with("invalid") || problem.starts_with("string values");
-    let hint = if is_about_a_value {
-        "; text stands in quotes, as in name = \"value\""
-    } else {
-        ""
-    };
-    format!("this is no TOML ({problem}){hint}")
 }
 
 /// The line and the column of a byte, from 1.
@@ -113,31 +86,14 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-fn read(value: &DeValue<'_>) -> Value {
-    if let Some(text) = scalar(value) {
-        return Value::One(text);
-    }
+fn scalar(value: &DeValue<'_>) -> Result<OsString, &'static str> {
     match value {
-        DeValue::Array(values) => values
-            .iter()
-            .map(|value| scalar(value.get_ref()))
-            .collect::<Option<_>>()
-            .map_or(Value::Other("a list of anything else"), Value::Many),
-        DeValue::Table(_) => Value::Other("a table"),
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
-        _ => Value::Other("a date"),
-    }
-}
-
-fn scalar(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        // Past 64 bits it stays as it is written, and is for the setting to refuse.
-        DeValue::Integer(number) => Some(
-            i64::from_str_radix(number.as_str(), number.radix())
-                .map_or_else(|_| number.to_string(), |number| number.to_string()),
-        ),
-        DeValue::Boolean(value) => Some(value.to_string()),
-        _ => None,
+        DeValue::String(text) => Ok(text.as_ref().into()),
+        // A number of more than 64 bits stays as it is written: the setting rejects it.
+        DeValue::Integer(number) => Ok(i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| number.to_string(), |number| number.to_string())
+            .into()),
+        DeValue::Boolean(value) => Ok(value.to_string().into()),
+        other => Err(other.type_str()),
     }
 }

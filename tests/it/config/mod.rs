@@ -7,8 +7,8 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use device_assignment::config::{
-    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, Refusal, ServeConfig, Sources,
-    read, with_switches,
+    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, ReadError, ServeConfig, Sources,
+    read,
 };
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ struct Serve {
     friends: Vec<String>,
 }
 
-fn tell(arguments: &str, environment: &[(&str, &str)]) -> Result<Told, Refusal> {
+fn tell(arguments: &str, environment: &[(&str, &str)]) -> Result<Told, ReadError> {
     let arguments = ["device-assignment"].into_iter().chain(arguments.split_whitespace());
     let sources = Sources {
         arguments: arguments.map(OsString::from).collect(),
@@ -63,7 +63,7 @@ fn tell(arguments: &str, environment: &[(&str, &str)]) -> Result<Told, Refusal> 
             variable.map(|(_, value)| value.into())
         },
     };
-    read(&with_switches(Told::command()), &sources, |_| Vec::<Conflict>::new())
+    read(&Told::command(), &sources, |_| Vec::<Conflict>::new())
 }
 
 fn serve(arguments: &str, environment: &[(&str, &str)]) -> Serve {
@@ -85,11 +85,17 @@ async fn precedence() {
     let (_folder, path) = file("max-devices-per-request = 2\nmax-streams = 0x20\nlog-format = \"text\"");
     let serve_with = |flags: &str, environment: &[(&str, &str)]| {
         let serve = serve(&format!("serve --config {} {flags}", path.display()), environment).serve;
-        (serve.limits.max_devices_per_request, serve.connections.max_streams)
+        (
+            serve.server.requests.max_devices_per_request,
+            serve.server.connections.max_streams,
+        )
     };
     let variable = [("MAX_DEVICES_PER_REQUEST", "3")];
     let flag = "--max-devices-per-request 4";
-    assert_eq!(serve("serve", &[]).serve.limits.max_devices_per_request, 10_000);
+    assert_eq!(
+        serve("serve", &[]).serve.server.requests.max_devices_per_request,
+        10_000
+    );
     assert_eq!(serve_with("", &[]), (2, 32));
     assert_eq!(serve_with("", &variable), (3, 32));
     assert_eq!(serve_with(flag, &variable), (4, 32));
@@ -106,8 +112,8 @@ async fn precedence() {
     let Settings::Gateway(gateway) = told.settings else {
         panic!("{told:?}")
     };
-    assert_eq!(gateway.connections.max_streams, 32);
-    assert_eq!(gateway.upstream, "http://127.0.0.1:1");
+    assert_eq!(gateway.server.connections.max_streams, 32);
+    assert_eq!(gateway.upstream, "http://127.0.0.1:1/");
     let told = tell("gateway --log-format json", &variables).expect("no mistake");
     assert_eq!(told.process.log_format, LogFormat::Json);
 }
@@ -152,6 +158,6 @@ async fn program(database: &TestDatabase) {
 async fn printed_settings() {
     let url = "postgres://app:canary-password@db/devices?password=canary-password";
     let serve = serve("serve", &[("DATABASE_URL", url)]);
-    assert_eq!(serve.database.database_url, url);
+    assert_eq!(serve.database.database_url.to_string(), "postgres://db/devices");
     assert!(!format!("{serve:?}").contains("canary-password"));
 }

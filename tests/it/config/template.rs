@@ -120,7 +120,7 @@ async fn agreement() {
         let help = stdout(&run(&[subcommand, "--help"]).await);
         let in_file = file
             .iter()
-            .filter(|(_, (_, users))| users == "everything" || users.split(", ").any(|user| user == subcommand));
+            .filter(|(_, (_, users))| users == "all subcommands" || users.split(", ").any(|user| user == subcommand));
         let in_file: BTreeMap<String, String> = in_file
             .map(|(name, (variable, _))| (name.clone(), variable.clone()))
             .collect();

@@ -120,11 +120,11 @@ async fn settings() {
     for (arguments, words) in [
         (
             format!("{SERVE} --tls-cert a"),
-            "--tls-cert (from the command line): needs --tls-key (TLS_KEY) beside it",
+            "--tls-cert (from the command line): needs --tls-key (TLS_KEY), too",
         ),
         (
             format!("{SERVE} --tls-key a"),
-            "--tls-key (from the command line): needs --tls-cert (TLS_CERT) beside it",
+            "--tls-key (from the command line): needs --tls-cert (TLS_CERT), too",
         ),
         (
             format!("{SERVE} --tls-client-ca a"),

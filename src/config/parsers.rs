@@ -1,0 +1,118 @@
+//! Checks of single values. No message repeats the value, which may be a secret.
+
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
+
+use http::Uri;
+use ipnet::IpNet;
+
+use super::AdminAddr;
+
+/// The largest count: with more per second, a rate limit would need less than a nanosecond per unit.
+pub(super) const MOST: usize = 1_000_000_000;
+pub(super) const GIB: usize = 1 << 30;
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// A number in `range`.
+pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("must be a number from {} to {}", range.start(), range.end())),
+    }
+}
+
+/// The number of units of a rate limit.
+pub(super) fn rate(min: u32) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    number(min..=1_000_000_000)
+}
+
+/// A duration such as 90s, 500ms or 1h 30m.
+pub(super) fn duration(min: Duration, max: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| match humantime::parse_duration(text) {
+        Ok(duration) if (min..=max).contains(&duration) => Ok(duration),
+        Ok(_) => {
+            let [min, max] = [min, max].map(humantime::format_duration);
+            Err(format!("must be from {min} to {max}"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Where to listen: IP:PORT, HOST:PORT or :PORT.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let form = "must be an address with a port, as in 127.0.0.1:8080, localhost:8080 or :8080";
+    let (host, port) = text.rsplit_once(':').ok_or(form)?;
+    let port: u16 = port.parse().map_err(|_| form)?;
+    if host.is_empty() {
+        return Ok((all_interfaces(), port).into());
+    }
+    if !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+        return Err(form.into());
+    }
+    let addresses = (host, port).to_socket_addrs();
+    let addresses = addresses.map_err(|error| format!("the host name does not resolve ({error})"))?;
+    // For a name with several addresses, most servers choose IPv4.
+    let address = addresses.min_by_key(SocketAddr::is_ipv6);
+    address.ok_or_else(|| "the host name has no address".into())
+}
+
+/// The unspecified address. That of IPv6 takes IPv4 connections, too.
+fn all_interfaces() -> IpAddr {
+    match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// The URL of a gRPC service.
+pub(super) fn service_url(text: &str) -> Result<Uri, String> {
+    let problem = match text.parse::<Uri>() {
+        Err(error) => error.to_string(),
+        Ok(uri) if !matches!(uri.scheme_str(), Some("http" | "https")) => {
+            "the URL must start with http:// or https://".into()
+        }
+        Ok(uri) if uri.host().is_none_or(str::is_empty) => "the URL names no host".into(),
+        Ok(uri) => return Ok(uri),
+    };
+    Err(format!("{problem}; write http://host:50051 or https://host:50051"))
+}
+
+/// A network such as 10.0.0.0/8, or a single address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "must be an address or a network, as in 10.0.0.0/8".into())
+}
+
+pub(super) fn admin_address(text: &str) -> Result<AdminAddr, String> {
+    match text {
+        "off" => Ok(AdminAddr::Off),
+        _ => match listen_address(text) {
+            Ok(address) => Ok(AdminAddr::At(address)),
+            Err(problem) => Err(format!("{problem}, or off")),
+        },
+    }
+}
+
+pub(super) fn otlp_endpoint(text: &str) -> Result<String, String> {
+    match text.strip_prefix("http://") {
+        Some(host) if !host.is_empty() => Ok(text.into()),
+        _ => Err("must start with http://, as in http://host:4317".into()),
+    }
+}
