@@ -2,6 +2,9 @@
 //! messages and its description, the descriptor set for reflection, and the guides as pages (`build/guides.rs`).
 
 #[cfg(feature = "server")]
+#[path = "build/fields.rs"]
+mod fields;
+#[cfg(feature = "server")]
 #[path = "build/guides.rs"]
 mod guides;
 
@@ -38,6 +41,7 @@ mod server {
         for (rpc, description) in descriptions(&compiler.file_descriptor_set())? {
             fs::write(out.join(rpc).with_extension("md"), description)?;
         }
+        crate::fields::generate(&compiler.file_descriptor_set(), PACKAGE, &out)?;
         crate::guides::generate(&out)?;
         Ok(with_json(config))
     }

@@ -1,7 +1,7 @@
 //! API keys: `tlm_`, 32 random bytes in base62, and a checksum of six characters.
 //!
-//! The prefix lets secret scanners find a key that leaked; the checksum tells a typing error from a key without a
-//! look into the database. Only the digest is stored.
+//! The prefix lets secret scanners find a leaked key. The checksum detects typing errors without a database query. Only the
+//! digest is stored.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ pub struct ApiKeyHint {
     pub end: String,
 }
 
-/// The SHA-256 of an API key: what is stored, and what a key is looked up by.
+/// The SHA-256 of an API key. It is stored, and keys are looked up by it.
 pub type ApiKeyDigest = [u8; 32];
 
 impl ApiKeySecret {
@@ -44,7 +44,7 @@ impl ApiKeySecret {
         Self(format!("{PREFIX}{random}{checksum}"))
     }
 
-    /// Reads a key as a caller sent it; `None` when it was not made by [`from_random`](Self::from_random).
+    /// Parses a key; `None` if the format or the checksum is wrong.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(PREFIX)?;
         let (random, given) = rest.split_at_checked(RANDOM_CHARS)?;
@@ -66,7 +66,7 @@ impl ApiKeySecret {
         }
     }
 
-    /// The text: for its owner's eyes only.
+    /// The text of the key. Show it to nobody but its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -102,14 +102,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_made_key_reads_back_and_has_one_length(bytes: [u8; 32]) {
+        fn a_new_key_can_be_parsed_and_has_a_fixed_length(bytes: [u8; 32]) {
             let key = ApiKeySecret::from_random(bytes);
             prop_assert_eq!(key.reveal().len(), KEY_CHARS);
             prop_assert_eq!(ApiKeySecret::parse(key.reveal()), Some(key));
         }
 
         #[test]
-        fn a_key_with_one_wrong_character_is_refused(bytes: [u8; 32], at in 4usize..53, by in 1usize..62) {
+        fn a_key_with_one_wrong_character_is_rejected(bytes: [u8; 32], at in 4usize..53, by in 1usize..62) {
             let key = ApiKeySecret::from_random(bytes);
             let mut text = key.reveal().to_owned();
             let digit = BASE62.find(&text[at..=at]).expect("a base62 digit");
@@ -119,7 +119,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_text_is_refused(text: String) {
+        fn any_other_text_is_rejected(text: String) {
             prop_assert_eq!(ApiKeySecret::parse(&text), None);
         }
     }

@@ -1,15 +1,15 @@
-//! The command to assign devices to a customer, and what became of it.
+//! The command that assigns devices to a customer, and its outcome.
 
 use std::collections::HashSet;
 
 use super::{
-    Field, Violations,
+    Field, FieldProblem, InvalidText, Violations,
     device::{DeviceIdentifier, DeviceType},
     email::Email,
     id::{CustomerId, DeviceId},
 };
 
-/// Assign these devices to this customer. Valid by construction.
+/// The command: assign these devices to this customer. Valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssignDevices {
     customer: Email,
@@ -17,21 +17,20 @@ pub struct AssignDevices {
     unknown_devices: UnknownDevices,
 }
 
-/// What to do with an identifier that leads to no device.
+/// What to do with devices that do not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnknownDevices {
-    /// Leave it alone, and say so.
+    /// Skip them.
     Skip,
-    /// Create a device of this type.
+    /// Create them with this type.
     Create(DeviceType),
 }
 
 impl AssignDevices {
-    /// Reads the fields of a request. `max_devices` bounds the identifiers as given, before repeated ones are
-    /// folded into their first place.
+    /// Parses the fields of a request. `max_devices` bounds the identifiers as given; repeated ones count.
     ///
     /// # Errors
-    /// Every broken rule of every field at once.
+    /// Every invalid field.
     pub fn parse(
         customer_email: &str,
         device_identifiers: &[String],
@@ -53,23 +52,17 @@ impl AssignDevices {
         })
     }
 
-    /// What is wrong with a request of more identifiers than `max_devices`, which is refused before they are read.
-    pub fn too_many_devices(max_devices: usize) -> Violations {
-        let mut violations = Violations::default();
-        violations.push(Field::DeviceIdentifiers, too_many_devices(max_devices));
-        violations
+    /// The violation of a request that lists `count` devices, more than `max`.
+    pub fn too_many_devices(count: usize, max: usize) -> Violations {
+        Violations::one(Field::DeviceIdentifiers, FieldProblem::TooManyDevices { count, max })
     }
 
-    /// What is wrong with a request whose answer could be larger than `max_bytes`.
-    pub fn answer_too_large(max_bytes: usize) -> Violations {
-        let problem =
-            format!("The answer could be larger than {max_bytes} bytes; send fewer device identifiers in a request");
-        let mut violations = Violations::default();
-        violations.push(Field::DeviceIdentifiers, problem);
-        violations
+    /// The violation of a request whose response could be larger than `max_bytes`.
+    pub fn response_too_large(max_bytes: usize) -> Violations {
+        Violations::one(Field::DeviceIdentifiers, FieldProblem::ResponseTooLarge { max_bytes })
     }
 
-    /// Whom the devices go to.
+    /// The customer's address.
     pub fn customer(&self) -> &Email {
         &self.customer
     }
@@ -79,16 +72,16 @@ impl AssignDevices {
         &self.devices
     }
 
-    /// What to do with those that lead to no device.
+    /// What to do with devices that do not exist.
     pub fn unknown_devices(&self) -> &UnknownDevices {
         &self.unknown_devices
     }
 }
 
-/// What became of an [`AssignDevices`] that was carried out.
+/// The outcome of an [`AssignDevices`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whom the devices were assigned to.
+    /// The customer.
     pub customer_id: CustomerId,
     /// Whether this call created the customer.
     pub customer_was_created: bool,
@@ -96,7 +89,7 @@ pub struct Outcome {
     pub devices: Vec<(DeviceIdentifier, Fate)>,
 }
 
-/// What became of one identifier.
+/// What happened to one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// This call assigned the device to the customer.
@@ -111,7 +104,7 @@ pub enum Fate {
         /// The device.
         device_id: DeviceId,
     },
-    /// The identifier leads to no device.
+    /// The device does not exist, and was not created.
     Skipped,
 }
 
@@ -120,8 +113,8 @@ pub enum Fate {
 fn customer(email: &str, violations: &mut Violations) -> Option<Email> {
     let problem = match Email::parse(email) {
         Ok(email) => return Some(email),
-        Err(_) if email.trim().is_empty() => "customerEmail is required",
-        Err(_) => "customerEmail must be a valid email address",
+        Err(_) if email.trim().is_empty() => FieldProblem::Missing,
+        Err(_) => FieldProblem::NotAnEmail,
     };
     violations.push(Field::CustomerEmail, problem);
     None
@@ -129,15 +122,16 @@ fn customer(email: &str, violations: &mut Violations) -> Option<Email> {
 
 fn devices(identifiers: &[String], max: usize, violations: &mut Violations) -> Option<Vec<DeviceIdentifier>> {
     let mut valid = true;
-    let mut refuse = |field, description| {
+    let mut reject = |field, problem| {
         valid = false;
-        violations.push(field, description);
+        violations.push(field, problem);
     };
     if identifiers.is_empty() {
-        refuse(Field::DeviceIdentifiers, "deviceIdentifiers must not be empty".into());
+        reject(Field::DeviceIdentifiers, FieldProblem::Text(InvalidText::Empty));
     }
-    if identifiers.len() > max {
-        refuse(Field::DeviceIdentifiers, too_many_devices(max));
+    let count = identifiers.len();
+    if count > max {
+        reject(Field::DeviceIdentifiers, FieldProblem::TooManyDevices { count, max });
     }
     let mut seen = HashSet::with_capacity(identifiers.len());
     let mut devices = Vec::with_capacity(identifiers.len());
@@ -145,28 +139,20 @@ fn devices(identifiers: &[String], max: usize, violations: &mut Violations) -> O
         match DeviceIdentifier::parse(identifier) {
             Ok(device) if seen.insert(identifier.trim()) => devices.push(device),
             Ok(_repeated) => {}
-            Err(problem) => refuse(
-                Field::DeviceIdentifier(index),
-                format!("deviceIdentifiers[{index}] {problem}"),
-            ),
+            Err(problem) => reject(Field::DeviceIdentifier(index), FieldProblem::Text(problem)),
         }
     }
     valid.then_some(devices)
-}
-
-fn too_many_devices(max: usize) -> String {
-    format!("Too many devices. Maximum {max} per request")
 }
 
 fn unknown_devices(create: bool, device_type: Option<&str>, violations: &mut Violations) -> Option<UnknownDevices> {
     if !create {
         return Some(UnknownDevices::Skip);
     }
-    let given = device_type.unwrap_or_default();
-    let problem = match DeviceType::parse(given) {
+    let problem = match DeviceType::parse(device_type.unwrap_or_default()) {
         Ok(device_type) => return Some(UnknownDevices::Create(device_type)),
-        Err(_) if given.trim().is_empty() => "deviceType is required when autoCreateDevices is true".into(),
-        Err(problem) => format!("deviceType {problem}"),
+        Err(InvalidText::Empty) => FieldProblem::MissingToCreateDevices,
+        Err(problem) => FieldProblem::Text(problem),
     };
     violations.push(Field::DeviceType, problem);
     None

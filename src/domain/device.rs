@@ -1,16 +1,15 @@
-//! What identifies a device, and what kind of device it is.
+//! Identifiers and types of devices.
 
 use super::text::bounded_text;
 
 bounded_text!(
-    /// A serial number, a MAC address or whatever else the organization tells its devices apart by: 1 to 255
-    /// characters, compared byte by byte.
+    /// A serial number, a MAC address or another identifier of a device: 1 to 255 characters, compared byte by byte.
     DeviceIdentifier,
     255
 );
 
 bounded_text!(
-    /// The kind of a device, as "sensor" or "Gateway": 1 to 100 characters.
+    /// The type of a device, such as "sensor": 1 to 100 characters.
     DeviceType,
     100
 );
@@ -39,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn each_text_has_a_bound_of_its_own() {
+    fn each_text_has_its_own_bound() {
         assert!(DeviceIdentifier::parse(&"ü".repeat(255)).is_ok());
         assert!(DeviceIdentifier::parse(&"ü".repeat(256)).is_err());
         assert!(DeviceType::parse(&"ü".repeat(100)).is_ok());

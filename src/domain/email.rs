@@ -1,11 +1,10 @@
-//! The email address that a customer is known by.
+//! The email address that identifies a customer.
 
 use std::fmt;
 
 use email_address::{EmailAddress, Options};
 
-/// A valid email address in addr-spec form with its ASCII letters in lower case, which is how addresses are compared
-/// and stored.
+/// A valid email address in addr-spec form. Its ASCII letters are in lower case: addresses are compared and stored so.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Email(String);
 
@@ -17,11 +16,11 @@ impl Email {
     /// The greatest length of an address, in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets of the path).
     pub const MAX_BYTES: usize = 254;
 
-    /// Reads an address as a caller gave it: white space around it is dropped; a display name, an address literal
-    /// as the domain, and a domain without a dot are refused.
+    /// Parses an address and trims the white space around it. A display name, an address literal as the domain, and a
+    /// domain without a dot are errors.
     ///
     /// # Errors
-    /// [`NotAnEmail`] when the text is anything else.
+    /// [`NotAnEmail`].
     pub fn parse(text: &str) -> Result<Self, NotAnEmail> {
         let text = text.trim();
         let options = Options::default()
@@ -42,7 +41,7 @@ impl Email {
         &self.0
     }
 
-    /// The part before the `@`: the name of a customer of whom nothing else is known.
+    /// The part before the `@`: the name of a new customer.
     pub fn local_part(&self) -> &str {
         self.0.rsplit_once('@').map_or(self.as_str(), |(local, _)| local)
     }

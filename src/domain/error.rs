@@ -1,70 +1,73 @@
-//! The one error of the service. Its text is what a caller reads; what only the log may know is its [`Cause`].
+//! The error of all modules. It speaks of the domain; the protocols make the sentences that name their fields and headers.
+//! What only the log may show is in its [`Cause`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Violations, plan::NoValidDevices};
 use crate::error_chain::error_chain;
 
-/// Why a call was not carried out. `Display` prints the sentence that the caller reads.
+/// Why a call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The call carries no API key.
     #[error("Missing API key")]
     MissingApiKey,
-    /// The API key is malformed, unknown, revoked or expired: which of them, a stranger does not learn.
+    /// The API key is malformed, unknown, revoked or expired. Callers do not learn which.
     #[error("Invalid API key")]
     InvalidApiKey,
-    /// The call carries more than one API key.
-    #[error("x-api-key is given twice; send it once")]
+    /// The call carries its API key more than once.
+    #[error("The API key is given twice")]
     RepeatedApiKey,
-    /// Fields break their rules.
-    #[error("{}", .0.sentence())]
+    /// The call carries two different API keys.
+    #[error("Different API keys are given")]
+    ConflictingApiKeys,
+    /// Fields are invalid.
+    #[error("{} field(s) are invalid", .0.count())]
     InvalidRequest(Violations),
-    /// No identifier leads to a device, and none may be created.
-    #[error(
-        "No valid devices: none of the {count} device identifiers exist in your organization; \
-         set autoCreateDevices to create them"
-    )]
+    /// None of the devices exists, and the call may not create them.
+    #[error("None of the {count} devices exist")]
     NoValidDevices {
-        /// How many distinct identifiers were asked for.
+        /// How many distinct identifiers the call has.
         count: usize,
     },
-    /// There is no such thing.
+    /// What an operator names does not exist. The text says what; callers never see it.
     #[error("{0}")]
     NotFound(String),
-    /// The name is taken.
+    /// What an operator creates exists already. The text says what; callers never see it.
     #[error("{0}")]
     AlreadyExists(String),
-    /// The limit of the API key is reached.
+    /// The API key has reached a rate limit.
     #[error("Too many {of} with this API key; try again in {} s", .retry_after.as_secs())]
     RateLimited {
-        /// What there is too much of.
+        /// What the limit counts.
         of: Metered,
+        /// The most of them at once.
+        limit: u32,
         /// How long to wait, in whole seconds.
         retry_after: Duration,
     },
-    /// The caller's address has shown too many wrong keys.
+    /// Too many invalid keys came from the caller's address.
     #[error("Too many invalid API keys from this address; try again in {} s", .retry_after.as_secs())]
     TooManyFailedKeys {
         /// How long to wait, in whole seconds.
         retry_after: Duration,
     },
-    /// As many calls are under way as may be.
-    #[error("Too many calls are under way; try again shortly")]
+    /// Too many calls are in flight.
+    #[error("Too many calls are in flight; try again shortly")]
     Overloaded,
-    /// Requests and answers in flight hold as many bytes as they may.
-    #[error("Too many bytes of requests and answers are in flight; try again shortly")]
+    /// Requests and responses in flight take too many bytes.
+    #[error("Too many bytes of requests and responses are in flight; try again shortly")]
     NoRoom,
-    /// As many calls wait as may wait, or more than can be carried out in this call's time.
+    /// Too many calls wait for the database, in all or for the deadline of this call.
     #[error("Too many calls are waiting; try again in {} s", .retry_after.as_secs())]
     QueueFull {
         /// How long it takes until there is room, in whole seconds.
         retry_after: Duration,
     },
-    /// The call's time was over before it was carried out.
+    /// The deadline of the call passed before it was carried out.
     #[error("Deadline exceeded")]
     DeadlineExceeded,
-    /// The service is stopping.
+    /// The service is shutting down.
     #[error("The service is shutting down; try again")]
     ShuttingDown,
     /// The database cannot be reached, cannot be written or is overloaded, or the outcome of a commit is unknown.
@@ -75,7 +78,7 @@ pub enum Error {
     Internal(Cause),
 }
 
-/// What the limits of an API key count.
+/// What the rate limits of an API key count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metered {
     /// Calls.
@@ -85,7 +88,7 @@ pub enum Metered {
 }
 
 impl Metered {
-    /// Its name, as callers read it.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Calls => "calls",
@@ -100,7 +103,7 @@ impl fmt::Display for Metered {
     }
 }
 
-/// What lies behind an error: for the log, never for a caller.
+/// The cause of an error: for the log, never for a caller.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 

@@ -1,5 +1,5 @@
-//! Ids: a UUIDv7 with a prefix that says what it names. Their text is the [TypeID](https://github.com/jetify-com/typeid)
-//! form, the prefix and 26 characters of lower-case Crockford base32; databases store the UUID.
+//! Ids: a UUIDv7 with a prefix that names the type. As text they have the [TypeID](https://github.com/jetify-com/typeid)
+//! form: the prefix and 26 characters of lower-case Crockford base32. Databases store the UUID.
 
 use type_safe_id::{StaticType, TypeSafeId};
 

@@ -1,4 +1,4 @@
-//! What devices, customers and assignments are, and the rules about them. Pure: no wire forms, no SQL, no clock.
+//! Devices, customers and assignments, and the rules about them. Pure: no wire formats, no SQL, no clock.
 
 pub mod api_key;
 pub mod assign_devices;
@@ -12,4 +12,5 @@ mod text;
 mod violations;
 
 pub use error::{Cause, Error, Metered};
-pub use violations::{Field, Violation, Violations};
+pub use text::InvalidText;
+pub use violations::{Field, FieldProblem, Violation, Violations};

@@ -1,4 +1,4 @@
-//! What organizations and their keys are called.
+//! Names of organizations and labels of their API keys.
 
 use super::text::bounded_text;
 
@@ -9,7 +9,7 @@ bounded_text!(
 );
 
 bounded_text!(
-    /// What an API key is called by its owner: 1 to 100 characters.
+    /// The label of an API key: 1 to 100 characters.
     ApiKeyLabel,
     100
 );

@@ -1,4 +1,4 @@
-//! The rule that every text from a caller follows: trimmed, bounded, free of control characters.
+//! The rule for every text from a caller: trimmed, bounded, no control characters.
 
 /// Defines a text of 1 to `$max` characters.
 macro_rules! bounded_text {
@@ -11,15 +11,12 @@ macro_rules! bounded_text {
             /// The greatest length, in characters.
             pub const MAX_CHARS: usize = $max;
 
-            /// Reads the text as a caller gave it.
+            /// Parses the text and trims the white space around it.
             ///
             /// # Errors
-            /// What is wrong with it, as a clause that follows the name of the field.
-            pub fn parse(text: &str) -> Result<Self, String> {
-                match $crate::domain::text::trimmed(text, Self::MAX_CHARS) {
-                    Ok(text) => Ok(Self(text.to_owned())),
-                    Err(refused) => Err(refused.clause()),
-                }
+            /// Why the text is invalid.
+            pub fn parse(text: &str) -> Result<Self, $crate::domain::InvalidText> {
+                $crate::domain::text::trimmed(text, Self::MAX_CHARS).map(|text| Self(text.to_owned()))
             }
 
             /// The text itself.
@@ -38,35 +35,33 @@ macro_rules! bounded_text {
 
 pub(super) use bounded_text;
 
-/// Why a text was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+/// Why a text is invalid. `Display` prints a clause that follows the name of the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidText {
+    /// Nothing is left of it after trimming.
+    #[error("must not be empty")]
     Empty,
-    TooLong { max: usize },
+    /// It is too long.
+    #[error("must be at most {max} characters")]
+    TooLong {
+        /// The greatest length, in characters.
+        max: usize,
+    },
+    /// It contains a control character.
+    #[error("must not contain control characters")]
     ControlCharacter,
 }
 
-impl Refused {
-    /// What is wrong, as a clause that follows the name of the field.
-    pub(super) fn clause(self) -> String {
-        match self {
-            Self::Empty => "must not be empty".into(),
-            Self::TooLong { max } => format!("must be at most {max} characters"),
-            Self::ControlCharacter => "must not contain control characters".into(),
-        }
-    }
-}
-
-/// Drops the white space around `text` and checks the rest: 1 to `max` characters, no control character. U+0000
-/// above all must not pass: PostgreSQL refuses it in text, SQLite would store it.
-pub(super) fn trimmed(text: &str, max: usize) -> Result<&str, Refused> {
+/// Trims the white space around `text` and checks the rest: 1 to `max` characters, no control character. U+0000 must not
+/// pass: PostgreSQL rejects it in text, and SQLite would store it.
+pub(super) fn trimmed(text: &str, max: usize) -> Result<&str, InvalidText> {
     let text = text.trim();
     if text.is_empty() {
-        Err(Refused::Empty)
+        Err(InvalidText::Empty)
     } else if text.chars().nth(max).is_some() {
-        Err(Refused::TooLong { max })
+        Err(InvalidText::TooLong { max })
     } else if text.chars().any(char::is_control) {
-        Err(Refused::ControlCharacter)
+        Err(InvalidText::ControlCharacter)
     } else {
         Ok(text)
     }
@@ -77,22 +72,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_is_dropped_around_a_text_and_kept_inside() {
+    fn white_space_is_trimmed_around_a_text_and_kept_inside() {
         let around = " \t\r\n\u{85}\u{a0}\u{2003}\u{2028}\u{3000}";
         let text = format!("{around}SN 1{around}");
         assert_eq!(trimmed(&text, 4), Ok("SN 1"));
         for text in ["", around] {
-            assert_eq!(trimmed(text, 4), Err(Refused::Empty));
+            assert_eq!(trimmed(text, 4), Err(InvalidText::Empty));
         }
     }
 
     #[test]
-    fn control_characters_are_refused_wherever_trimming_leaves_them() {
-        // U+0085 and the tab are white space too: around a text they are gone before anybody looks.
+    fn control_characters_are_rejected_except_where_trimming_removes_them() {
+        // U+0085 and the tab are white space too: around a text they are trimmed.
         let inside = ["a\tb", "a\nb", "a\u{85}b"];
         let anywhere = ["\0", "\0a", "a\0", "a\0b", "\u{7f}", "a\u{7f}", "\u{1b}[0m", "a\u{9f}"];
         for text in inside.into_iter().chain(anywhere) {
-            assert_eq!(trimmed(text, 9), Err(Refused::ControlCharacter), "{text:?}");
+            assert_eq!(trimmed(text, 9), Err(InvalidText::ControlCharacter), "{text:?}");
         }
     }
 
@@ -103,7 +98,7 @@ mod tests {
             assert_eq!(trimmed(&longest, 255), Ok(longest.as_str()));
             assert_eq!(trimmed(&format!(" {longest} "), 255), Ok(longest.as_str()));
             let too_long = letter.repeat(256);
-            assert_eq!(trimmed(&too_long, 255), Err(Refused::TooLong { max: 255 }));
+            assert_eq!(trimmed(&too_long, 255), Err(InvalidText::TooLong { max: 255 }));
         }
     }
 }

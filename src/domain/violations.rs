@@ -1,6 +1,9 @@
-//! The problems of a request, field by field.
+//! What is wrong with a request, field by field. The sentences are made by the protocol, which has its own names for the
+//! fields; nothing here holds a text of the caller.
 
-/// A field of a request, as callers know it.
+use super::text::InvalidText;
+
+/// A field of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// The customer's email address.
@@ -13,16 +16,41 @@ pub enum Field {
     DeviceType,
 }
 
-/// One broken rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Where.
-    pub field: Field,
-    /// What is wrong, as a sentence without a full stop.
-    pub description: String,
+/// Why a field is invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldProblem {
+    /// It is required.
+    Missing,
+    /// It is required when devices are created.
+    MissingToCreateDevices,
+    /// It is not an email address in the accepted form.
+    NotAnEmail,
+    /// It is not a valid text.
+    Text(InvalidText),
+    /// It lists more devices than a request may have.
+    TooManyDevices {
+        /// How many it lists.
+        count: usize,
+        /// How many it may list.
+        max: usize,
+    },
+    /// It lists so many devices that the response could be too large.
+    ResponseTooLarge {
+        /// The most bytes of a response.
+        max_bytes: usize,
+    },
 }
 
-/// Every broken rule of a request: the first few in full, and the count of all.
+/// One invalid field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Violation {
+    /// The field.
+    pub field: Field,
+    /// Why it is invalid.
+    pub problem: FieldProblem,
+}
+
+/// Every invalid field of a request: the first few of them, and the count of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Violations {
     listed: Vec<Violation>,
@@ -30,15 +58,21 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// How many are kept in full. Error details travel in HTTP/2 trailers, which clients cap near 8 KiB.
+    /// How many are listed. Error details travel in HTTP/2 trailers, which clients cap near 8 KiB.
     pub const MAX_LISTED: usize = 16;
 
-    /// Adds one.
-    pub fn push(&mut self, field: Field, description: impl Into<String>) {
+    /// One invalid field.
+    pub fn one(field: Field, problem: FieldProblem) -> Self {
+        let mut violations = Self::default();
+        violations.push(field, problem);
+        violations
+    }
+
+    /// Adds an invalid field.
+    pub fn push(&mut self, field: Field, problem: FieldProblem) {
         self.count += 1;
         if self.listed.len() < Self::MAX_LISTED {
-            let description = description.into();
-            self.listed.push(Violation { field, description });
+            self.listed.push(Violation { field, problem });
         }
     }
 
@@ -47,12 +81,8 @@ impl Violations {
         &self.listed
     }
 
-    /// One sentence: the violation when it is the only one, else the first of them with the full count.
-    pub fn sentence(&self) -> String {
-        match (self.listed.first(), self.count) {
-            (Some(first), 1) => first.description.clone(),
-            (Some(first), count) => format!("{} (the first of {count} problems)", first.description),
-            (None, _) => "The request is valid".into(),
-        }
+    /// How many there are, listed or not.
+    pub fn count(&self) -> usize {
+        self.count
     }
 }

@@ -6,6 +6,7 @@ mod assign_devices;
 mod call;
 mod check_credentials;
 mod error_responses;
+mod fields;
 mod host;
 mod json;
 mod json_line;

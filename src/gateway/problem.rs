@@ -15,6 +15,7 @@ use tonic_types::StatusExt;
 use utoipa::ToSchema;
 
 use super::{
+    fields::with_json_names,
     json_line::JsonLine,
     rate_limits::{self, RateLimitValues},
 };
@@ -167,8 +168,8 @@ impl From<Status> for Problem {
             let violations = bad_request.field_violations.iter();
             violations
                 .map(|violation| FieldViolation {
-                    field: json_path(&violation.field),
-                    description: violation.description.clone(),
+                    field: with_json_names(&violation.field),
+                    description: with_json_names(&violation.description),
                 })
                 .collect()
         });
@@ -179,11 +180,11 @@ impl From<Status> for Problem {
             code => code,
         };
         let sentence = match code {
-            _ if Self::is_of_the_service(&status) => status.message(),
-            Code::Unavailable => "Service temporarily unavailable; try again shortly",
-            Code::DeadlineExceeded => "Deadline exceeded",
-            Code::Cancelled => "Cancelled",
-            _ => "Internal error",
+            _ if Self::is_of_the_service(&status) => with_json_names(status.message()),
+            Code::Unavailable => "Service temporarily unavailable; try again shortly".into(),
+            Code::DeadlineExceeded => "Deadline exceeded".into(),
+            Code::Cancelled => "Cancelled".into(),
+            _ => "Internal error".into(),
         };
         let may_retry = matches!(code, Code::ResourceExhausted | Code::Unavailable);
         Self {

@@ -15,6 +15,7 @@ mod rate_limit;
 mod receive;
 mod refusal;
 mod status;
+mod violations;
 
 use std::{
     sync::Arc,

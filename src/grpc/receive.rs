@@ -66,7 +66,7 @@ impl Received {
     pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
         let answer = self.devices * ANSWER_BYTES_PER_DEVICE + self.device_bytes + ANSWER_BYTES;
         if answer > max_bytes {
-            return Err(Error::InvalidRequest(AssignDevices::answer_too_large(max_bytes)));
+            return Err(Error::InvalidRequest(AssignDevices::response_too_large(max_bytes)));
         }
         if share.grow(answer) { Ok(()) } else { Err(Error::NoRoom) }
     }

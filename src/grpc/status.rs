@@ -1,43 +1,68 @@
-//! What callers learn of an error: the only place where the domain's errors become statuses.
+//! The status of each error: the only place where errors of the domain become statuses.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::violations;
 use crate::{
-    domain::{Error, Field, Violations},
+    domain::{Error, FieldProblem, Violations},
     reason::{DOMAIN, Reason},
     telemetry::metrics,
 };
 
-/// How long a caller waits before it tries again, when nobody knows how long it will take.
+/// How long a caller waits before it tries again, when the error does not say.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The status that tells a caller of `error`, who is counted as refused. What only we may know goes to the log.
+/// The status of `error`, which is counted here. Its cause goes to the log.
 pub(super) fn to_status(error: &Error) -> Status {
     let reason = reason(error);
     metrics::refusal(reason.name());
-    let mut details = details(reason);
     match error {
-        Error::InvalidRequest(violations) => add_violations(&mut details, violations),
-        Error::Unavailable(cause) => tracing::warn!(%cause, "a call failed for want of the database"),
-        Error::Internal(cause) => tracing::error!(%cause, "a call failed by a fault of ours"),
+        Error::Unavailable(cause) => tracing::warn!(%cause, "a call failed because the database is unavailable"),
+        Error::Internal(cause) => tracing::error!(%cause, "a call failed because of an internal error"),
         _ => {}
     }
-    let code = reason.code();
-    if matches!(code, Code::ResourceExhausted | Code::Unavailable) {
-        details.set_retry_info(Some(retry_delay(error)));
+    let mut details = ErrorDetails::new();
+    let mut metadata = metadata(error);
+    if let Some(delay) = retry_delay(error) {
+        details.set_retry_info(Some(delay));
+        metadata.push(("retryAfterSeconds", delay.as_secs()));
     }
-    Status::with_error_details(code, error.to_string(), details)
+    if let Error::InvalidRequest(violations) = error {
+        details.set_bad_request(violations::listed(violations));
+    }
+    set_reason(&mut details, reason, metadata);
+    Status::with_error_details(reason.code(), sentence(error), details)
 }
 
-/// The reason of each error.
+/// A status for what is no error of the domain, with the numbers that matter. It is counted like any other error.
+pub(super) fn with_reason(
+    reason: Reason,
+    sentence: impl Into<String>,
+    metadata: impl IntoIterator<Item = (&'static str, u64)>,
+) -> Status {
+    metrics::refusal(reason.name());
+    let mut details = ErrorDetails::new();
+    set_reason(&mut details, reason, metadata);
+    Status::with_error_details(reason.code(), sentence, details)
+}
+
+fn set_reason(details: &mut ErrorDetails, reason: Reason, metadata: impl IntoIterator<Item = (&'static str, u64)>) {
+    let metadata = metadata
+        .into_iter()
+        .map(|(name, number)| (name.to_owned(), number.to_string()));
+    let metadata: HashMap<String, String> = metadata.collect();
+    details.set_error_info(reason.name(), DOMAIN, metadata);
+}
+
 fn reason(error: &Error) -> Reason {
     match error {
         Error::MissingApiKey => Reason::MissingApiKey,
         Error::InvalidApiKey => Reason::InvalidApiKey,
+        Error::ConflictingApiKeys => Reason::ConflictingApiKeys,
         Error::RepeatedApiKey => Reason::RepeatedApiKey,
         Error::InvalidRequest(_) => Reason::InvalidRequest,
         Error::NoValidDevices { .. } => Reason::NoValidDevices,
@@ -54,45 +79,70 @@ fn reason(error: &Error) -> Reason {
     }
 }
 
-/// How long a caller waits before it tries again.
-fn retry_delay(error: &Error) -> Duration {
+/// The sentence that callers get. It contains nothing that a caller sent: the gateway replaces names of fields in it.
+fn sentence(error: &Error) -> String {
+    match error {
+        Error::MissingApiKey => "Missing API key: send it in the x-api-key header".into(),
+        Error::InvalidApiKey => "Invalid API key: check that it is complete, not expired and not revoked".into(),
+        Error::ConflictingApiKeys => "x-api-key and Authorization carry different API keys; send one".into(),
+        Error::RepeatedApiKey => "The API key is given twice; send it once".into(),
+        Error::InvalidRequest(violations) => violations::sentence(violations),
+        Error::NoValidDevices { count } => format!(
+            "No valid devices: none of the {count} device identifiers exist in your organization; \
+             set auto_create_devices to create them"
+        ),
+        Error::NotFound(_) => "Not found".into(),
+        Error::AlreadyExists(_) => "Already exists".into(),
+        Error::RateLimited { .. }
+        | Error::TooManyFailedKeys { .. }
+        | Error::Overloaded
+        | Error::NoRoom
+        | Error::QueueFull { .. }
+        | Error::DeadlineExceeded
+        | Error::ShuttingDown
+        | Error::Unavailable(_)
+        | Error::Internal(_) => error.to_string(),
+    }
+}
+
+/// The numbers that matter to a program.
+fn metadata(error: &Error) -> Vec<(&'static str, u64)> {
+    match error {
+        Error::InvalidRequest(violations) => violation_metadata(violations),
+        Error::NoValidDevices { count } => vec![("deviceCount", *count as u64)],
+        Error::RateLimited { limit, .. } => vec![("limit", u64::from(*limit))],
+        _ => Vec::new(),
+    }
+}
+
+fn violation_metadata(violations: &Violations) -> Vec<(&'static str, u64)> {
+    let mut metadata = vec![("violationCount", violations.count() as u64)];
+    for violation in violations.listed() {
+        match violation.problem {
+            FieldProblem::TooManyDevices { count, max } => {
+                metadata.extend([("deviceCount", count as u64), ("maxDevices", max as u64)]);
+            }
+            FieldProblem::ResponseTooLarge { max_bytes } => metadata.push(("maxBytes", max_bytes as u64)),
+            _ => {}
+        }
+    }
+    metadata
+}
+
+/// How long a caller waits before it tries again, where that helps.
+fn retry_delay(error: &Error) -> Option<Duration> {
     match error {
         Error::RateLimited { retry_after, .. }
         | Error::TooManyFailedKeys { retry_after }
-        | Error::QueueFull { retry_after } => *retry_after,
-        _ => RETRY_DELAY,
+        | Error::QueueFull { retry_after } => Some(*retry_after),
+        Error::Overloaded | Error::NoRoom | Error::ShuttingDown | Error::Unavailable(_) => Some(RETRY_DELAY),
+        _ => None,
     }
 }
 
-/// The code of an answer. A refusal stands in the headers; a success has its code in the trailers, which are still to come.
-pub(super) fn code_of(answer: &HeaderMap) -> Code {
-    Status::from_header_map(answer).map_or(Code::Ok, |status| status.code())
-}
-
-/// A status for what never becomes an error of the domain. It is counted like any other error.
-pub(super) fn with_reason(reason: Reason, sentence: String) -> Status {
-    metrics::refusal(reason.name());
-    Status::with_error_details(reason.code(), sentence, details(reason))
-}
-
-fn details(reason: Reason) -> ErrorDetails {
-    ErrorDetails::with_error_info(reason.name(), DOMAIN, [])
-}
-
-fn add_violations(details: &mut ErrorDetails, violations: &Violations) {
-    for violation in violations.listed() {
-        details.add_bad_request_violation(path(violation.field), violation.description.clone());
-    }
-}
-
-/// The path of a field in the request message.
-fn path(field: Field) -> String {
-    match field {
-        Field::CustomerEmail => "customer_email".into(),
-        Field::DeviceIdentifiers => "device_identifiers".into(),
-        Field::DeviceIdentifier(index) => format!("device_identifiers[{index}]"),
-        Field::DeviceType => "device_type".into(),
-    }
+/// The code of a response. An error is in its headers; the code of a success comes later, in the trailers.
+pub(super) fn code_of(response: &HeaderMap) -> Code {
+    Status::from_header_map(response).map_or(Code::Ok, |status| status.code())
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Service {
         caller
             .account
             .take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
-        Err(Error::InvalidRequest(AssignDevices::too_many_devices(max)))
+        Err(Error::InvalidRequest(AssignDevices::too_many_devices(count, max)))
     }
 
     /// Assigns the devices in the caller's organization. What is answered is durable.

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::{audit, organization::find_organization};
 use crate::{
     domain::{
-        Error,
+        Error, InvalidText,
         device::{DeviceIdentifier, DeviceType},
     },
     list::{ListError, RefusedRow, Row, Rows, text},
@@ -131,16 +131,18 @@ fn open<R: Read>(list: R) -> Result<Rows<R>, ImportError> {
 fn device(row: &Row<'_>) -> Result<(DeviceIdentifier, DeviceType), RefusedRow> {
     let parse = || {
         let [identifier, device_type] = row.fields()?;
-        let identifier = text(identifier)
-            .and_then(DeviceIdentifier::parse)
-            .map_err(|problem| format!("identifier {problem}"))?;
-        let device_type = text(device_type)
-            .and_then(DeviceType::parse)
-            .map_err(|problem| format!("type {problem}"))?;
+        let identifier = field("identifier", identifier, DeviceIdentifier::parse)?;
+        let device_type = field("type", device_type, DeviceType::parse)?;
         Ok((identifier, device_type))
     };
     let line = row.line;
     parse().map_err(|problem| RefusedRow { line, problem })
+}
+
+/// Parses the field in `column`.
+fn field<T>(column: &str, bytes: &[u8], parse: impl Fn(&str) -> Result<T, InvalidText>) -> Result<T, String> {
+    let text = text(bytes).map_err(|problem| format!("{column} {problem}"))?;
+    parse(text).map_err(|problem| format!("{column} {problem}"))
 }
 
 #[cfg(test)]

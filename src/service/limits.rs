@@ -187,6 +187,7 @@ impl Account {
         let _ = left.set(taken.unwrap_or_else(|short| short.left));
         taken.map(drop).map_err(|short| Error::RateLimited {
             of,
+            limit: bucket.limit.burst(),
             retry_after: whole_seconds(short.wait),
         })
     }

@@ -11,6 +11,7 @@ fn status(reason: Reason) -> Option<Status> {
     let error = match reason {
         Reason::MissingApiKey => Error::MissingApiKey,
         Reason::InvalidApiKey => Error::InvalidApiKey,
+        Reason::ConflictingApiKeys => Error::ConflictingApiKeys,
         Reason::RepeatedApiKey => Error::RepeatedApiKey,
         Reason::InvalidRequest => Error::InvalidRequest(Violations::default()),
         Reason::NoValidDevices => Error::NoValidDevices { count: 3 },
@@ -18,6 +19,7 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::AlreadyExists => Error::AlreadyExists("there is one".into()),
         Reason::RateLimited => Error::RateLimited {
             of: Metered::Calls,
+            limit: 5,
             retry_after,
         },
         Reason::TooManyFailedKeys => Error::TooManyFailedKeys { retry_after },

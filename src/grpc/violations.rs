@@ -1,0 +1,113 @@
+//! The sentences about invalid fields, with the names that the fields have in the proto. They contain nothing that a caller
+//! sent: the gateway replaces the names in them by those of JSON.
+
+use tonic_types::FieldViolation;
+
+use crate::domain::{Field, FieldProblem, Violation, Violations};
+
+/// One sentence about all of them: the first, and how many there are.
+pub(super) fn sentence(violations: &Violations) -> String {
+    let first = violations.listed().first().map(description).unwrap_or_default();
+    match violations.count() {
+        0 | 1 => first,
+        count => format!("{first} (the first of {count} problems)"),
+    }
+}
+
+/// The listed violations, as callers get them.
+pub(super) fn listed(violations: &Violations) -> Vec<FieldViolation> {
+    let listed = violations.listed().iter();
+    listed
+        .map(|violation| FieldViolation::new(path(violation.field), description(violation)))
+        .collect()
+}
+
+fn description(&Violation { field, problem }: &Violation) -> String {
+    let path = path(field);
+    match problem {
+        FieldProblem::Missing => format!("{path} is required"),
+        FieldProblem::MissingToCreateDevices => format!("{path} is required when auto_create_devices is true"),
+        FieldProblem::NotAnEmail => format!("{path} must be a valid email address"),
+        FieldProblem::Text(problem) => format!("{path} {problem}"),
+        FieldProblem::TooManyDevices { max, .. } => format!("Too many devices. Maximum {max} per request"),
+        FieldProblem::ResponseTooLarge { max_bytes } => {
+            format!("The response could be larger than {max_bytes} bytes; send fewer {path} per request")
+        }
+    }
+}
+
+/// The path of a field in the request message.
+fn path(field: Field) -> String {
+    match field {
+        Field::CustomerEmail => "customer_email".into(),
+        Field::DeviceIdentifiers => "device_identifiers".into(),
+        Field::DeviceIdentifier(index) => format!("device_identifiers[{index}]"),
+        Field::DeviceType => "device_type".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::InvalidText;
+
+    #[test]
+    fn sentences_name_the_fields_of_the_proto() {
+        let cases = [
+            (
+                Field::CustomerEmail,
+                FieldProblem::Missing,
+                "customer_email is required",
+            ),
+            (
+                Field::CustomerEmail,
+                FieldProblem::NotAnEmail,
+                "customer_email must be a valid email address",
+            ),
+            (
+                Field::DeviceIdentifiers,
+                FieldProblem::Text(InvalidText::Empty),
+                "device_identifiers must not be empty",
+            ),
+            (
+                Field::DeviceIdentifiers,
+                FieldProblem::TooManyDevices { count: 4, max: 3 },
+                "Too many devices. Maximum 3 per request",
+            ),
+            (
+                Field::DeviceIdentifiers,
+                FieldProblem::ResponseTooLarge { max_bytes: 9 },
+                "The response could be larger than 9 bytes; send fewer device_identifiers per request",
+            ),
+            (
+                Field::DeviceIdentifier(2),
+                FieldProblem::Text(InvalidText::TooLong { max: 255 }),
+                "device_identifiers[2] must be at most 255 characters",
+            ),
+            (
+                Field::DeviceIdentifier(0),
+                FieldProblem::Text(InvalidText::ControlCharacter),
+                "device_identifiers[0] must not contain control characters",
+            ),
+            (
+                Field::DeviceType,
+                FieldProblem::MissingToCreateDevices,
+                "device_type is required when auto_create_devices is true",
+            ),
+        ];
+        for (field, problem, expected) in cases {
+            assert_eq!(sentence(&Violations::one(field, problem)), expected);
+        }
+    }
+
+    #[test]
+    fn the_sentence_counts_all_of_them() {
+        let mut violations = Violations::default();
+        for index in 0..100 {
+            violations.push(Field::DeviceIdentifier(index), FieldProblem::Text(InvalidText::Empty));
+        }
+        let expected = "device_identifiers[0] must not be empty (the first of 100 problems)";
+        assert_eq!(sentence(&violations), expected);
+        assert_eq!(listed(&violations).len(), Violations::MAX_LISTED);
+    }
+}
