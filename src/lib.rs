@@ -38,6 +38,8 @@ pub mod code;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod domain;
+#[cfg(feature = "server")]
+mod duration;
 #[cfg(feature = "client")]
 pub mod error_chain;
 #[cfg(feature = "server")]

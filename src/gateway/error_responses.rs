@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tonic::Code;
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{ContentBuilder, Header, Object, Ref, RefOr, Response, ResponseBuilder, Type, example::ExampleBuilder},
 };
 
 use super::problem::{Envelope, FieldViolation};
-use crate::{code::code_name, request_id};
+use crate::{code::code_name, reason::Reason, request_id};
 
 /// The error responses of every operation.
 pub(super) struct ErrorResponses;
@@ -60,21 +59,28 @@ pub(super) struct ErrorResponse {
 /// An example of the envelope.
 pub(super) struct Example {
     pub(super) name: &'static str,
-    code: Code,
+    reason: Reason,
     error: &'static str,
     /// Field and description.
     violations: &'static [(&'static str, &'static str)],
+    metadata: &'static [(&'static str, &'static str)],
 }
 
 impl Example {
-    const fn new(name: &'static str, code: Code, error: &'static str) -> Self {
-        let violations = &[];
+    const fn new(name: &'static str, reason: Reason, error: &'static str) -> Self {
+        let (violations, metadata): (&[_], &[_]) = (&[], &[]);
         Self {
             name,
-            code,
+            reason,
             error,
             violations,
+            metadata,
         }
+    }
+
+    const fn with_metadata(mut self, metadata: &'static [(&'static str, &'static str)]) -> Self {
+        self.metadata = metadata;
+        self
     }
 
     pub(super) fn envelope(&self) -> Value {
@@ -82,11 +88,15 @@ impl Example {
             field: field.to_owned(),
             description: description.to_owned(),
         });
+        let metadata = self.metadata.iter();
+        let metadata = metadata.map(|&(name, value)| (name.to_owned(), value.to_owned()));
         json!(Envelope {
             error: self.error,
-            code: code_name(self.code),
+            code: code_name(self.reason.code()),
+            reason: self.reason.name(),
             request_id: "0190163d-8694-739b-aea5-966c26f8ad91",
             field_violations: &violations.collect::<Vec<_>>(),
+            metadata: &metadata.collect::<BTreeMap<_, _>>(),
         })
     }
 }
@@ -105,22 +115,24 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
                     ("customerEmail", "customerEmail must be a valid email address"),
                     ("deviceIdentifiers[2]", "deviceIdentifiers[2] must not be empty"),
                 ],
+                metadata: &[("violationCount", "2")],
                 ..Example::new(
                     "fields",
-                    Code::InvalidArgument,
+                    Reason::InvalidRequest,
                     "customerEmail must be a valid email address (the first of 2 problems)",
                 )
             },
             Example::new(
                 "no valid devices",
-                Code::FailedPrecondition,
+                Reason::NoValidDevices,
                 "No valid devices: none of the 3 device identifiers exist in your organization; set autoCreateDevices to \
                  create them",
-            ),
+            )
+            .with_metadata(&[("deviceCount", "3")]),
             Example::new(
                 "two keys",
-                Code::InvalidArgument,
-                "x-api-key is given twice; send it once",
+                Reason::RepeatedApiKey,
+                "The API key is given twice; send it once",
             ),
         ],
         headers: &[],
@@ -129,21 +141,21 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         http: 401,
         description: "The API key is missing, malformed, unknown, expired or revoked. The key is checked before the body",
         examples: &[
-            Example::new("no key", Code::Unauthenticated, "Missing API key"),
-            Example::new("wrong key", Code::Unauthenticated, "Invalid API key"),
+            Example::new("no key", Reason::MissingApiKey, "Missing API key: send it in the x-api-key header"),
+            Example::new("wrong key", Reason::InvalidApiKey, "Invalid API key: check that it is complete, not expired and not revoked"),
         ],
-        headers: &[],
+        headers: &[("WWW-Authenticate", "How to authenticate", Type::String)],
     },
     ErrorResponse {
         http: 404,
         description: "Unknown path",
-        examples: &[Example::new("path", Code::NotFound, "There is nothing at this path")],
+        examples: &[Example::new("path", Reason::PathNotFound, "There is nothing at this path")],
         headers: &[],
     },
     ErrorResponse {
         http: 405,
         description: "Unsupported method; see `Allow`",
-        examples: &[Example::new("method", Code::Unimplemented, "This path takes POST only")],
+        examples: &[Example::new("method", Reason::MethodNotAllowed, "This path takes POST only")],
         headers: &[("Allow", "The supported methods", Type::String)],
     },
     ErrorResponse {
@@ -151,7 +163,7 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         description: "The body did not arrive in time",
         examples: &[Example::new(
             "slow",
-            Code::DeadlineExceeded,
+            Reason::RequestTimeout,
             "The request body did not arrive in time",
         )],
         headers: &[],
@@ -161,9 +173,10 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         description: "The body is too large",
         examples: &[Example::new(
             "large",
-            Code::InvalidArgument,
+            Reason::RequestTooLarge,
             "Request too large. Maximum 8388608 bytes",
-        )],
+        )
+        .with_metadata(&[("maxBytes", "8388608")])],
         headers: &[],
     },
     ErrorResponse {
@@ -171,7 +184,7 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         description: "The Content-Type is not JSON, or the body is compressed",
         examples: &[Example::new(
             "type",
-            Code::InvalidArgument,
+            Reason::UnsupportedMediaType,
             "Content-Type must be application/json",
         )],
         headers: &[],
@@ -182,14 +195,16 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         examples: &[
             Example::new(
                 "queue",
-                Code::ResourceExhausted,
+                Reason::QueueFull,
                 "Too many calls are waiting; try again in 1 s",
-            ),
+            )
+            .with_metadata(&[("retryAfterSeconds", "1")]),
             Example::new(
                 "limit",
-                Code::ResourceExhausted,
+                Reason::RateLimited,
                 "Too many calls with this API key; try again in 1 s",
-            ),
+            )
+            .with_metadata(&[("limit", "20000"), ("retryAfterSeconds", "1")]),
         ],
         headers: &[
             RETRY_AFTER,
@@ -200,13 +215,13 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     ErrorResponse {
         http: 499,
         description: "The client closed the connection",
-        examples: &[Example::new("gone", Code::Cancelled, "Cancelled")],
+        examples: &[Example::new("gone", Reason::Cancelled, "Cancelled")],
         headers: &[],
     },
     ErrorResponse {
         http: 500,
         description: "Internal error. Report the request id to the operator of the service",
-        examples: &[Example::new("fault", Code::Internal, "Internal error")],
+        examples: &[Example::new("fault", Reason::Internal, "Internal error")],
         headers: &[],
     },
     ErrorResponse {
@@ -215,15 +230,16 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
                       unknown. Wait for `Retry-After` seconds, then repeat it",
         examples: &[Example::new(
             "unavailable",
-            Code::Unavailable,
+            Reason::Unavailable,
             "Service temporarily unavailable; try again shortly",
-        )],
+        )
+        .with_metadata(&[("retryAfterSeconds", "1")])],
         headers: &[RETRY_AFTER],
     },
     ErrorResponse {
         http: 504,
         description: "The call took too long, and its outcome is unknown. Repeat it",
-        examples: &[Example::new("deadline", Code::DeadlineExceeded, "Deadline exceeded")],
+        examples: &[Example::new("deadline", Reason::DeadlineExceeded, "Deadline exceeded")],
         headers: &[],
     },
 ];

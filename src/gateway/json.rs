@@ -59,8 +59,7 @@ fn check_length(body: &[u8], list: BoundedList) -> Result<(), RejectedRequest> {
     if devices <= list.max {
         return Ok(());
     }
-    let sentence = format!("Too many devices. Maximum {} per request", list.max);
-    let problem = Box::new(Problem::invalid_body(sentence, Some(list.member.to_owned())));
+    let problem = Problem::too_many_devices(list.member, devices, list.max);
     Err(RejectedRequest { problem, devices })
 }
 

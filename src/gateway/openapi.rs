@@ -9,10 +9,7 @@ use utoipa::{
     },
 };
 
-use super::{
-    API_KEY, GatewaySettings, assign_devices, check_credentials,
-    problem::{self, json_path},
-};
+use super::{API_KEY, GatewaySettings, assign_devices, check_credentials, fields, problem};
 
 const INTRODUCTION: &str = "\
 Assigns devices to customers, in bulk.
@@ -117,7 +114,7 @@ fn with_json_names(text: &str) -> String {
     let parts = text.split('`').enumerate().map(|(index, part)| {
         // Every other part is between two backticks.
         if index % 2 == 1 && is_name(part) {
-            json_path(part)
+            fields::with_json_names(part)
         } else {
             part.to_owned()
         }

@@ -23,16 +23,13 @@ pub(super) struct BoundedList {
 /// A request that the gateway itself rejects.
 #[derive(Debug)]
 pub(super) struct RejectedRequest {
-    pub(super) problem: Box<Problem>,
+    pub(super) problem: Problem,
     /// The number of identifiers in the request. They count toward the limits of the key.
     pub(super) devices: usize,
 }
 
 impl From<Problem> for RejectedRequest {
     fn from(problem: Problem) -> Self {
-        Self {
-            problem: Box::new(problem),
-            devices: 0,
-        }
+        Self { problem, devices: 0 }
     }
 }

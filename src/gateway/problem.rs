@@ -1,17 +1,17 @@
-//! What REST callers learn of an error: the only place where statuses become HTTP.
+//! The error responses of the REST API: the only place where statuses become HTTP.
 
-use std::time::Duration;
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderValue, Method, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header},
     middleware::Next,
     response::IntoResponse,
 };
 use serde::Serialize;
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic_types::{ErrorInfo, StatusExt};
 use utoipa::ToSchema;
 
 use super::{
@@ -19,27 +19,41 @@ use super::{
     json_line::JsonLine,
     rate_limits::{self, RateLimitValues},
 };
-use crate::{code::code_name, request_id};
+use crate::{
+    code::code_name,
+    duration::ceil_seconds,
+    reason::{DOMAIN, Reason},
+    request_id,
+};
 
-/// How long a caller waits before trying again, when the service does not say.
+/// How long a caller waits before it tries again, when the service does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// 499, "client closed request": nobody reads it, but logs of proxies do (google.rpc.Code, CANCELLED).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// How a caller without a valid key can authenticate (RFC 9110, 11.6.1; RFC 6750, 3).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"device-assignment\"");
+const CHALLENGE_AFTER_INVALID_KEY: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"device-assignment\", error=\"invalid_token\"");
+
 /// A request that is not answered with 200.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(super) struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     http: StatusCode,
     code: Code,
+    /// A service may be newer than its gateway, and have other reasons.
+    reason: Cow<'static, str>,
+    metadata: BTreeMap<String, String>,
     sentence: String,
     violations: Vec<FieldViolation>,
-    retry_after: Option<Duration>,
-    allow: Option<HeaderValue>,
-    limits: Box<RateLimitValues>,
+    headers: HeaderMap,
 }
 
-/// One field that breaks its rule.
+/// One invalid field.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct FieldViolation {
     /// The path of the field in the request.
@@ -50,190 +64,265 @@ pub(super) struct FieldViolation {
     pub(super) description: String,
 }
 
-/// Why a request was refused.
+/// Why a request failed.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Error)]
 pub(super) struct Envelope<'a> {
-    /// One sentence that says what to mend.
-    #[schema(example = "Invalid API key")]
+    /// One sentence for people: what is wrong, and what to do.
+    #[schema(example = "Too many calls with this API key; try again in 3 s")]
     pub(super) error: &'a str,
     /// The name of the gRPC code (google.rpc.Code).
-    #[schema(example = "UNAUTHENTICATED")]
+    #[schema(example = "RESOURCE_EXHAUSTED")]
     pub(super) code: &'a str,
-    /// The id of the request, as in the header `x-request-id`: what to tell whoever runs the service.
+    /// The reason, for programs. There may be new reasons: treat one that you do not know by its code.
+    #[schema(example = "RATE_LIMITED")]
+    pub(super) reason: &'a str,
+    /// The id of the request, as in the header `x-request-id`. Report it to the operator of the service.
     pub(super) request_id: &'a str,
-    /// The fields that break their rules, at most 16 of them; only where there are some.
+    /// The invalid fields, at most 16 of them. Absent if there are none.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(min_items = 1, max_items = 16)]
     pub(super) field_violations: &'a [FieldViolation],
+    /// The numbers in the sentence, for programs. Absent if there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>, example = json!({ "limit": "20000", "retryAfterSeconds": "3" }))]
+    pub(super) metadata: &'a BTreeMap<String, String>,
 }
 
 impl Problem {
-    fn new(http: StatusCode, code: Code, sentence: impl Into<String>) -> Self {
-        Self {
-            http,
-            code,
+    fn new(reason: Reason, sentence: impl Into<String>) -> Self {
+        let problem = Self(Box::new(Parts {
+            http: status_of(reason),
+            code: reason.code(),
+            reason: reason.name().into(),
+            metadata: BTreeMap::new(),
             sentence: sentence.into(),
             violations: Vec::new(),
-            retry_after: None,
-            allow: None,
-            limits: Box::default(),
+            headers: HeaderMap::new(),
+        }));
+        match reason.code() {
+            Code::ResourceExhausted | Code::Unavailable => problem.with_retry_after(RETRY_AFTER),
+            _ => problem,
         }
     }
 
+    fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    fn with_metadata(mut self, name: &str, number: usize) -> Self {
+        self.0.metadata.insert(name.to_owned(), number.to_string());
+        self
+    }
+
+    fn with_retry_after(mut self, delay: Duration) -> Self {
+        // Zero would mean at once.
+        let seconds = ceil_seconds(delay).max(1);
+        let metadata = &mut self.0.metadata;
+        metadata.insert("retryAfterSeconds".to_owned(), seconds.to_string());
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    fn with_violation(mut self, field: impl Into<String>) -> Self {
+        let description = self.0.sentence.clone();
+        let field = field.into();
+        self.0.violations.push(FieldViolation { field, description });
+        self
+    }
+
     pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing at this path")
+        Self::new(Reason::PathNotFound, "There is nothing at this path")
     }
 
     pub(super) fn method_not_allowed(allowed: &[Method]) -> Self {
         let methods = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let sentence = format!("This path takes {methods} only");
-        Self {
-            allow: HeaderValue::try_from(methods).ok(),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, sentence)
+        let problem = Self::new(Reason::MethodNotAllowed, format!("This path takes {methods} only"));
+        match HeaderValue::try_from(methods) {
+            Ok(allow) => problem.with_header(header::ALLOW, allow),
+            Err(_not_a_method) => problem,
         }
     }
 
     pub(super) fn unsupported_media_type() -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Code::InvalidArgument,
-            "Content-Type must be application/json",
-        )
+        Self::new(Reason::UnsupportedMediaType, "Content-Type must be application/json")
     }
 
-    /// A host that is missing, given twice or invalid.
+    /// A host that is missing, repeated or invalid.
     pub(super) fn invalid_host(sentence: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, sentence)
+        Self::new(Reason::InvalidHost, sentence)
     }
 
-    /// A body that does not come to its end.
+    /// A body that does not arrive in time.
     pub(super) fn too_slow() -> Self {
-        let sentence = "The request body did not arrive in time";
-        Self::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, sentence)
+        Self::new(Reason::RequestTimeout, "The request body did not arrive in time")
     }
 
-    /// A body for which there is no room now.
+    /// A body that would exceed the bytes in flight.
     pub(super) fn no_room() -> Self {
-        let sentence = "Too many bytes of requests and answers are in flight; try again shortly";
-        Self {
-            retry_after: Some(RETRY_AFTER),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, sentence)
-        }
+        let sentence = "Too many bytes of requests and responses are in flight; try again shortly";
+        Self::new(Reason::Overloaded, sentence)
     }
 
     pub(super) fn too_large(max_body_bytes: usize) -> Self {
         let sentence = format!("Request too large. Maximum {max_body_bytes} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument, sentence)
+        Self::new(Reason::RequestTooLarge, sentence).with_metadata("maxBytes", max_body_bytes)
     }
 
-    /// A body that is not the JSON form of the message, by fault of `field` where it is known.
+    /// A list of devices that is too long, as the service says it.
+    pub(super) fn too_many_devices(member: &str, count: usize, max: usize) -> Self {
+        Self::new(
+            Reason::InvalidRequest,
+            format!("Too many devices. Maximum {max} per request"),
+        )
+        .with_violation(member)
+        .with_metadata("deviceCount", count)
+        .with_metadata("maxDevices", max)
+        .with_metadata("violationCount", 1)
+    }
+
+    /// A body that is not the JSON of the request, because of `field` where that is known.
     pub(super) fn invalid_body(sentence: String, field: Option<String>) -> Self {
-        let violation = field.map(|field| FieldViolation {
-            field,
-            description: sentence.clone(),
-        });
-        Self {
-            violations: violation.into_iter().collect(),
-            ..Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, sentence)
+        let problem = Self::new(Reason::InvalidJson, sentence);
+        match field {
+            Some(field) => problem.with_violation(field),
+            None => problem,
         }
     }
 
     pub(super) fn panicked() -> Response<Body> {
-        Self::from(Status::internal("Internal error")).into_response()
+        Self::new(Reason::Internal, "Internal error").into_response()
     }
 
-    /// A status that the service made has a reason. Any other is a framework's or a proxy's, and its words may tell of
+    /// What the service itself says of its error. Any other status is a framework's or a proxy's, and its message may contain
     /// addresses and the like.
+    fn info_of_the_service(status: &Status) -> Option<ErrorInfo> {
+        status.get_details_error_info().filter(|info| info.domain == DOMAIN)
+    }
+
+    /// Whether the service made this status.
     pub(super) fn is_of_the_service(status: &Status) -> bool {
-        status.get_details_error_info().is_some()
+        Self::info_of_the_service(status).is_some()
     }
 
     pub(super) fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
-    /// This problem, which tells of the caller's limits too.
-    pub(super) fn with_limits(self, limits: RateLimitValues) -> Self {
-        let limits = Box::new(limits);
-        Self { limits, ..self }
+    /// The reason, and the paths of the invalid fields: for the log.
+    pub(super) fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// The paths of the invalid fields.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.violations.iter().map(|violation| violation.field.as_str())
+    }
+
+    /// This problem with the values of the rate-limit headers.
+    pub(super) fn with_limits(mut self, limits: RateLimitValues) -> Self {
+        rate_limits::write(limits, &mut self.0.headers);
+        self
+    }
+
+    /// A status of something between the gateway and the service.
+    fn of_another(code: Code) -> Self {
+        match code {
+            // Unknown: the connection was lost before the response was complete.
+            Code::Unavailable | Code::Unknown => Self::new(
+                Reason::Unavailable,
+                "Service temporarily unavailable; try again shortly",
+            ),
+            Code::ResourceExhausted => Self::new(Reason::Overloaded, "Too many calls are in flight; try again shortly"),
+            Code::DeadlineExceeded => Self::new(Reason::DeadlineExceeded, "Deadline exceeded"),
+            Code::Cancelled => Self::new(Reason::Cancelled, "Cancelled"),
+            _ => Self::new(Reason::Internal, "Internal error"),
+        }
+    }
+
+    /// A status of the service.
+    fn of_the_service(status: &Status, info: ErrorInfo) -> Self {
+        let violations = status.get_details_bad_request().map(|details| details.field_violations);
+        let violations = violations.unwrap_or_default().into_iter();
+        let violations = violations.map(|violation| FieldViolation {
+            field: with_json_names(&violation.field),
+            description: with_json_names(&violation.description),
+        });
+        let code = status.code();
+        let problem = Self(Box::new(Parts {
+            http: status_of_code(code),
+            code,
+            metadata: info.metadata.into_iter().collect(),
+            sentence: with_json_names(status.message()),
+            violations: violations.collect(),
+            headers: HeaderMap::new(),
+            reason: info.reason.into(),
+        }));
+        let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        match code {
+            Code::ResourceExhausted | Code::Unavailable => problem.with_retry_after(delay.unwrap_or(RETRY_AFTER)),
+            Code::Unauthenticated if problem.reason() == Reason::MissingApiKey.name() => {
+                problem.with_header(header::WWW_AUTHENTICATE, CHALLENGE)
+            }
+            Code::Unauthenticated => problem.with_header(header::WWW_AUTHENTICATE, CHALLENGE_AFTER_INVALID_KEY),
+            _ => problem,
+        }
     }
 }
 
 impl From<Status> for Problem {
     fn from(status: Status) -> Self {
-        let details = status.get_error_details();
-        let violations = details.bad_request().map(|bad_request| {
-            let violations = bad_request.field_violations.iter();
-            violations
-                .map(|violation| FieldViolation {
-                    field: with_json_names(&violation.field),
-                    description: with_json_names(&violation.description),
-                })
-                .collect()
-        });
-        let asked = details.retry_info().and_then(|info| info.retry_delay);
-        let code = match status.code() {
-            // A connection that is lost before the answer is complete.
-            Code::Unknown if !Self::is_of_the_service(&status) => Code::Unavailable,
-            code => code,
+        let problem = match Self::info_of_the_service(&status) {
+            Some(info) => Self::of_the_service(&status, info),
+            None => Self::of_another(status.code()),
         };
-        let sentence = match code {
-            _ if Self::is_of_the_service(&status) => with_json_names(status.message()),
-            Code::Unavailable => "Service temporarily unavailable; try again shortly".into(),
-            Code::DeadlineExceeded => "Deadline exceeded".into(),
-            Code::Cancelled => "Cancelled".into(),
-            _ => "Internal error".into(),
-        };
-        let may_retry = matches!(code, Code::ResourceExhausted | Code::Unavailable);
-        Self {
-            violations: violations.unwrap_or_default(),
-            retry_after: may_retry.then(|| asked.unwrap_or(RETRY_AFTER)),
-            limits: Box::new(rate_limits::read(status.metadata().as_ref())),
-            ..Self::new(http_status(code), code, sentence)
-        }
+        problem.with_limits(rate_limits::read(status.metadata().as_ref()))
     }
 }
 
 impl IntoResponse for Problem {
-    /// Leaves the body to [`render`], which knows the request's id.
+    /// Leaves the body to [`render`], which knows the id of the request.
     fn into_response(self) -> Response<Body> {
-        let mut response = self.http.into_response();
+        let mut response = self.0.http.into_response();
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Writes the envelope of every problem, wherever it arose.
+/// Writes the envelope of every problem.
 pub(super) async fn render(request: Request, next: Next) -> Response<Body> {
     let id = request_id::of(request.headers()).to_owned();
     let mut response = next.run(request).await;
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+    let Some(Problem(problem)) = response.extensions_mut().remove::<Problem>() else {
         return response;
     };
     let envelope = Envelope {
         error: &problem.sentence,
         code: code_name(problem.code),
+        reason: &problem.reason,
         request_id: &id,
         field_violations: &problem.violations,
+        metadata: &problem.metadata,
     };
     let mut response = (problem.http, JsonLine(envelope)).into_response();
-    let headers = response.headers_mut();
-    rate_limits::write(*problem.limits, headers);
-    if let Some(delay) = problem.retry_after {
-        // Whole seconds, never zero: zero means at once.
-        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    }
-    if let Some(allow) = problem.allow {
-        headers.insert(header::ALLOW, allow);
-    }
+    response.headers_mut().extend(problem.headers);
     response
 }
 
+/// The HTTP status of an error with this reason.
+pub(super) fn status_of(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Reason::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::UnsupportedMediaType | Reason::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => status_of_code(reason.code()),
+    }
+}
+
 /// The HTTP status of each code.
-fn http_status(code: Code) -> StatusCode {
+fn status_of_code(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::InvalidArgument | Code::FailedPrecondition => StatusCode::BAD_REQUEST,
@@ -251,87 +340,5 @@ fn http_status(code: Code) -> StatusCode {
     }
 }
 
-/// The JSON name of a field's path: `device_identifiers[2]` is `deviceIdentifiers[2]` (proto3 JSON).
-pub(super) fn json_path(path: &str) -> String {
-    let mut after_underscore = false;
-    let mut name = String::with_capacity(path.len());
-    for char in path.chars() {
-        if char == '_' {
-            after_underscore = true;
-        } else if std::mem::take(&mut after_underscore) {
-            name.push(char.to_ascii_uppercase());
-        } else {
-            name.push(char);
-        }
-    }
-    name
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_of_fields_get_their_json_names() {
-        let cases = [
-            ("", ""),
-            ("customer_email", "customerEmail"),
-            ("device_identifiers", "deviceIdentifiers"),
-            ("device_identifiers[2]", "deviceIdentifiers[2]"),
-            ("device_identifiers[10000]", "deviceIdentifiers[10000]"),
-            ("auto_create_devices", "autoCreateDevices"),
-            ("device_type", "deviceType"),
-            ("a.b_c[0].d_e", "a.bC[0].dE"),
-            ("part_2_of", "part2Of"),
-        ];
-        for (path, json) in cases {
-            assert_eq!(json_path(path), json);
-        }
-    }
-
-    /// Code and statuses of each row of a table in `docs/ERRORS.md`.
-    fn documented(table: &str) -> Vec<(&'static str, Vec<u16>)> {
-        let mut sections = include_str!("../../docs/ERRORS.md").split("\n## ");
-        let section = sections.find(|section| section.starts_with(table)).expect("a section");
-        let mut rows = section.lines().filter(|line| line.starts_with("| "));
-        let cells = |row: &'static str| row.split('|').map(str::trim).collect::<Vec<_>>();
-        let columns = cells(rows.next().expect("columns"));
-        let column = columns.iter().position(|column| *column == "code").expect("a column");
-        let row = |row| {
-            let cells = cells(row);
-            let statuses = cells[column + 1]
-                .split(", ")
-                .map(|status| status.parse().expect("a status"));
-            (cells[column], statuses.collect())
-        };
-        rows.map(row).collect()
-    }
-
-    #[test]
-    fn the_documented_status_of_a_code_is_its_own() {
-        let codes = || (0..=16).map(Code::from_i32);
-        for (documented, statuses) in documented("Reasons\n") {
-            let code = codes().find(|code| code_name(*code) == documented).expect("a code");
-            assert_eq!(statuses, [http_status(code).as_u16()], "{documented}");
-        }
-    }
-
-    #[test]
-    fn every_status_is_documented_and_no_other() {
-        // Kept for later; a proxy's; the transport's.
-        const OF_OTHERS: [u16; 3] = [409, 502, 431];
-        let rows = ["Reasons\n", "Without a reason\n"].map(documented).concat();
-        let documented: Vec<u16> = rows.into_iter().flat_map(|(_, statuses)| statuses).collect();
-        let answered: Vec<u16> = crate::gateway::error_responses::ERROR_RESPONSES
-            .iter()
-            .map(|response| response.http)
-            .collect();
-        for status in &answered {
-            assert!(documented.contains(status), "{status} is not documented");
-        }
-        for status in documented {
-            let is_answered = answered.contains(&status) || OF_OTHERS.contains(&status);
-            assert!(is_answered, "{status} is never answered");
-        }
-    }
-}
+mod tests;

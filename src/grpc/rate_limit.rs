@@ -1,14 +1,12 @@
 //! What a caller learns of the limits of its key, with every answer (draft-ietf-httpapi-ratelimit-headers-11).
 
-use std::{
-    fmt::{self, Write},
-    time::Duration,
-};
+use std::fmt::{self, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     domain::Metered,
+    duration::ceil_seconds,
     service::{Allowance, Caller},
 };
 
@@ -40,7 +38,7 @@ pub(super) fn tell(headers: &mut HeaderMap, caller: &Caller) {
 /// So many units in so many seconds.
 fn write_policy(list: &mut String, allowance: &Allowance) -> fmt::Result {
     let (name, quota) = (allowance.of.name(), allowance.limit.burst());
-    let window = seconds(allowance.limit.window());
+    let window = ceil_seconds(allowance.limit.window());
     let unit = match allowance.of {
         Metered::Calls => "", // requests, unless said
         Metered::Devices => ";qu=\"devices\"",
@@ -53,16 +51,11 @@ fn write_left(list: &mut String, allowance: &Allowance) -> fmt::Result {
     let Some(left) = allowance.left else {
         return Ok(());
     };
-    let (name, full_in) = (allowance.of.name(), seconds(allowance.full_in(left)));
+    let (name, full_in) = (allowance.of.name(), ceil_seconds(allowance.full_in(left)));
     write!(list, "{}\"{name}\";r={left};t={full_in}", comma(list))
 }
 
 /// What comes before another item of a list.
 fn comma(list: &str) -> &'static str {
     if list.is_empty() { "" } else { ", " }
-}
-
-/// Whole seconds, rounded up.
-fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

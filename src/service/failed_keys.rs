@@ -8,8 +8,8 @@ use std::{
 
 use moka::{policy::EvictionPolicy, sync::Cache};
 
-use super::limits::{Bucket, LONGEST_MEMORY, Limit, REMEMBERED, whole_seconds};
-use crate::{domain::Error, network};
+use super::limits::{Bucket, LONGEST_MEMORY, Limit, REMEMBERED};
+use crate::{domain::Error, duration::ceil_to_seconds, network};
 
 /// How often it is told of one address that it has shown too many wrong keys.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ impl FailedKeys {
         let wait = until.and_then(|until| until.checked_duration_since(Instant::now()));
         match wait {
             Some(wait) if !wait.is_zero() => Err(Error::TooManyFailedKeys {
-                retry_after: whole_seconds(wait),
+                retry_after: ceil_to_seconds(wait),
             }),
             _ => Ok(()),
         }
@@ -90,7 +90,7 @@ impl FailedKeys {
         };
         let counted = address.look_ups.take(1);
         counted.map(drop).map_err(|short| Error::TooManyFailedKeys {
-            retry_after: whole_seconds(short.wait),
+            retry_after: ceil_to_seconds(short.wait),
         })
     }
 
@@ -110,7 +110,7 @@ impl FailedKeys {
             Ok(_left) => Strike::Counted,
             Err(short) => {
                 address.shut_for(short.wait);
-                let retry_after = whole_seconds(short.wait);
+                let retry_after = ceil_to_seconds(short.wait);
                 Strike::Beyond { retry_after }
             }
         }

@@ -21,6 +21,7 @@ use crate::{
         Error, Metered,
         id::{ApiKeyId, OrganizationId},
     },
+    duration::ceil_to_seconds,
     shares::{Holder, Share, Shares},
 };
 
@@ -135,12 +136,6 @@ impl Bucket {
     }
 }
 
-/// Whole seconds, and at least one: who comes back a moment too early is refused again.
-pub(super) fn whole_seconds(wait: Duration) -> Duration {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Duration::from_secs(seconds.max(1))
-}
-
 /// The limits of one key.
 #[derive(Debug, Default)]
 pub(super) struct KeyLimits {
@@ -188,7 +183,7 @@ impl Account {
         taken.map(drop).map_err(|short| Error::RateLimited {
             of,
             limit: bucket.limit.burst(),
-            retry_after: whole_seconds(short.wait),
+            retry_after: ceil_to_seconds(short.wait),
         })
     }
 
@@ -222,7 +217,7 @@ impl Limits {
             .max_capacity(REMEMBERED)
             // Else a key that is new among many would not be remembered, and its calls not be counted.
             .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(whole_seconds(longest).min(LONGEST_MEMORY))
+            .time_to_idle(ceil_to_seconds(longest).min(LONGEST_MEMORY))
             .build();
         let in_flight = Shares::new(settings.max_in_flight.unwrap_or(usize::MAX));
         Self {
@@ -320,7 +315,7 @@ mod tests {
         assert_eq!([bucket.take(1), bucket.take(1), bucket.take(1)], [Ok(2), Ok(1), Ok(0)]);
         let short = bucket.take(1).expect_err("nothing left");
         assert_eq!(short.left, 0);
-        assert_eq!(whole_seconds(short.wait), HOUR);
+        assert_eq!(ceil_to_seconds(short.wait), HOUR);
     }
 
     #[test]
@@ -328,7 +323,7 @@ mod tests {
         let bucket = bucket(HOUR, 10);
         assert_eq!(bucket.take(6), Ok(4));
         let short = bucket.take(6).expect_err("too many");
-        assert_eq!((short.left, whole_seconds(short.wait)), (4, 2 * HOUR));
+        assert_eq!((short.left, ceil_to_seconds(short.wait)), (4, 2 * HOUR));
         assert_eq!(bucket.take(4), Ok(0));
     }
 
@@ -338,13 +333,5 @@ mod tests {
         assert_eq!(bucket.take(u32::MAX), Ok(0));
         assert_eq!(bucket.take(0), Ok(10), "nothing is always there");
         assert!(bucket.take(1).is_err());
-    }
-
-    #[test]
-    fn a_wait_is_whole_seconds() {
-        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2)] {
-            let wait = whole_seconds(Duration::from_millis(millis));
-            assert_eq!(wait, Duration::from_secs(seconds));
-        }
     }
 }

@@ -15,7 +15,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use crate::{
     limits::{assert_too_many, settings},
     support::{
-        Answer, Client, Face, Kind, Proxy, Suite, TestDatabase, TestServer, Wire,
+        Answer, Client, Face, INVALID_KEY, Kind, MISSING_KEY, Proxy, Suite, TestDatabase, TestServer, Wire,
         load::{self, eventually},
         new_key, organization,
     },
@@ -100,7 +100,7 @@ async fn wrong(client: &Client) -> Answer {
 fn assert_refused(answer: &Answer) {
     assert_eq!(
         (answer.code.as_str(), answer.error.as_str()),
-        ("UNAUTHENTICATED", "Invalid API key"),
+        ("UNAUTHENTICATED", INVALID_KEY),
         "{answer:?}"
     );
 }
@@ -149,7 +149,7 @@ async fn counted(database: &TestDatabase, face: Face) {
 
     assert_shut(&malformed.create("john@example.com", &["SN-1"]).await);
     let missing = used.with_key(None).create("john@example.com", &["SN-1"]).await;
-    assert_eq!(missing.error, "Missing API key");
+    assert_eq!(missing.error, MISSING_KEY);
     // Who has called before goes on undisturbed.
     for _ in 0..3 {
         used.create("john@example.com", &["SN-1"]).await.ok();

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Face, Kind, Program, Suite, TestDatabase, Wire, new_key, organization,
+    Client, Face, INVALID_KEY, Kind, Program, Suite, TestDatabase, Wire, new_key, organization,
     program::{command, finish, stderr, stdout},
 };
 
@@ -220,9 +220,9 @@ async fn refusals(database: &'static TestDatabase, face: Face) {
             .await;
         assert_eq!(
             (answer.code.as_str(), answer.error.as_str()),
-            ("UNAUTHENTICATED", "Invalid API key")
+            ("UNAUTHENTICATED", INVALID_KEY)
         );
-        assert!(answer.reason.is_none_or(|reason| reason == "INVALID_API_KEY"));
+        assert!(answer.reason.is_some_and(|reason| reason == "INVALID_API_KEY"));
     }
     assert_eq!(call(&client.with_key(None), "missing", &body).await, "UNAUTHENTICATED");
 

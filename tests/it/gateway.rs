@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
 
 use crate::support::{
-    Answer, Client, Face, Kind, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
+    Answer, Client, Face, INVALID_KEY, Kind, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -107,7 +107,7 @@ async fn long_key(database: &'static TestDatabase) {
         let answer = server.client(face, &key).create("john@example.com", &["SN-1"]).await;
         assert_eq!(
             (answer.code.as_str(), answer.error.as_str()),
-            ("UNAUTHENTICATED", "Invalid API key")
+            ("UNAUTHENTICATED", INVALID_KEY)
         );
     }
     server.stop().await;

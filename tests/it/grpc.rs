@@ -54,11 +54,11 @@ async fn grpc_details(database: &TestDatabase) {
         text.push_str(&format!("{}: {}\n", violation.field, violation.description));
     }
     allow_duplicates! { assert_snapshot!(text, @r#"
-    InvalidArgument: customerEmail must be a valid email address (the first of 3 problems)
-    Some(ErrorInfo { reason: "INVALID_REQUEST", domain: "telemetron.ai", metadata: {} })
-    customer_email: customerEmail must be a valid email address
-    device_identifiers[1]: deviceIdentifiers[1] must not be empty
-    device_type: deviceType is required when autoCreateDevices is true
+    InvalidArgument: customer_email must be a valid email address (the first of 3 problems)
+    Some(ErrorInfo { reason: "INVALID_REQUEST", domain: "telemetron.ai", metadata: {"violationCount": "3"} })
+    customer_email: customer_email must be a valid email address
+    device_identifiers[1]: device_identifiers[1] must not be empty
+    device_type: device_type is required when auto_create_devices is true
     "#) };
 
     // Clients cap what they take in trailers near 8 KiB: the largest refusal must fit.
@@ -78,7 +78,7 @@ async fn grpc_details(database: &TestDatabase) {
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(
         status.message(),
-        "customerEmail must be a valid email address (the first of 10002 problems)"
+        "customer_email must be a valid email address (the first of 10002 problems)"
     );
     // In base64, and beside the sentence once more.
     assert!(
@@ -107,7 +107,7 @@ async fn unreadable_messages(database: &TestDatabase) {
     // Field 1 is a string; here it is a number.
     let broken = raw_call(&client, "DeviceAssignmentService/AssignDevicesToOwner", &[0x08, 0x01]).await;
     assert_eq!(broken.code(), Code::InvalidArgument);
-    assert_eq!(broken.message(), "The request is no valid message of this method");
+    assert_eq!(broken.message(), "The request message cannot be decoded");
     let unknown = raw_call(&client, "DeviceAssignmentService/NoSuchMethod", &[]).await;
     assert_eq!(unknown.code(), Code::Unimplemented);
     server.stop().await;

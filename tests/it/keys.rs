@@ -15,7 +15,8 @@ use serde_json::json;
 use crate::{
     metrics::Figures,
     support::{
-        Answer, Client, Face, Program, Suite, TestDatabase, TestServer, load::eventually, new_key, organization,
+        Answer, Client, Face, INVALID_KEY, MISSING_KEY, Program, Suite, TestDatabase, TestServer, load::eventually,
+        new_key, organization,
     },
 };
 
@@ -49,9 +50,10 @@ fn assert_unauthenticated(answer: &Answer, sentence: &str, reason: &str) {
         "{answer:?}"
     );
     assert_eq!(answer.violations, []);
-    match &answer.http {
-        Some((status, _)) => assert_eq!(*status, 401),
-        None => assert_eq!(answer.reason.as_deref(), Some(reason)),
+    assert_eq!(answer.reason.as_deref(), Some(reason));
+    if let Some((status, headers)) = &answer.http {
+        assert_eq!(*status, 401);
+        assert!(headers["www-authenticate"].starts_with("Bearer "), "{headers:?}");
     }
 }
 
@@ -63,7 +65,7 @@ async fn refused(database: &TestDatabase, face: Face) {
 
     for missing in [None, Some("")] {
         let answer = client.with_key(missing).create("john@example.com", &["SN-1"]).await;
-        assert_unauthenticated(&answer, "Missing API key", "MISSING_API_KEY");
+        assert_unauthenticated(&answer, MISSING_KEY, "MISSING_API_KEY");
     }
     let unknown = ApiKeySecret::from_random([7; 32]);
     let mut typing_error = key.clone().into_bytes();
@@ -83,7 +85,7 @@ async fn refused(database: &TestDatabase, face: Face) {
             .with_key(Some(invalid))
             .create("john@example.com", &["SN-1"])
             .await;
-        assert_unauthenticated(&answer, "Invalid API key", "INVALID_API_KEY");
+        assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
     }
 
     assert_eq!(database.dump().await, before, "a refused call changes nothing");
@@ -111,12 +113,10 @@ async fn repeated(database: &TestDatabase, face: Face) {
             }
             for answer in answers {
                 assert_eq!(answer.code, "INVALID_ARGUMENT", "{answer:?}");
-                assert_eq!(answer.error, "x-api-key is given twice; send it once");
+                assert_eq!(answer.error, "The API key is given twice; send it once");
                 assert_eq!(answer.violations, []);
-                match &answer.http {
-                    Some((status, _)) => assert_eq!(*status, 400),
-                    None => assert_eq!(answer.reason.as_deref(), Some("REPEATED_API_KEY")),
-                }
+                assert_eq!(answer.reason.as_deref(), Some("REPEATED_API_KEY"));
+                assert!(answer.http.is_none_or(|(status, _)| status == 400));
             }
         }
     }
@@ -125,7 +125,7 @@ async fn repeated(database: &TestDatabase, face: Face) {
         .with_key(Some(&joined))
         .create("john@example.com", &["SN-1"])
         .await;
-    assert_unauthenticated(&answer, "Invalid API key", "INVALID_API_KEY");
+    assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
     assert_eq!(database.dump().await, before, "a refused call changes nothing");
     client.create("john@example.com", &["SN-1"]).await.ok();
     server.stop().await;
@@ -136,7 +136,7 @@ async fn before_the_body(database: &TestDatabase, face: Face) {
     let server = TestServer::start(database).await;
     let client = server.client(face, &key).with_key(None);
     let answer = client.call(&json!({})).await;
-    assert_unauthenticated(&answer, "Missing API key", "MISSING_API_KEY");
+    assert_unauthenticated(&answer, MISSING_KEY, "MISSING_API_KEY");
     if face != Face::Grpc {
         for (body, content_type) in [
             ("{", "application/json"),
@@ -144,12 +144,12 @@ async fn before_the_body(database: &TestDatabase, face: Face) {
             ("{}", "text/plain"),
         ] {
             let answer = client.post(body, Some(content_type)).await;
-            assert_unauthenticated(&answer, "Missing API key", "MISSING_API_KEY");
+            assert_unauthenticated(&answer, MISSING_KEY, "MISSING_API_KEY");
             let answer = client.with_key(Some("tlm_x")).post(body, Some(content_type)).await;
-            assert_unauthenticated(&answer, "Invalid API key", "INVALID_API_KEY");
+            assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
         }
         let answer = client.post(vec![b' '; 9 * 1024 * 1024], None).await;
-        assert_unauthenticated(&answer, "Missing API key", "MISSING_API_KEY");
+        assert_unauthenticated(&answer, MISSING_KEY, "MISSING_API_KEY");
     }
     server.stop().await;
 }
@@ -172,7 +172,7 @@ async fn expired(database: &TestDatabase, face: Face) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         } else {
             assert!(Instant::now() >= earliest, "refused before its expiry");
-            assert_unauthenticated(&answer, "Invalid API key", "INVALID_API_KEY");
+            assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
             break;
         }
     }
@@ -200,7 +200,7 @@ async fn revoked(database: &TestDatabase, face: Face) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let answer = client.create("john@example.com", &["SN-1"]).await;
-        assert_unauthenticated(&answer, "Invalid API key", "INVALID_API_KEY");
+        assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
     }
 
     // Several keys are live at once: that is how one is replaced without a gap.

@@ -54,10 +54,8 @@ pub fn settings(set: impl FnOnce(&mut LimitSettings)) -> ServerSettings {
 pub fn assert_too_many(answer: &Answer, reason: &str) {
     assert_eq!(answer.code, "RESOURCE_EXHAUSTED", "{answer:?}");
     assert_eq!(answer.violations, []);
-    match &answer.http {
-        Some((status, _)) => assert_eq!(*status, 429),
-        None => assert_eq!(answer.reason.as_deref(), Some(reason)),
-    }
+    assert_eq!(answer.reason.as_deref(), Some(reason));
+    assert!(answer.http.as_ref().is_none_or(|(status, _)| *status == 429));
 }
 
 /// That the limit of a key is reached, which counts `what`.
@@ -67,6 +65,8 @@ fn assert_limited(answer: &Answer, what: &str) {
     let wait = answer.retry_after.expect("a time to wait");
     let sentence = format!("Too many {what} with this API key; try again in {wait} s");
     assert_eq!(answer.error, sentence);
+    assert_eq!(answer.metadata["retryAfterSeconds"], wait.to_string());
+    assert!(answer.metadata.contains_key("limit"), "{answer:?}");
 }
 
 /// The number that an item of `RateLimit` gives for `name`.
@@ -239,7 +239,7 @@ async fn in_flight(database: &'static TestDatabase, face: Face) {
             return false;
         }
         assert_too_many(&answer, "OVERLOADED");
-        assert_eq!(answer.error, "Too many calls are under way; try again shortly");
+        assert_eq!(answer.error, "Too many calls are in flight; try again shortly");
         assert_eq!(answer.retry_after, Some(1));
         true
     })

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Face, Program, Suite, TestDatabase,
+    Face, INVALID_KEY, Program, Suite, TestDatabase,
     program::{command, finish, refused, run, sentence, shown as shown_on_terminal, stderr, stdout, talk},
 };
 
@@ -378,7 +378,7 @@ async fn live_key(database: &'static TestDatabase) {
         let answer = client.with_key(Some(&expired)).create("a@example.com", &["SN-1"]).await;
         assert_eq!(
             (answer.code.as_str(), answer.error.as_str()),
-            ("UNAUTHENTICATED", "Invalid API key")
+            ("UNAUTHENTICATED", INVALID_KEY)
         );
     }
     let (code, log) = program.terminate().await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     contract::world,
     openapi::{example_answer, without_ids},
-    support::{Browser, Face, Suite, TestDatabase, TestServer},
+    support::{Browser, Face, INVALID_KEY, MISSING_KEY, Suite, TestDatabase, TestServer},
 };
 
 const OPERATION: &str = "#operations-Devices-assignDevicesToOwner";
@@ -144,10 +144,10 @@ async fn in_browser(database: &TestDatabase, face: Face) {
     // A page that is opened again has forgotten the key.
     browser.open(&format!("{origin}/docs/")).await;
     let (status, answer) = execute(&browser).await;
-    assert_eq!((status.as_str(), &answer["error"]), ("401", &json!("Missing API key")));
+    assert_eq!((status.as_str(), &answer["error"]), ("401", &json!(MISSING_KEY)));
     authorize(&browser, "tlm_wrong").await;
     let (status, answer) = execute(&browser).await;
-    assert_eq!((status.as_str(), &answer["error"]), ("401", &json!("Invalid API key")));
+    assert_eq!((status.as_str(), &answer["error"]), ("401", &json!(INVALID_KEY)));
 
     browser.open(&format!("{origin}/guides/api")).await;
     assert_eq!(browser.text("h1").await, "AssignDevicesToOwner");

@@ -1,7 +1,7 @@
 //! Many callers at once: as if one came after the other, and nothing twice.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -325,6 +325,7 @@ async fn tally_control() {
         request_id: String::new(),
         http: None,
         reason: None,
+        metadata: BTreeMap::new(),
         retry_after: None,
         limits: [None, None],
     };

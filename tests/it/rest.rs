@@ -230,8 +230,8 @@ async fn json_bytes(database: &TestDatabase, face: Face) {
     let precondition = post(json!({ "customerEmail": email, "deviceIdentifiers": ["X"] })).await;
     redacted(|| {
         allow_duplicates! { assert_snapshot!(success, @r#"{"success":true,"message":"Successfully assigned 2 device(s) to customer","customerId":"cust_ID","customerWasCreated":false,"assignedDevices":[{"identifier":"SN-001","deviceId":"dev_ID","wasCreated":false}],"alreadyAssigned":[{"identifier":"SN-002","deviceId":"dev_ID","wasCreated":false}],"skipped":["SN-003"]}"#) };
-        allow_duplicates! { assert_snapshot!(refusal, @r#"{"error":"customerEmail must be a valid email address (the first of 2 problems)","code":"INVALID_ARGUMENT","requestId":"ID","fieldViolations":[{"field":"customerEmail","description":"customerEmail must be a valid email address"},{"field":"deviceIdentifiers[0]","description":"deviceIdentifiers[0] must not be empty"}]}"#) };
-        allow_duplicates! { assert_snapshot!(precondition, @r#"{"error":"No valid devices: none of the 1 device identifiers exist in your organization; set autoCreateDevices to create them","code":"FAILED_PRECONDITION","requestId":"ID"}"#) };
+        allow_duplicates! { assert_snapshot!(refusal, @r#"{"error":"customerEmail must be a valid email address (the first of 2 problems)","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"ID","fieldViolations":[{"field":"customerEmail","description":"customerEmail must be a valid email address"},{"field":"deviceIdentifiers[0]","description":"deviceIdentifiers[0] must not be empty"}],"metadata":{"violationCount":"2"}}"#) };
+        allow_duplicates! { assert_snapshot!(precondition, @r#"{"error":"No valid devices: none of the 1 device identifiers exist in your organization; set autoCreateDevices to create them","code":"FAILED_PRECONDITION","reason":"NO_VALID_DEVICES","requestId":"ID","metadata":{"deviceCount":"1"}}"#) };
     });
     server.stop().await;
 }

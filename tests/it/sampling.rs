@@ -11,7 +11,9 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     metrics::Figures,
-    support::{Client, Face, PATH, Program, Suite, TestDatabase, load::eventually, organization, program::command},
+    support::{
+        Client, Face, INVALID_KEY, PATH, Program, Suite, TestDatabase, load::eventually, organization, program::command,
+    },
 };
 
 /// What the log takes of one address in a second, and at once.
@@ -95,7 +97,7 @@ async fn strange_calls(client: &Client, calls: usize) -> usize {
         };
         let answer = client.with_key(key).assign("john@example.com", &["SN-1"]).await;
         assert_eq!(answer.code, "UNAUTHENTICATED");
-        wrong += usize::from(answer.error == "Invalid API key");
+        wrong += usize::from(answer.error == INVALID_KEY);
     }
     wrong
 }

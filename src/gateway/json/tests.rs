@@ -22,7 +22,7 @@ async fn send(content_type: Option<&'static str>, body: impl Into<Body>) -> (u16
     let handle = async |headers: HeaderMap, body: Bytes| {
         check_type(&headers)?;
         let read = read::<AssignDevicesToOwnerRequest>(&body, LIST);
-        read.map(|_message| "null").map_err(|refused| *refused.problem)
+        read.map(|_message| "null").map_err(|rejected| rejected.problem)
     };
     let router = Router::new().fallback(handle).layer(from_fn(render));
     let mut request = Request::new(body.into());

@@ -283,7 +283,7 @@ async fn bad_rows(database: &'static TestDatabase) {
         (
             208,
             "bob@example.com,SN-1,",
-            "device_type is required when autoCreateDevices is true",
+            "device_type is required when auto_create_devices is true",
         ),
     ] {
         list.extend_from_slice(format!("{row}\r\n").as_bytes());

@@ -21,6 +21,10 @@ use super::server::Face;
 
 pub const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
 
+/// What a caller without a key, or without a valid one, is told.
+pub const MISSING_KEY: &str = "Missing API key: send it in the x-api-key header";
+pub const INVALID_KEY: &str = "Invalid API key: check that it is complete, not expired and not revoked";
+
 /// A caller with an API key.
 #[derive(Clone)]
 pub struct Client {
@@ -47,8 +51,10 @@ pub struct Answer {
     pub request_id: String,
     /// The status and headers, on REST.
     pub http: Option<(u16, BTreeMap<String, String>)>,
-    /// The reason of an error, on gRPC.
+    /// The reason of an error.
     pub reason: Option<String>,
+    /// The numbers of an error.
+    pub metadata: BTreeMap<String, String>,
     /// Seconds to wait before trying again.
     pub retry_after: Option<u64>,
     /// `RateLimit-Policy` and `RateLimit`.
@@ -158,6 +164,7 @@ impl Client {
                 violations: Vec::new(),
                 http: None,
                 reason: None,
+                metadata: BTreeMap::new(),
                 retry_after: None,
             },
             Err(status) => Answer::from(status),
@@ -225,6 +232,7 @@ async fn read(response: reqwest::Response) -> Answer {
         request_id,
         http: Some((status, headers)),
         reason: None,
+        metadata: BTreeMap::new(),
         retry_after,
         limits,
     };
@@ -243,6 +251,10 @@ async fn read(response: reqwest::Response) -> Answer {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     answer.code = text(&body["code"]);
     answer.error = text(&body["error"]);
+    answer.reason = Some(text(&body["reason"]));
+    for (name, value) in body["metadata"].as_object().into_iter().flatten() {
+        answer.metadata.insert(name.clone(), text(value));
+    }
     for violation in body["fieldViolations"].as_array().into_iter().flatten() {
         let pair = (text(&violation["field"]), text(&violation["description"]));
         answer.violations.push(pair);
@@ -268,6 +280,10 @@ impl From<Status> for Answer {
             request_id: request_id_of(status.metadata()),
             limits: limits_of(status.metadata()),
             http: None,
+            metadata: details
+                .error_info()
+                .map(|info| info.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
             reason: details.error_info().map(|info| {
                 assert_eq!(info.domain, "telemetron.ai");
                 info.reason.clone()
@@ -280,6 +296,15 @@ impl From<Status> for Answer {
 }
 
 impl Answer {
+    /// This answer with the names of JSON in its sentences, whatever the API.
+    pub fn in_json_names(mut self) -> Self {
+        self.error = json_name(&self.error);
+        for (_, description) in &mut self.violations {
+            *description = json_name(description);
+        }
+        self
+    }
+
     /// The identifiers of one of the three lists.
     pub fn identifiers(&self, list: &str) -> Vec<&str> {
         let list = self.body[list].as_array().expect("a list");
@@ -310,8 +335,10 @@ fn limits_of(metadata: &MetadataMap) -> [Option<String>; 2] {
     LIMITS.map(|name| metadata.get(name).map(|value| value.to_str().expect("text").to_owned()))
 }
 
-fn json_name(path: &str) -> String {
-    path.replace("customer_email", "customerEmail")
+/// `text` with the names of JSON for the fields of the proto.
+fn json_name(text: &str) -> String {
+    text.replace("customer_email", "customerEmail")
         .replace("device_identifiers", "deviceIdentifiers")
+        .replace("auto_create_devices", "autoCreateDevices")
         .replace("device_type", "deviceType")
 }

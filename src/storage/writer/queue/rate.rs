@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::duration::ceil_to_seconds;
+
 /// What a call takes beside its devices, in devices: about as many as make a batch of many small calls as much work as one
 /// that is full of devices.
 const WORK_OF_A_CALL: usize = 30;
@@ -79,13 +81,8 @@ pub(super) fn admit(ahead: Duration, whole: Duration, time: Duration) -> Result<
     if excess.is_zero() {
         Ok(())
     } else {
-        Err(whole_seconds(excess))
+        Err(ceil_to_seconds(excess).min(LONGEST_WAIT))
     }
-}
-
-fn whole_seconds(time: Duration) -> Duration {
-    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
-    Duration::from_secs(seconds).clamp(Duration::from_secs(1), LONGEST_WAIT)
 }
 
 fn number(count: usize) -> f64 {
