@@ -11,14 +11,15 @@ pub(super) struct SettingsFile {
     pub(super) mistakes: Vec<String>,
 }
 
+/// The values as flags have them, or what is wrong with their type. That is absent if a mistake in the syntax is reported.
+pub(super) type FileValue = Result<Vec<OsString>, Option<String>>;
+
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) line: usize,
     pub(super) is_list: bool,
-    /// A line of the entry has a mistake in its syntax.
-    pub(super) is_broken: bool,
-    /// The values as flags have them, or the TOML type that no setting has.
-    pub(super) values: Result<Vec<OsString>, &'static str>,
+    pub(super) is_table: bool,
+    pub(super) value: FileValue,
 }
 
 impl SettingsFile {
@@ -51,9 +52,10 @@ impl SettingsFile {
             Entry {
                 key: key.get_ref().to_string(),
                 line: first,
-                is_list: matches!(value, DeValue::Array(_)),
-                is_broken: errors.iter().any(|((line, _), _)| lines.contains(line)),
-                values: match value {
+                is_list: value.is_array(),
+                is_table: value.is_table(),
+                value: match value {
+                    _ if errors.iter().any(|((line, _), _)| lines.contains(line)) => Err(None),
                     DeValue::Array(items) => items.iter().map(|item| scalar(item.get_ref())).collect(),
                     value => scalar(value).map(|value| vec![value]),
                 },
@@ -86,7 +88,7 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-fn scalar(value: &DeValue<'_>) -> Result<OsString, &'static str> {
+fn scalar(value: &DeValue<'_>) -> Result<OsString, Option<String>> {
     match value {
         DeValue::String(text) => Ok(text.as_ref().into()),
         // A number of more than 64 bits stays as it is written: the setting rejects it.
@@ -94,6 +96,9 @@ fn scalar(value: &DeValue<'_>) -> Result<OsString, &'static str> {
             .map_or_else(|_| number.to_string(), |number| number.to_string())
             .into()),
         DeValue::Boolean(value) => Ok(value.to_string().into()),
-        other => Err(other.type_str()),
+        other => Err(Some(format!(
+            "must be a string, an integer or a boolean, not a TOML {}",
+            other.type_str()
+        ))),
     }
 }

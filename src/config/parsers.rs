@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::AdminAddr;
 
-/// The largest count: with more per second, a rate limit would need less than a nanosecond per unit.
+/// The largest count. A rate limit with more per second would have less than a nanosecond for each.
 pub(super) const MOST: usize = 1_000_000_000;
 pub(super) const GIB: usize = 1 << 30;
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -30,11 +30,6 @@ where
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("must be a number from {} to {}", range.start(), range.end())),
     }
-}
-
-/// The number of units of a rate limit.
-pub(super) fn rate(min: u32) -> impl Fn(&str) -> Result<u32, String> + Clone {
-    number(min..=1_000_000_000)
 }
 
 /// A duration such as 90s, 500ms or 1h 30m.

@@ -1,17 +1,21 @@
 //! Reads the settings of a command from all sources, and finds every mistake in them.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::Path,
+};
 
 use clap::{
     Arg, ArgMatches, Command, FromArgMatches,
     builder::{OsStr, ValueParser},
-    error::{ContextKind, ContextValue, ErrorKind},
+    error::{ContextKind, ContextValue},
     parser::ValueSource,
 };
 
 use super::{
     conflicts::Conflict,
-    file::{Entry, SettingsFile},
+    file::{Entry, FileValue, SettingsFile},
 };
 
 /// The one setting that cannot be in the file: its path.
@@ -51,10 +55,6 @@ impl<'a> Setting<'a> {
     pub(super) fn all(command: &'a Command) -> impl Iterator<Item = Self> {
         command.get_arguments().filter_map(Self::of)
     }
-
-    pub(super) fn is_list(&self) -> bool {
-        self.arg.get_value_delimiter().is_some()
-    }
 }
 
 /// Reads the settings of `command` and of the subcommand that the command line names.
@@ -68,24 +68,12 @@ pub fn read<P: FromArgMatches>(
     sources: &Sources<'_>,
     conflicts: impl Fn(&P) -> Vec<Conflict>,
 ) -> Result<P, ReadError> {
-    let flags = accepting_all(command.clone()).try_get_matches_from(&sources.arguments);
-    let flags = flags.map_err(|error| {
+    let parse = |command: Command| command.try_get_matches_from(&sources.arguments);
+    let flags = parse(map_args(command.clone(), &accept_all)).map_err(|error| {
         // The error of the real command has its complete help and usage.
-        let real = command.clone().try_get_matches_from(&sources.arguments).err();
+        let real = parse(command.clone()).err();
         usage(real.filter(|real| real.kind() == error.kind()).unwrap_or(error))
     })?;
-    let mut path = vec![(command, &flags)];
-    while let Some((name, flags)) = path.last().and_then(|(_, flags)| flags.subcommand()) {
-        path.extend(
-            path.last()
-                .and_then(|(above, _)| above.find_subcommand(name))
-                .map(|found| (found, flags)),
-        );
-    }
-    let last = path.last().map_or(command, |(last, _)| *last);
-    let is_optional = !last.is_subcommand_required_set() && !last.is_arg_required_else_help_set();
-    let optional: Vec<&Command> = last.get_subcommands().filter(|_| is_optional).collect();
-
     let mut reader = Reader {
         sources,
         file: None,
@@ -93,18 +81,13 @@ pub fn read<P: FromArgMatches>(
         mistakes: Vec::new(),
     };
     reader.read_file(command, &flags);
-    for (command, flags) in &path {
-        Setting::all(command).for_each(|setting| reader.read(&setting, Some(flags), true));
-    }
-    for command in &optional {
-        Setting::all(command).for_each(|setting| reader.read(&setting, None, false));
-    }
+    let mut paths = Vec::new();
+    reader.visit(command, Some(&flags), &[], &mut paths);
 
     let resolved = map_args(command.clone(), &|arg| reader.resolve(arg));
-    let words: Vec<&str> = path.iter().map(|(command, _)| command.get_name()).collect();
-    for end in optional.iter().map(|command| Some(command.get_name())).chain([None]) {
-        // It fails when a required argument is missing. Then there is nothing to compare.
-        let matches = resolved.clone().try_get_matches_from(words.iter().copied().chain(end));
+    for path in paths {
+        // This fails when a required argument is missing. Then there is nothing to compare.
+        let matches = resolved.clone().try_get_matches_from(path);
         if let Ok(settings) = matches.and_then(|matches| P::from_arg_matches(&matches)) {
             conflicts(&settings).iter().for_each(|conflict| reader.add(conflict));
         }
@@ -112,8 +95,9 @@ pub fn read<P: FromArgMatches>(
     if !reader.mistakes.is_empty() {
         return Err(ReadError::Mistakes(reader.mistakes));
     }
-    let matches = resolved.try_get_matches_from(&sources.arguments);
-    matches.and_then(|matches| P::from_arg_matches(&matches)).map_err(usage)
+    parse(resolved)
+        .and_then(|matches| P::from_arg_matches(&matches))
+        .map_err(usage)
 }
 
 /// An error without URLs, which may hold a password.
@@ -125,15 +109,13 @@ fn usage(mut error: clap::Error) -> ReadError {
     ReadError::Usage(error)
 }
 
-/// The command with each setting optional and of any value: it tells which flags were given.
-fn accepting_all(command: Command) -> Command {
-    map_args(command, &|arg| match Setting::of(&arg) {
-        None => arg,
-        Some(_) => {
-            let arg = arg.env(None::<&str>).default_value(None::<&str>).required(false);
-            arg.value_parser(ValueParser::os_string())
-        }
-    })
+/// Lets a setting be absent or have any value: to find out which flags were given.
+fn accept_all(arg: Arg) -> Arg {
+    if Setting::of(&arg).is_none() {
+        return arg;
+    }
+    let arg = arg.env(None::<&str>).default_value(None::<&str>).required(false);
+    arg.value_parser(ValueParser::os_string())
 }
 
 fn map_args(command: Command, change: &impl Fn(Arg) -> Arg) -> Command {
@@ -141,13 +123,10 @@ fn map_args(command: Command, change: &impl Fn(Arg) -> Arg) -> Command {
     command.mut_subcommands(|command| map_args(command, change))
 }
 
-/// Where a value is from, and the value: an error if it is of the wrong type, unless that is reported already.
-type Found = (String, Result<Vec<OsString>, Option<String>>);
-
 struct Reader<'a> {
     sources: &'a Sources<'a>,
     file: Option<SettingsFile>,
-    /// By name, where each value is from, and its parts unless they are invalid.
+    /// By name, where each value is from, and the value unless it is invalid.
     found: BTreeMap<String, (String, Option<Vec<OsString>>)>,
     mistakes: Vec<String>,
 }
@@ -157,37 +136,60 @@ impl Reader<'_> {
     fn read_file(&mut self, command: &Command, flags: &ArgMatches) {
         Setting::all(command)
             .filter(|setting| setting.name == CONFIG)
-            .for_each(|setting| self.read(&setting, Some(flags), false));
-        let Some((origin, Some(values))) = self.found.get(CONFIG) else {
+            .for_each(|config| self.read(&config, Some(flags)));
+        let Some((origin, Some(path))) = self.found.get(CONFIG) else {
             return;
         };
-        let path: OsString = values.iter().map(AsRef::<std::ffi::OsStr>::as_ref).collect();
-        match SettingsFile::read(Path::new(&path)) {
+        match SettingsFile::read(Path::new(&path.iter().cloned().collect::<OsString>())) {
+            Err(problem) => self.mistakes.push(format!("--{CONFIG} ({origin}): {problem}")),
             Ok(file) => {
                 self.mistakes.extend(file.mistakes.iter().cloned());
                 // Settings of other commands are fine: one file may serve them all.
                 let known = names(command);
-                let unknown = file.entries.iter().filter(|entry| !known.contains(&entry.key.as_str()));
-                let place = |entry: &Entry| format!("{}, line {}", file.path, entry.line);
-                self.mistakes
-                    .extend(unknown.map(|entry| format!("{}: {}", place(entry), unknown_name(entry, &known))));
+                for entry in file.entries.iter().filter(|entry| !known.contains(entry.key.as_str())) {
+                    self.mistakes.push(format!(
+                        "{}, line {}: {}",
+                        file.path,
+                        entry.line,
+                        unknown(entry, &known)
+                    ));
+                }
                 self.file = Some(file);
             }
-            Err(problem) => self.mistakes.push(format!("--{CONFIG} ({origin}): {problem}")),
         }
     }
 
+    /// Reads the settings of a command, and those of the subcommand that was given, or of all subcommands if none is needed.
+    /// Adds the names of the commands, from the first to the last, to `paths`.
+    fn visit(&mut self, command: &Command, flags: Option<&ArgMatches>, above: &[String], paths: &mut Vec<Vec<String>>) {
+        let path = [above, &[command.get_name().to_owned()]].concat();
+        for setting in Setting::all(command) {
+            self.read(&setting, flags);
+        }
+        if let Some((name, flags)) = flags.and_then(ArgMatches::subcommand) {
+            let below = command.find_subcommand(name);
+            return below
+                .into_iter()
+                .for_each(|below| self.visit(below, Some(flags), &path, paths));
+        }
+        let needs_one = command.is_subcommand_required_set() || command.is_arg_required_else_help_set();
+        for below in command.get_subcommands().filter(|_| flags.is_some() && !needs_one) {
+            self.visit(below, None, &path, paths);
+        }
+        paths.push(path);
+    }
+
     /// Takes the value of a setting from the first source that has one, and checks it.
-    fn read(&mut self, setting: &Setting<'_>, flags: Option<&ArgMatches>, is_needed: bool) {
-        let name = setting.name;
-        if self.found.contains_key(name) {
+    fn read(&mut self, setting: &Setting<'_>, flags: Option<&ArgMatches>) {
+        let Setting { arg, name, variable } = setting;
+        if self.found.contains_key(*name) {
             return;
         }
         let Some((origin, values)) = self.find(setting, flags) else {
-            if is_needed && setting.arg.is_required_set() {
-                let help = setting.arg.get_help().map(ToString::to_string).unwrap_or_default();
+            if flags.is_some() && arg.is_required_set() {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
                 self.mistakes
-                    .push(format!("--{name} (or {}) is required: {help}", setting.variable));
+                    .push(format!("--{name} (or {variable}) is required: {help}"));
             }
             return;
         };
@@ -195,58 +197,50 @@ impl Reader<'_> {
         if let Err(Some(problem)) = &values {
             self.mistakes.push(format!("--{name} ({origin}): {problem}"));
         }
-        self.found.insert(name.to_owned(), (origin, values.ok()));
+        self.found.insert((*name).to_owned(), (origin, values.ok()));
     }
 
-    fn find(&self, setting: &Setting<'_>, flags: Option<&ArgMatches>) -> Option<Found> {
+    /// Where a value is from, and the value, or what is wrong with its type.
+    fn find(&self, setting: &Setting<'_>, flags: Option<&ArgMatches>) -> Option<(String, FileValue)> {
         let id = setting.arg.get_id().as_str();
         if let Some(flags) = flags.filter(|flags| flags.value_source(id) == Some(ValueSource::CommandLine)) {
-            let values = flags.get_raw(id).into_iter().flatten();
-            return Some((
-                "from the command line".into(),
-                Ok(values.map(ToOwned::to_owned).collect()),
-            ));
+            let values = flags.get_raw(id)?.map(ToOwned::to_owned);
+            return Some(("from the command line".into(), Ok(values.collect())));
         }
         if let Some(value) = (self.sources.environment)(setting.variable) {
             return Some((format!("from {}", setting.variable), Ok(vec![value])));
         }
         let file = self.file.as_ref()?;
         let entry = file.entries.iter().find(|entry| entry.key == setting.name)?;
-        let values = match &entry.values {
-            _ if entry.is_broken => Err(None),
-            Ok(_) if entry.is_list && !setting.is_list() => Err(Some("must be one value, not a list".into())),
-            Ok(values) => Ok(values.clone()),
-            Err(other) => Err(Some(format!(
-                "must be a string, an integer or a boolean, not a TOML {other}"
-            ))),
+        let is_list = setting.arg.get_value_delimiter().is_some();
+        let value = match &entry.value {
+            Ok(_) if entry.is_list && !is_list => Err(Some("must be one value, not a list".into())),
+            value => value.clone(),
         };
-        Some((format!("from {}, line {}", file.path, entry.line), values))
+        Some((format!("from {}, line {}", file.path, entry.line), value))
     }
 
-    /// A setting with the value that was found as its default.
+    /// Makes the value that was found the default of its setting.
     fn resolve(&self, arg: Arg) -> Arg {
         let found = Setting::of(&arg).and_then(|setting| self.found.get(setting.name));
         let values = found.and_then(|(_, values)| values.as_ref());
         let arg = arg.env(None::<&str>);
         match values {
             None => arg,
-            Some(values) => arg
-                .default_values(values.iter().cloned().map(OsStr::from))
-                .required(false),
+            Some(values) => arg.default_values(values.iter().map(OsStr::from)).required(false),
         }
     }
 
     /// Adds a conflict, unless one of its settings is a mistake by itself.
     fn add(&mut self, conflict: &Conflict) {
-        let found = conflict.settings.iter().map(|name| (name, self.found.get(*name)));
-        let settings: Option<Vec<String>> = found
-            .map(|(name, found)| match found {
-                Some((origin, Some(_))) => Some(format!("--{name} ({origin})")),
-                Some((_, None)) => None,
-                None => Some(format!("--{name} (by default)")),
-            })
-            .collect();
-        let Some(settings) = settings else { return };
+        let mut settings = Vec::new();
+        for name in &conflict.settings {
+            match self.found.get(*name) {
+                Some((_, None)) => return,
+                Some((origin, _)) => settings.push(format!("--{name} ({origin})")),
+                None => settings.push(format!("--{name} (by default)")),
+            }
+        }
         let mistake = format!("{}: {}", settings.join(" and "), conflict.problem);
         if !self.mistakes.contains(&mistake) {
             self.mistakes.push(mistake);
@@ -266,18 +260,12 @@ fn check(setting: &Setting<'_>, values: &[OsString]) -> Result<(), String> {
     let Err(error) = command.try_get_matches_from(flags) else {
         return Ok(());
     };
-    let problem = match (
-        error.kind(),
-        std::error::Error::source(&error),
-        error.get(ContextKind::ValidValue),
-    ) {
-        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(valid))) if !valid.is_empty() => {
+    let problem = match (std::error::Error::source(&error), error.get(ContextKind::ValidValue)) {
+        (_, Some(ContextValue::Strings(valid))) if !valid.is_empty() => {
             return Err(format!("must be one of {}", valid.join(", ")));
         }
-        (_, Some(cause), _) => cause.to_string(),
-        (ErrorKind::InvalidUtf8, ..) => "must be UTF-8 text".into(),
-        (ErrorKind::ArgumentConflict | ErrorKind::TooManyValues, ..) => "takes one value".into(),
-        _ => "the value is invalid".into(),
+        (Some(cause), _) => cause.to_string(),
+        _ => "must be one value, in UTF-8".into(),
     };
     Err(match setting.arg.get_default_values() {
         [default] if !default.is_empty() => format!("{problem}; the default is {}", default.display()),
@@ -286,28 +274,30 @@ fn check(setting: &Setting<'_>, values: &[OsString]) -> Result<(), String> {
 }
 
 /// The names of all settings that can be in a file.
-fn names(command: &Command) -> Vec<&str> {
+fn names(command: &Command) -> BTreeSet<&str> {
     let own = Setting::all(command).map(|setting| setting.name);
     let below = command.get_subcommands().flat_map(names);
     own.chain(below).filter(|name| *name != CONFIG).collect()
 }
 
-fn unknown_name(entry: &Entry, known: &[&str]) -> String {
+fn unknown(entry: &Entry, known: &BTreeSet<&str>) -> String {
     let key = entry.key.as_str();
-    if entry.values == Err("table") {
-        return format!("{key} is a table; settings are not in tables");
-    }
-    if key == CONFIG {
-        return "config cannot be in the file itself; use --config or CONFIG_FILE".into();
-    }
     // A quoted key can hold anything, even a secret.
-    let is_plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    let key = if is_plain { key } else { "of this name" };
-    let similarity = |name: &str| strsim::jaro(name, key);
-    let nearest = known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-    match nearest {
-        // The threshold that clap has for flags.
-        Some(name) if similarity(name) > 0.7 => format!("there is no setting {key}; did you mean {name}?"),
-        _ => format!("there is no setting {key}; `device-assignment config default` lists all settings"),
+    if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+        return "there is no setting of this name".into();
+    }
+    let flags = known
+        .iter()
+        .map(|name| Arg::new((*name).to_owned()).long((*name).to_owned()));
+    let flags = Command::new("settings").no_binary_name(true).args(flags);
+    let error = flags.try_get_matches_from([format!("--{key}")]).err();
+    match error.as_ref().and_then(|error| error.get(ContextKind::SuggestedArg)) {
+        _ if entry.is_table => format!("{key} is a table; settings are not in tables"),
+        _ if key == CONFIG => "config cannot be in the file itself; use --config or CONFIG_FILE".into(),
+        Some(flag) => format!(
+            "there is no setting {key}; did you mean {}?",
+            flag.to_string().trim_matches('-')
+        ),
+        None => format!("there is no setting {key}; `device-assignment config default` lists all settings"),
     }
 }

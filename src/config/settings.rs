@@ -1,9 +1,8 @@
 //! The declarations of all settings, in the order of the template.
 //!
-//! To add a setting, add two lines to a group: its help text, and
-//! `name: Type = "default", UNIT, parser;`. The flag is `--name`, the environment variable `NAME`. The default is left out for
-//! an `Option`, a list, or a value that is required; the parser, for a type that clap can parse. An `#[arg(...)]` in front
-//! overrides the rest. Code reads the value from the field of the group.
+//! To add a setting, add two lines to a group: its help text and `name: Type = "default", UNIT, parser;`. The flag is `--name`,
+//! the environment variable `NAME`. Leave out the default of an `Option`, a list or a required value, and the parser of a type
+//! that clap can parse. An `#[arg(...)]` in front changes the option further.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,7 +11,7 @@ use http::Uri;
 use ipnet::IpNet;
 
 use super::parsers::{
-    DAY, GIB, MINUTE, MOST, MS, YEAR, admin_address, duration, listen_address, network, number, otlp_endpoint, rate,
+    DAY, GIB, MINUTE, MOST, MS, YEAR, admin_address, duration, listen_address, network, number, otlp_endpoint,
     service_url,
 };
 use crate::storage::DatabaseUrl;
@@ -23,13 +22,34 @@ pub const EMBEDDED_DATABASE: &str = "sqlite://device-assignment.db?mode=rwc";
 /// The settings that `--help` shows first, without a heading.
 const MAIN: Option<&str> = None;
 
-/// Declares a group of settings: a struct whose fields clap reads. Lines that begin with `..` include another group.
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise
+    Auto,
+    /// Text for people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// The address of the admin listener, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminAddr {
+    /// There is no admin listener.
+    Off,
+    /// It listens here.
+    At(SocketAddr),
+}
+
+/// Declares groups of settings, each a struct that clap reads. A line that begins with `..` includes another group.
 macro_rules! settings {
-    (
-        $(#[$about:meta])* $group:ident in $heading:expr =>
-        $($(#[$attribute:meta])* $name:ident: $type:ty $(= $default:expr)?, $unit:ident $(, $parser:expr)?;)*
-        $(.. $part:ident: $part_type:ty;)*
-    ) => {
+    ($(
+        $(#[$about:meta])* $group:ident in $heading:expr => {
+            $($(#[$attribute:meta])* $name:ident: $type:ty $(= $default:expr)?, $unit:ident $(, $parser:expr)?;)*
+            $(.. $part:ident: $part_type:ty;)*
+        }
+    )*) => {$(
         $(#[$about])*
         #[derive(Debug, Clone, clap::Args)]
         #[command(next_help_heading = $heading)]
@@ -47,269 +67,230 @@ macro_rules! settings {
                 pub $part: $part_type,
             )*
         }
-    };
+    )*};
 }
 
 settings! {
     /// Settings of every subcommand.
-    ProcessConfig in MAIN =>
-    /// TOML file with settings; `device-assignment config default` prints a template
-    #[arg(env = "CONFIG_FILE", global = true, display_order = 7)]
-    config: Option<PathBuf>, FILE;
-    /// Format of the log on stderr; RUST_LOG sets its level
-    #[arg(global = true, display_order = 8)]
-    log_format: LogFormat = "auto", FORMAT;
-}
+    ProcessConfig in MAIN => {
+        /// TOML file with settings; `device-assignment config default` prints a template
+        #[arg(env = "CONFIG_FILE", global = true, display_order = 7)]
+        config: Option<PathBuf>, FILE;
+        /// Format of the log on stderr; RUST_LOG sets its level
+        #[arg(global = true, display_order = 8)]
+        log_format: LogFormat = "auto", FORMAT;
+    }
 
-/// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON otherwise
-    Auto,
-    /// Text for people
-    Text,
-    /// One JSON object per line
-    Json,
-}
-
-settings! {
     /// The database, and how long to wait for it.
-    DatabaseConfig in "Database" =>
-    /// Database: sqlite://FILE?mode=rwc or postgres://USER:PASSWORD@HOST:PORT/DATABASE
-    #[arg(hide_env_values = true, help_heading = MAIN, display_order = 1)]
-    database_url: DatabaseUrl = EMBEDDED_DATABASE, URL, DatabaseUrl::parse;
-    /// How long to wait at startup for a database that cannot be reached
-    connect_timeout: Duration = "30s", DURATION, duration(Duration::ZERO, YEAR);
-}
+    DatabaseConfig in "Database" => {
+        /// Database: sqlite://FILE?mode=rwc or postgres://USER:PASSWORD@HOST:PORT/DATABASE
+        #[arg(hide_env_values = true, help_heading = MAIN, display_order = 1)]
+        database_url: DatabaseUrl = EMBEDDED_DATABASE, URL, DatabaseUrl::parse;
+        /// How long to wait at startup for a database that cannot be reached
+        connect_timeout: Duration = "30s", DURATION, duration(Duration::ZERO, YEAR);
+    }
 
-settings! {
     /// Settings of `serve`, besides those of its database.
-    ServeConfig in MAIN =>
-    /// Address of the gRPC API, as in localhost:50051; :50051 listens on all interfaces
-    #[arg(display_order = 2)]
-    grpc_addr: SocketAddr = "127.0.0.1:50051", ADDR, listen_address;
-    /// Update the schema of a PostgreSQL database before starting (SQLite is always updated)
-    #[arg(action = Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(hide_possible_values = true, help_heading = "Database")]
-    migrate: bool = "false", BOOL, BoolishValueParser::new();
-    /// Largest response, in bytes; a request whose response could be larger is rejected
-    #[arg(help_heading = "Requests")]
-    max_answer_bytes: usize = "8388608", BYTES, number(1..=GIB);
-    /// Longest time that a call can ask for
-    #[arg(help_heading = "Requests")]
-    max_request_timeout: Duration = "60s", DURATION, duration(MS, DAY);
-    ..rate_limits: RateLimitsConfig;
-    ..capacity: CapacityConfig;
-    ..keys: KeysConfig;
-    ..server: ServerConfig;
-}
+    ServeConfig in MAIN => {
+        /// Address of the gRPC API, as in localhost:50051; :50051 listens on all interfaces
+        #[arg(display_order = 2)]
+        grpc_addr: SocketAddr = "127.0.0.1:50051", ADDR, listen_address;
+        /// Update the schema of a PostgreSQL database before starting (SQLite is always updated)
+        #[arg(action = Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        #[arg(hide_possible_values = true, help_heading = "Database")]
+        migrate: bool = "false", BOOL, BoolishValueParser::new();
+        /// Largest response, in bytes; a request whose response could be larger is rejected
+        #[arg(help_heading = "Requests")]
+        max_answer_bytes: usize = "8388608", BYTES, number(1..=GIB);
+        /// Longest time that a call can ask for
+        #[arg(help_heading = "Requests")]
+        max_request_timeout: Duration = "60s", DURATION, duration(MS, DAY);
+        ..rate_limits: RateLimitsConfig;
+        ..capacity: CapacityConfig;
+        ..keys: KeysConfig;
+        ..server: ServerConfig;
+    }
 
-settings! {
     /// Settings of `gateway`.
-    GatewayConfig in MAIN =>
-    /// gRPC address of the service, as in http://host:50051 or https://host:50051
-    #[arg(display_order = 1)]
-    upstream: Uri, URL, service_url;
-    ..upstream_tls: UpstreamTlsConfig;
-    ..server: ServerConfig;
-}
+    GatewayConfig in MAIN => {
+        /// gRPC address of the service, as in http://host:50051 or https://host:50051
+        #[arg(display_order = 1)]
+        upstream: Uri, URL, service_url;
+        ..upstream_tls: UpstreamTlsConfig;
+        ..server: ServerConfig;
+    }
 
-settings! {
     /// Settings that `serve` and `gateway` share.
-    ServerConfig in MAIN =>
-    /// Address of the REST API, as in localhost:8080; :8080 listens on all interfaces
-    #[arg(display_order = 3)]
-    rest_addr: SocketAddr = "127.0.0.1:8080", ADDR, listen_address;
-    ..requests: RequestsConfig;
-    ..tls: TlsConfig;
-    ..connections: ConnectionsConfig;
-    ..health: HealthConfig;
-    ..admin: AdminConfig;
-    ..traces: TraceConfig;
-}
+    ServerConfig in MAIN => {
+        /// Address of the REST API, as in localhost:8080; :8080 listens on all interfaces
+        #[arg(display_order = 3)]
+        rest_addr: SocketAddr = "127.0.0.1:8080", ADDR, listen_address;
+        ..requests: RequestsConfig;
+        ..tls: TlsConfig;
+        ..connections: ConnectionsConfig;
+        ..health: HealthConfig;
+        ..admin: AdminConfig;
+        ..traces: TraceConfig;
+    }
 
-settings! {
     /// How fast callers of `serve` can call.
-    RateLimitsConfig in "Rate limits (of this instance; a rate of 0 disables a limit)" =>
-    /// Calls per second with one API key
-    key_calls_per_second: u32 = "10000", COUNT, rate(0);
-    /// Calls with one API key that can come at once
-    key_calls_burst: u32 = "20000", COUNT, rate(1);
-    /// Device identifiers per second with one API key
-    key_devices_per_second: u32 = "1000000", COUNT, rate(0);
-    /// Device identifiers with one API key that can come at once; the largest request must fit
-    key_devices_burst: u32 = "2000000", COUNT, rate(1);
-    /// Invalid API keys per second from one address (IPv6: one /64 network)
-    failed_keys_per_second: u32 = "10", COUNT, rate(0);
-    /// Invalid API keys from one address that can come at once
-    failed_keys_burst: u32 = "100", COUNT, rate(1);
-}
+    RateLimitsConfig in "Rate limits (of this instance; a rate of 0 disables a limit)" => {
+        /// Calls per second with one API key
+        key_calls_per_second: u32 = "10000", COUNT, number(0..=1_000_000_000_u32);
+        /// Calls with one API key that can come at once
+        key_calls_burst: u32 = "20000", COUNT, number(1..=1_000_000_000_u32);
+        /// Device identifiers per second with one API key
+        key_devices_per_second: u32 = "1000000", COUNT, number(0..=1_000_000_000_u32);
+        /// Device identifiers with one API key that can come at once; the largest request must fit
+        key_devices_burst: u32 = "2000000", COUNT, number(1..=1_000_000_000_u32);
+        /// Invalid API keys per second from one address (IPv6: one /64 network)
+        failed_keys_per_second: u32 = "10", COUNT, number(0..=1_000_000_000_u32);
+        /// Invalid API keys from one address that can come at once
+        failed_keys_burst: u32 = "100", COUNT, number(1..=1_000_000_000_u32);
+    }
 
-settings! {
     /// How many calls `serve` carries out and queues.
-    CapacityConfig in "Capacity" =>
-    /// Most calls in progress; 0 disables the limit. One organization can have no more than are left for all others (half when
-    /// it is alone)
-    max_in_flight: usize = "4096", COUNT, number(0..=MOST);
-    /// Most calls in progress without a key (health checks, reflection). One address can have no more than are left for all
-    /// others
-    max_keyless_calls: usize = "1000", COUNT, number(1..=MOST);
-    /// Most calls that wait to be written; small and large calls wait in separate queues of this length
-    queue_calls: usize = "4096", COUNT, number(1..=MOST);
-    /// Most device identifiers that wait to be written, in each of the two queues
-    queue_devices: usize = "1500000", COUNT, number(1..=MOST);
-    /// Writer workers for small calls, each with a PostgreSQL connection, 1 to 64 (SQLite has one)
-    writer_lanes: usize = "4", COUNT, number(1..=64_usize);
-}
+    CapacityConfig in "Capacity" => {
+        /// Most calls in progress; 0 disables the limit. One organization gets at most half
+        max_in_flight: usize = "4096", COUNT, number(0..=MOST);
+        /// Most calls in progress without a key (health checks, reflection). One address gets at most half
+        max_keyless_calls: usize = "1000", COUNT, number(1..=MOST);
+        /// Most calls that wait to be written; small and large calls wait in separate queues of this length
+        queue_calls: usize = "4096", COUNT, number(1..=MOST);
+        /// Most device identifiers that wait to be written, in each of the two queues
+        queue_devices: usize = "1500000", COUNT, number(1..=MOST);
+        /// Writer workers for small calls, each with a PostgreSQL connection, 1 to 64 (SQLite has one)
+        writer_lanes: usize = "4", COUNT, number(1..=64_usize);
+    }
 
-settings! {
     /// How `serve` tracks the use of API keys.
-    KeysConfig in "API keys" =>
-    /// How often the last use of each key is stored
-    key_usage_interval: Duration = "60s", DURATION, duration(MS, DAY);
-    /// Warn in the log, once a day, about keys in use that expire within this time; 0s disables the warning
-    key_expiry_warning: Duration = "14d", DURATION, duration(Duration::ZERO, YEAR);
-}
+    KeysConfig in "API keys" => {
+        /// How often the last use of each key is stored
+        key_usage_interval: Duration = "60s", DURATION, duration(MS, DAY);
+        /// Warn in the log, once a day, about keys in use that expire within this time; 0s disables the warning
+        key_expiry_warning: Duration = "14d", DURATION, duration(Duration::ZERO, YEAR);
+    }
 
-settings! {
     /// What `serve` and `gateway` allow one request.
-    RequestsConfig in "Requests" =>
-    /// Largest request, in bytes
-    max_request_bytes: usize = "8388608", BYTES, number(1..=GIB);
-    /// Most device identifiers in one request; a gateway and its service should have the same value
-    max_devices_per_request: usize = "10000", COUNT, number(1..=MOST);
-    /// Memory for all requests and responses in progress, in bytes. One organization or address can use no more than is left
-    /// for all others (half when it is alone)
-    max_bytes_in_flight: usize = "67108864", BYTES, number(1..=1024 * GIB);
-    /// Timeout of a call that asks for none
-    request_timeout: Duration = "10s", DURATION, duration(MS, DAY);
-}
+    RequestsConfig in "Requests" => {
+        /// Largest request, in bytes
+        max_request_bytes: usize = "8388608", BYTES, number(1..=GIB);
+        /// Most device identifiers in one request; a gateway and its service should have the same value
+        max_devices_per_request: usize = "10000", COUNT, number(1..=MOST);
+        /// Memory for all requests and responses in progress, in bytes. One organization or address gets at most half
+        max_bytes_in_flight: usize = "67108864", BYTES, number(1..=1024 * GIB);
+        /// Timeout of a call that asks for none
+        request_timeout: Duration = "10s", DURATION, duration(MS, DAY);
+    }
 
-settings! {
     /// TLS of the listeners of `serve` and `gateway`.
-    TlsConfig in "TLS" =>
-    /// PEM file with the certificate of this server and its intermediates; enables TLS
-    #[arg(help_heading = MAIN, display_order = 4)]
-    tls_cert: Option<PathBuf>, FILE;
-    /// PEM file with the private key of the certificate
-    #[arg(help_heading = MAIN, display_order = 5)]
-    tls_key: Option<PathBuf>, FILE;
-    /// PEM file with CA certificates; clients then need a certificate of one of these CAs
-    tls_client_ca: Option<PathBuf>, FILE;
-    /// Timeout for the TLS handshake
-    tls_handshake_timeout: Duration = "5s", DURATION, duration(MS, DAY);
-    /// How often to look for new certificate and key files
-    tls_reload_interval: Duration = "10s", DURATION, duration(MS, DAY);
-    /// Listen on public addresses without TLS, because a proxy in front does TLS
-    #[arg(action = Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(hide_possible_values = true)]
-    plaintext: bool = "false", BOOL, BoolishValueParser::new();
-}
+    TlsConfig in "TLS" => {
+        /// PEM file with the certificate of this server and its intermediates; enables TLS
+        #[arg(help_heading = MAIN, display_order = 4)]
+        tls_cert: Option<PathBuf>, FILE;
+        /// PEM file with the private key of the certificate
+        #[arg(help_heading = MAIN, display_order = 5)]
+        tls_key: Option<PathBuf>, FILE;
+        /// PEM file with CA certificates; clients then need a certificate of one of these CAs
+        tls_client_ca: Option<PathBuf>, FILE;
+        /// Timeout for the TLS handshake
+        tls_handshake_timeout: Duration = "5s", DURATION, duration(MS, DAY);
+        /// How often to look for new certificate and key files
+        tls_reload_interval: Duration = "10s", DURATION, duration(MS, DAY);
+        /// Listen on public addresses without TLS, because a proxy in front does TLS
+        #[arg(action = Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        #[arg(hide_possible_values = true)]
+        plaintext: bool = "false", BOOL, BoolishValueParser::new();
+    }
 
-settings! {
     /// TLS of a gateway as a client of its service.
-    UpstreamTlsConfig in "TLS to the service" =>
-    /// PEM file with the CA certificates to trust; by default those that browsers trust
-    upstream_ca: Option<PathBuf>, FILE;
-    /// PEM file with the client certificate of this gateway
-    upstream_cert: Option<PathBuf>, FILE;
-    /// PEM file with the private key of that certificate
-    upstream_key: Option<PathBuf>, FILE;
-}
+    UpstreamTlsConfig in "TLS to the service" => {
+        /// PEM file with the CA certificates to trust; by default those that browsers trust
+        upstream_ca: Option<PathBuf>, FILE;
+        /// PEM file with the client certificate of this gateway
+        upstream_cert: Option<PathBuf>, FILE;
+        /// PEM file with the private key of that certificate
+        upstream_key: Option<PathBuf>, FILE;
+    }
 
-settings! {
     /// What clients of `serve` and `gateway` can use of each listener.
-    ConnectionsConfig in "Connections" =>
-    /// Most connections per listener. One address (IPv6: one /64 network) can have no more than are left for all others;
-    /// trusted proxies can have all
-    max_connections: usize = "4096", COUNT, number(1..=MOST);
-    /// Timeout for the head of a request, and for an idle HTTP/1.1 connection; a proxy in front needs a shorter idle timeout
-    head_timeout: Duration = "10s", DURATION, duration(MS, DAY);
-    /// Timeout for the body of a request
-    body_timeout: Duration = "30s", DURATION, duration(MS, DAY);
-    /// How long a client can leave a response unread before its connection is closed
-    write_timeout: Duration = "10s", DURATION, duration(MS, DAY);
-    /// Most requests in progress on one HTTP/2 connection
-    max_streams: u32 = "128", COUNT, number(1..=u32::MAX);
-    /// Stream resets that an HTTP/2 client can cause before its connection is closed
-    max_local_resets: usize = "1024", COUNT, number(0..=MOST);
-    /// Streams that an HTTP/2 client can reset before the server has accepted them
-    max_pending_resets: usize = "20", COUNT, number(0..=MOST);
-    /// Control frames (PING, SETTINGS) that an HTTP/2 client can send; each of its requests allows 100 more
-    max_control_frames: usize = "1000", COUNT, number(1..=MOST);
-    /// Largest head of an HTTP/2 request, in bytes
-    max_head_bytes: u32 = "16384", BYTES, number(1_024..=u32::MAX);
-    /// How often an HTTP/2 client is sent a ping
-    keepalive_interval: Duration = "30s", DURATION, duration(MS, DAY);
-    /// How long an HTTP/2 client can take to answer a ping
-    keepalive_timeout: Duration = "10s", DURATION, duration(MS, DAY);
-    /// Age at which a connection is closed, plus or minus 10%
-    max_connection_age: Duration = "15m", DURATION, duration(MS, DAY);
-    /// Time for the calls in progress on a connection of that age to finish
-    max_connection_age_grace: Duration = "30s", DURATION, duration(MS, DAY);
-    /// Proxies whose X-Forwarded-For is trusted: addresses or networks (10.0.0.0/8), separated by commas. For a service behind
-    /// `gateway`, the address of the gateway
-    #[arg(value_delimiter = ',')]
-    trusted_proxies: Vec<IpNet>, NETWORKS, network;
-}
+    ConnectionsConfig in "Connections" => {
+        /// Most connections per listener. One address (IPv6: one /64 network) gets at most half, a trusted proxy all
+        max_connections: usize = "4096", COUNT, number(1..=MOST);
+        /// Timeout for the head of a request and for an idle HTTP/1.1 connection; that of a proxy must be shorter
+        head_timeout: Duration = "10s", DURATION, duration(MS, DAY);
+        /// Timeout for the body of a request
+        body_timeout: Duration = "30s", DURATION, duration(MS, DAY);
+        /// How long a client can leave a response unread before its connection is closed
+        write_timeout: Duration = "10s", DURATION, duration(MS, DAY);
+        /// Most requests in progress on one HTTP/2 connection
+        max_streams: u32 = "128", COUNT, number(1..=u32::MAX);
+        /// Stream resets that an HTTP/2 client can cause before its connection is closed
+        max_local_resets: usize = "1024", COUNT, number(0..=MOST);
+        /// Streams that an HTTP/2 client can reset before the server has accepted them
+        max_pending_resets: usize = "20", COUNT, number(0..=MOST);
+        /// Control frames (PING, SETTINGS) that an HTTP/2 client can send; each of its requests allows 100 more
+        max_control_frames: usize = "1000", COUNT, number(1..=MOST);
+        /// Largest head of an HTTP/2 request, in bytes
+        max_head_bytes: u32 = "16384", BYTES, number(1_024..=u32::MAX);
+        /// How often an HTTP/2 client is sent a ping
+        keepalive_interval: Duration = "30s", DURATION, duration(MS, DAY);
+        /// How long an HTTP/2 client can take to answer a ping
+        keepalive_timeout: Duration = "10s", DURATION, duration(MS, DAY);
+        /// Age at which a connection is closed, plus or minus 10%
+        max_connection_age: Duration = "15m", DURATION, duration(MS, DAY);
+        /// Time for the calls in progress on a connection of that age to finish
+        max_connection_age_grace: Duration = "30s", DURATION, duration(MS, DAY);
+        /// Addresses or networks of proxies and gateways whose X-Forwarded-For is trusted, separated by commas
+        #[arg(value_delimiter = ',')]
+        trusted_proxies: Vec<IpNet>, NETWORKS, network;
+    }
 
-settings! {
     /// How `serve` and `gateway` watch what they depend on, and how they stop.
-    HealthConfig in "Health" =>
-    /// How often to check the database (for a gateway: the service)
-    health_interval: Duration = "500ms", DURATION, duration(MS, DAY);
-    /// After this time without a successful check, calls fail at once
-    health_timeout: Duration = "2s", DURATION, duration(MS, DAY);
-    /// How long to accept calls after SIGTERM, so that load balancers notice; calls in progress then have 10s to finish
-    shutdown_grace: Duration = "0s", DURATION, duration(Duration::ZERO, MINUTE);
-}
+    HealthConfig in "Health" => {
+        /// How often to check the database (for a gateway: the service)
+        health_interval: Duration = "500ms", DURATION, duration(MS, DAY);
+        /// After this time without a successful check, calls fail at once
+        health_timeout: Duration = "2s", DURATION, duration(MS, DAY);
+        /// How long to accept calls after SIGTERM, so that load balancers notice; calls in progress then have 10s to finish
+        shutdown_grace: Duration = "0s", DURATION, duration(Duration::ZERO, MINUTE);
+    }
 
-settings! {
     /// The listener for operators of `serve` and `gateway`.
-    AdminConfig in "Operations" =>
-    /// Address for health checks and metrics, or off; it must not be public
-    admin_addr: AdminAddr = "127.0.0.1:9090", ADDR, admin_address;
-}
+    AdminConfig in "Operations" => {
+        /// Address for health checks and metrics, or off; it must not be public
+        admin_addr: AdminAddr = "127.0.0.1:9090", ADDR, admin_address;
+    }
 
-/// The address of the admin listener, if there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AdminAddr {
-    /// There is no admin listener.
-    Off,
-    /// It listens here.
-    At(SocketAddr),
-}
-
-settings! {
     /// Where `serve` and `gateway` send traces. The environment variables are those of OpenTelemetry.
-    TraceConfig in "Traces" =>
-    /// Where to send traces (OTLP over gRPC), as in http://host:4317; by default none are sent
-    #[arg(env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    otlp_endpoint: Option<String>, URL, otlp_endpoint;
-    /// Share of the traces to send, from 0 to 1; a trace that a caller started is sent if the caller sends it
-    #[arg(env = "OTEL_TRACES_SAMPLER_ARG")]
-    trace_sample_ratio: f64 = "1.0", RATIO, number(0.0..=1.0_f64);
-}
+    TraceConfig in "Traces" => {
+        /// Where to send traces (OTLP over gRPC), as in http://host:4317; by default none are sent
+        #[arg(env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+        otlp_endpoint: Option<String>, URL, otlp_endpoint;
+        /// Share of the traces to send, from 0 to 1; a trace that a caller started is sent if the caller sends it
+        #[arg(env = "OTEL_TRACES_SAMPLER_ARG")]
+        trace_sample_ratio: f64 = "1.0", RATIO, number(0.0..=1.0_f64);
+    }
 
-settings! {
     /// Settings of a client of a running service.
-    ClientConfig in "Service" =>
-    /// gRPC address of the service, as in http://host:50051 or https://host:50051
-    #[arg(env = "DEVICE_ASSIGNMENT_SERVER")]
-    server: String = "http://127.0.0.1:50051", URL;
-    /// PEM file with the CA certificates to trust; by default those that browsers trust
-    #[arg(env = "DEVICE_ASSIGNMENT_CA")]
-    ca: Option<PathBuf>, FILE;
-    /// File with the API key; by default the key is read from the variable DEVICE_ASSIGNMENT_API_KEY
-    #[arg(env = "DEVICE_ASSIGNMENT_API_KEY_FILE")]
-    api_key_file: Option<PathBuf>, FILE;
-    /// Number of calls in progress at once, 1 to 100
-    #[arg(env = "DEVICE_ASSIGNMENT_PARALLEL")]
-    parallel: u8 = "8", COUNT, number(1..=100_u8);
-    /// Timeout of each call
-    #[arg(env = "DEVICE_ASSIGNMENT_TIMEOUT")]
-    timeout: Duration = "30s", DURATION, duration(MS, DAY);
-    /// How long to retry a call while the service is temporarily unavailable
-    #[arg(env = "DEVICE_ASSIGNMENT_RETRY_FOR")]
-    retry_for: Duration = "2m", DURATION, duration(Duration::ZERO, YEAR);
+    ClientConfig in "Service" => {
+        /// gRPC address of the service, as in http://host:50051 or https://host:50051
+        #[arg(env = "DEVICE_ASSIGNMENT_SERVER")]
+        server: String = "http://127.0.0.1:50051", URL;
+        /// PEM file with the CA certificates to trust; by default those that browsers trust
+        #[arg(env = "DEVICE_ASSIGNMENT_CA")]
+        ca: Option<PathBuf>, FILE;
+        /// File with the API key; by default the key is read from the variable DEVICE_ASSIGNMENT_API_KEY
+        #[arg(env = "DEVICE_ASSIGNMENT_API_KEY_FILE")]
+        api_key_file: Option<PathBuf>, FILE;
+        /// Number of calls in progress at once, 1 to 100
+        #[arg(env = "DEVICE_ASSIGNMENT_PARALLEL")]
+        parallel: u8 = "8", COUNT, number(1..=100_u8);
+        /// Timeout of each call
+        #[arg(env = "DEVICE_ASSIGNMENT_TIMEOUT")]
+        timeout: Duration = "30s", DURATION, duration(MS, DAY);
+        /// How long to retry a call while the service is temporarily unavailable
+        #[arg(env = "DEVICE_ASSIGNMENT_RETRY_FOR")]
+        retry_for: Duration = "2m", DURATION, duration(Duration::ZERO, YEAR);
+    }
 }
