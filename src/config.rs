@@ -12,10 +12,11 @@ mod template;
 
 pub use self::{
     conflicts::Conflict,
+    parsers::AdminAddr,
     read::{ReadError, Sources, read},
     settings::{
-        AdminAddr, AdminConfig, ClientConfig, DatabaseConfig, EMBEDDED_DATABASE, GatewayConfig, LogFormat,
-        ProcessConfig, RateLimitsConfig, ServeConfig, ServerConfig, TlsConfig, TraceConfig,
+        AdminConfig, ClientConfig, DatabaseConfig, EMBEDDED_DATABASE, GatewayConfig, LogFormat, ProcessConfig,
+        RateLimitsConfig, ServeConfig, ServerConfig, TlsConfig, TraceConfig,
     },
     template::template,
 };

@@ -5,14 +5,44 @@ use clap::{Args, Subcommand};
 use super::{CommandError, command, gateway, output::print, serve::Serve};
 use crate::config::{Conflict, GatewayConfig, template};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment config default > settings.toml
+  device-assignment config check --config settings.toml
+";
+
+const DEFAULT_EXAMPLES: &str = "\
+Examples:
+  device-assignment config default > settings.toml
+";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  device-assignment config check --config settings.toml
+      check the settings of `serve` and `gateway` in a file and the environment
+  device-assignment config check serve --config settings.toml --rest-addr :8080
+      check whether `serve` would start with these flags, too
+";
+
+const CHECK_SERVE_EXAMPLES: &str = "\
+Examples:
+  device-assignment config check serve --config settings.toml --rest-addr :8080
+";
+
+const CHECK_GATEWAY_EXAMPLES: &str = "\
+Examples:
+  device-assignment config check gateway --upstream http://127.0.0.1:50051
+";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
-    /// Print a file that names every setting, with its default
+    /// Print a settings file that lists every setting with its default
+    #[command(before_help = DEFAULT_EXAMPLES)]
     Default,
-    /// Name every mistake in the settings of `serve` and `gateway`, and start nothing
+    /// Report every mistake in the settings of `serve` and `gateway`, and start nothing
     ///
-    /// Exits with 0 when there is none, else with 2. With the name of a subcommand, and its flags, it tells whether that
-    /// would start with them.
+    /// The exit code is 0 if the settings are valid, else 2.
+    #[command(before_help = CHECK_EXAMPLES)]
     Check(Check),
 }
 
@@ -22,12 +52,14 @@ pub(super) struct Check {
     started: Option<Started>,
 }
 
-/// What is to be started.
+/// The subcommand whose settings are checked.
 #[derive(Debug, Subcommand)]
 enum Started {
-    /// Check what `serve` is told
+    /// Check the settings and flags of `serve`
+    #[command(before_help = CHECK_SERVE_EXAMPLES)]
     Serve(Box<Serve>),
-    /// Check what `gateway` is told
+    /// Check the settings and flags of `gateway`
+    #[command(before_help = CHECK_GATEWAY_EXAMPLES)]
     Gateway(Box<GatewayConfig>),
 }
 
@@ -35,9 +67,11 @@ impl Config {
     pub(super) fn run(self, file: Option<&Path>) -> Result<(), CommandError> {
         match (self, file) {
             (Self::Default, _) => print(template(&command()).trim_end()),
-            // Mistakes are found before any subcommand runs.
-            (Self::Check(_), Some(file)) => print(&format!("{} and the environment are fine", file.display())),
-            (Self::Check(_), None) => print("the environment is fine; no file is named (--config, CONFIG_FILE)"),
+            // Mistakes are reported before any subcommand runs.
+            (Self::Check(_), Some(file)) => print(&format!("{} and the environment are valid", file.display())),
+            (Self::Check(_), None) => {
+                print("the environment is valid; no settings file is given (--config, CONFIG_FILE)")
+            }
         }
     }
 

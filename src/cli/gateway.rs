@@ -14,6 +14,14 @@ use crate::{
     service::ServiceSettings,
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment gateway --upstream http://127.0.0.1:50051
+  device-assignment gateway --upstream https://service.example.com:50051 \\
+      --rest-addr :8080 --tls-cert gateway.crt --tls-key gateway.key
+      listen on all interfaces, with TLS on both sides
+";
+
 pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, CommandError> {
     log_start();
     let upstream = tls::upstream(&config)?;

@@ -7,9 +7,16 @@ use super::{
 };
 use crate::{config::DatabaseConfig, storage::schema_status};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment migrate --database-url postgres://app:secret@db/devices
+  device-assignment migrate --status
+      list the steps of the schema, and change nothing
+";
+
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
-    /// Only say which steps are applied and which are pending
+    /// List the applied and the pending steps, and change nothing
     #[arg(long)]
     status: bool,
 

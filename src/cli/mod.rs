@@ -67,12 +67,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve gRPC and REST
+    #[command(before_help = serve::EXAMPLES)]
     Serve(serve::Serve),
-    /// Serve REST alone, for a service elsewhere
+    /// Serve REST alone, in front of a service elsewhere
+    #[command(before_help = gateway::EXAMPLES)]
     Gateway(GatewayConfig),
     /// Ask a running service or gateway whether it is ready: exit code 0 if so, and else 1
     Health(health::Health),
-    /// Bring the schema of the database up to date
+    /// Update the schema of the database
+    #[command(before_help = migrate::EXAMPLES)]
     Migrate(migrate::Migrate),
     /// Create and list organizations
     #[command(subcommand)]
@@ -99,8 +102,8 @@ enum Command {
     /// Print a manual page
     #[command(before_help = manual::MAN_EXAMPLES)]
     Man(manual::Manual),
-    /// Write a file of settings, and check one
-    #[command(subcommand)]
+    /// Print a template of a settings file, and check settings
+    #[command(subcommand, before_help = config::EXAMPLES)]
     Config(config::Config),
     /// Print the OpenAPI description of the REST face, with the default limits
     Openapi,

@@ -18,6 +18,19 @@ use crate::{
     telemetry::Exposition,
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment serve
+      start with a SQLite database in this directory
+  device-assignment serve --database-url postgres://app:secret@db/devices
+      start with PostgreSQL
+  device-assignment serve --grpc-addr :50051 --rest-addr :8080 \\
+      --tls-cert server.crt --tls-key server.key
+      listen on all interfaces, with TLS
+  device-assignment serve --config settings.toml
+      read the settings from a file; `config default` prints a template
+";
+
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]

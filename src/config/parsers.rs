@@ -11,8 +11,6 @@ use std::{
 use http::Uri;
 use ipnet::IpNet;
 
-use super::AdminAddr;
-
 /// The largest count. A rate limit with more per second would have less than a nanosecond for each.
 pub(super) const MOST: usize = 1_000_000_000;
 pub(super) const GIB: usize = 1 << 30;
@@ -93,6 +91,15 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     address
         .or_else(|_| text.parse())
         .map_err(|_| "must be an address or a network, as in 10.0.0.0/8".into())
+}
+
+/// The address of the admin listener, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminAddr {
+    /// There is no admin listener.
+    Off,
+    /// It listens here.
+    At(SocketAddr),
 }
 
 pub(super) fn admin_address(text: &str) -> Result<AdminAddr, String> {

@@ -11,8 +11,8 @@ use http::Uri;
 use ipnet::IpNet;
 
 use super::parsers::{
-    DAY, GIB, MINUTE, MOST, MS, YEAR, admin_address, duration, listen_address, network, number, otlp_endpoint,
-    service_url,
+    AdminAddr, DAY, GIB, MINUTE, MOST, MS, YEAR, admin_address, duration, listen_address, network, number,
+    otlp_endpoint, service_url,
 };
 use crate::storage::DatabaseUrl;
 
@@ -33,15 +33,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// The address of the admin listener, if there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AdminAddr {
-    /// There is no admin listener.
-    Off,
-    /// It listens here.
-    At(SocketAddr),
-}
-
 /// Declares groups of settings, each a struct that clap reads. A line that begins with `..` includes another group.
 macro_rules! settings {
     ($(
@@ -55,7 +46,7 @@ macro_rules! settings {
         #[command(next_help_heading = $heading)]
         pub struct $group {
             $(
-                #[arg(long, env, value_name = stringify!($unit))]
+                #[arg(long, env, hide_env_values = true, value_name = stringify!($unit))]
                 $(#[arg(default_value = $default)])?
                 $(#[arg(value_parser = $parser)])?
                 $(#[$attribute])*
@@ -84,7 +75,7 @@ settings! {
     /// The database, and how long to wait for it.
     DatabaseConfig in "Database" => {
         /// Database: sqlite://FILE?mode=rwc or postgres://USER:PASSWORD@HOST:PORT/DATABASE
-        #[arg(hide_env_values = true, help_heading = MAIN, display_order = 1)]
+        #[arg(help_heading = MAIN, display_order = 1)]
         database_url: DatabaseUrl = EMBEDDED_DATABASE, URL, DatabaseUrl::parse;
         /// How long to wait at startup for a database that cannot be reached
         connect_timeout: Duration = "30s", DURATION, duration(Duration::ZERO, YEAR);

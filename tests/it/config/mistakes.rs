@@ -201,7 +201,7 @@ async fn check_one() {
     ] {
         let output = run(arguments).await;
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert!(stdout(&output).starts_with("the environment is fine; no file is named"));
+        assert!(stdout(&output).starts_with("the environment is valid; no settings file is given"));
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the program is told: by flags, the environment and a file.
 
+mod help;
+mod listen;
 mod mistakes;
+mod numbers;
 mod template;
 
 use std::{ffi::OsString, fs, path::PathBuf};
@@ -24,6 +27,9 @@ pub fn register(suite: &mut Suite) {
     suite.test("config::a_printed_setting_shows_no_password", printed_settings);
     template::register(suite);
     mistakes::register(suite);
+    numbers::register(suite);
+    listen::register(suite);
+    help::register(suite);
 }
 
 /// The real settings, without what the program then does.
@@ -64,6 +70,14 @@ fn tell(arguments: &str, environment: &[(&str, &str)]) -> Result<Told, ReadError
         },
     };
     read(&Told::command(), &sources, |_| Vec::<Conflict>::new())
+}
+
+/// The mistakes in settings that must have some.
+fn mistakes(arguments: &str) -> Vec<String> {
+    match tell(arguments, &[]) {
+        Err(ReadError::Mistakes(mistakes)) => mistakes,
+        other => panic!("{arguments}: {other:?}"),
+    }
 }
 
 fn serve(arguments: &str, environment: &[(&str, &str)]) -> Serve {

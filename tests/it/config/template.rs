@@ -48,7 +48,7 @@ async fn default_file() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert_eq!(
             stdout(&output),
-            format!("{} and the environment are fine\n", path.display())
+            format!("{} and the environment are valid\n", path.display())
         );
         assert_eq!(
             folder.path().read_dir().expect("a folder").count(),
