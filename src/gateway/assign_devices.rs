@@ -22,7 +22,7 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
         content = AssignDevicesToOwnerRequest,
         description = "`application/json` or a type that ends in `+json`. A request without a Content-Type is read as JSON.",
         examples(
-            ("new devices" = (
+            ("create devices" = (
                 summary = "Create the devices that do not exist, and assign all of them",
                 value = json!({
                     "customerEmail": "john.doe@example.com",
@@ -31,7 +31,7 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
                     "deviceType": "sensor",
                 }),
             )),
-            ("known devices" = (
+            ("existing devices" = (
                 summary = "Assign existing devices and skip the others",
                 value = json!({
                     "customerEmail": "john.doe@example.com",

@@ -14,7 +14,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Response, Status};
 
 use super::{
-    API_KEY, Gateway, GatewayResult, ResponseWithLimits, json,
+    API_KEY, Gateway, GatewayResult, ResponseWithLimits,
+    compression::is_encoded,
+    json,
     json_line::JsonLine,
     on_behalf,
     operation::{BoundedList, Operation, RejectedRequest},
@@ -127,6 +129,9 @@ impl Gateway {
         list: BoundedList,
     ) -> Result<(M, Share<Holder>), RejectedRequest> {
         json::check_type(headers)?;
+        if is_encoded(headers) {
+            return Err(Problem::unsupported_encoding().into());
+        }
         let (body, mut share) = self.body(headers, body).await?;
         let message = json::read(&body, list)?;
         // From here on the service accounts for the message; the body itself is dropped.

@@ -182,11 +182,18 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     ErrorResponse {
         http: 415,
         description: "The Content-Type is not JSON, or the body is compressed",
-        examples: &[Example::new(
-            "type",
-            Reason::UnsupportedMediaType,
-            "Content-Type must be application/json",
-        )],
+        examples: &[
+            Example::new(
+                "type",
+                Reason::UnsupportedMediaType,
+                "Content-Type must be application/json",
+            ),
+            Example::new(
+                "encoding",
+                Reason::UnsupportedEncoding,
+                "Content-Encoding is not supported; send the body uncompressed",
+            ),
+        ],
         headers: &[],
     },
     ErrorResponse {

@@ -5,6 +5,7 @@ pub mod access_log;
 mod assign_devices;
 mod call;
 mod check_credentials;
+mod compression;
 mod error_responses;
 mod fields;
 mod host;
@@ -24,6 +25,7 @@ use std::{error::Error, future::Future, time::Duration};
 use axum::{
     Router,
     body::Body,
+    extract::Request as AxumRequest,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse},
     middleware::from_fn,
     routing::{get, post},
@@ -113,10 +115,11 @@ where
                 .fallback(async || Problem::method_not_allowed(&[Method::GET])),
         )
         .merge(pages::routes(&settings))
-        .fallback(async || Problem::not_found())
+        .fallback(async |request: AxumRequest| pages::not_found(&request))
         .with_state(gateway)
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
         .layer(from_fn(host::check))
+        .layer(from_fn(compression::layer))
         .layer(from_fn(problem::render))
         .layer(from_fn(observe::layer))
 }

@@ -1,5 +1,5 @@
-//! What people see who open the REST face in a browser: what this is, the description, a page to try it on, the guides.
-//! All of it is in the program; the browser may fetch nothing from elsewhere.
+//! The pages that the REST API serves to browsers: the start page, the OpenAPI description, a page to try calls, the guides.
+//! All files are part of the program; the browser may load nothing from other servers.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -16,16 +16,28 @@ use utoipa_swagger_ui::Config;
 
 use super::{GatewaySettings, openapi, problem::Problem};
 
-/// Where the description is, seen from the page that shows it.
+/// The address of the description, relative to the page that shows it.
 const DESCRIPTION: &str = "../openapi.json";
 
-/// The guides: page, title and HTML of each.
-const GUIDES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/guides.rs"));
+/// A guide, as `build/guides.rs` makes it.
+struct Guide {
+    /// Its name in addresses.
+    page: &'static str,
+    /// Its name in the navigation.
+    title: &'static str,
+    /// The HTML of its first heading, of its table of contents, and of the rest.
+    heading: &'static str,
+    contents: &'static str,
+    body: &'static str,
+}
+
+const GUIDES: &[Guide] = include!(concat!(env!("OUT_DIR"), "/guides.rs"));
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Each page, and what it must not do.
+/// The headers of every page.
 const HEADERS: [(HeaderName, &str); 3] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -38,23 +50,27 @@ const HEADERS: [(HeaderName, &str); 3] = [
 
 /// The pages' routes.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySettings) -> Router<S> {
-    let landing = include_str!("pages/index.html").replace("{version}", env!("CARGO_PKG_VERSION"));
-    let description = openapi::document(settings).to_string();
+    let landing = include_str!("pages/index.html")
+        .replace("{version}", env!("CARGO_PKG_VERSION"))
+        .replace("{navigation}", &navigation("./", ""));
+    let try_it = include_str!("pages/docs.html").replace("{navigation}", &navigation("../", TRY_IT));
+    let description = format!("{}\n", openapi::document(settings));
     let swagger_ui = Arc::new(
         Config::from(DESCRIPTION)
             .use_base_layout()
             .try_it_out_enabled(true)
             .display_request_duration(true)
-            // No, the description shall not be sent to a validator on the web.
+            // Otherwise the page would send the description to a validator on the web.
             .validator_url("none"),
     );
     let mut router = Router::new();
-    for (page, title, html) in GUIDES {
-        router = router.route(&format!("/guides/{page}"), file(HTML, guide(page, title, html)));
+    for guide in GUIDES {
+        router = router.route(&guide.path(), file(HTML, guide.html()));
     }
     router
         .route("/", file(HTML, landing))
         .route("/style.css", file(CSS, include_str!("pages/style.css")))
+        .route("/page.js", file(SCRIPT, include_str!("pages/page.js")))
         .route("/openapi.json", file("application/json", description))
         .route(
             "/docs",
@@ -62,31 +78,69 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySetting
                 (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "docs/")])
             })),
         )
-        .route("/docs/", file(HTML, include_str!("pages/docs.html")))
+        .route("/docs/", file(HTML, try_it))
         .route(
             "/docs/{file}",
-            only_get(get(async move |name: Result<Path<String>, PathRejection>| match name {
-                Ok(Path(name)) => swagger_ui_file(&name, swagger_ui),
-                Err(_not_utf_8) => Problem::not_found().into_response(),
-            })),
+            only_get(get(
+                async move |name: Result<Path<String>, PathRejection>, request: Request| {
+                    let file = name.ok().and_then(|Path(name)| swagger_ui_file(&name, swagger_ui));
+                    file.unwrap_or_else(|| not_found(&request))
+                },
+            )),
         )
         .layer(from_fn(guard))
 }
 
-/// The page of a guide, with links to the others.
-fn guide(page: &str, title: &str, html: &str) -> String {
-    let links = GUIDES.iter().map(|(other, title, _)| match *other == page {
-        true => format!("<a href=\"{other}\" aria-current=\"page\">{title}</a>"),
-        false => format!("<a href=\"{other}\">{title}</a>"),
+/// Answers a request for an unknown path: a page for browsers, the JSON of an error for programs. A path of the API is for
+/// programs alone, since some HTTP libraries accept HTML by default.
+pub(super) fn not_found(request: &Request) -> Response {
+    let path = request.uri().path();
+    let accepted = request.headers().get_all(header::ACCEPT).into_iter();
+    let mut accepted = accepted.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let is_browser = accepted.any(|range| range.trim().starts_with("text/html"));
+    if path.starts_with("/api/") || !is_browser {
+        return Problem::not_found().into_response();
+    }
+    // Links are relative: a proxy may serve the pages below a path of its own.
+    let root = format!("./{}", "../".repeat(path.matches('/').count().saturating_sub(1)));
+    let page = include_str!("pages/not-found.html")
+        .replace("{navigation}", &navigation(&root, ""))
+        .replace("{root}", &root);
+    with_page_headers((StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, HTML)], page).into_response())
+}
+
+/// The path of the page to try calls.
+const TRY_IT: &str = "/docs/";
+
+impl Guide {
+    fn path(&self) -> String {
+        format!("/guides/{}", self.page)
+    }
+
+    fn html(&self) -> String {
+        include_str!("pages/guide.html")
+            .replace("{title}", self.title)
+            .replace("{navigation}", &navigation("../", &self.path()))
+            .replace("{heading}", self.heading)
+            .replace("{contents}", self.contents)
+            .replace("{body}", self.body)
+    }
+}
+
+/// The links to all pages, from the page at the path `current`, from which `root` leads to the start page.
+fn navigation(root: &str, current: &str) -> String {
+    let guides = GUIDES.iter().map(|guide| (guide.path(), guide.title));
+    let links = [(TRY_IT.to_owned(), "Try it")].into_iter().chain(guides);
+    let links = links.map(|(path, title)| {
+        let mark = if path == current { " aria-current=\"page\"" } else { "" };
+        format!(" <a href=\"{root}{}\"{mark}>{title}</a>", path.trim_start_matches('/'))
     });
-    include_str!("pages/guide.html")
-        .replace("{title}", title)
-        .replace("{links}", &links.collect::<Vec<_>>().join(" "))
-        .replace("{guide}", html)
+    let links: String = links.collect();
+    format!("    <nav class=\"bar\"><a href=\"{root}\">Device assignment</a>{links}</nav>")
 }
 
 fn file<S: Clone + Send + Sync + 'static>(content_type: &'static str, text: impl Into<String>) -> MethodRouter<S> {
-    // Shared by all who read it, however slowly.
+    // All requests share the same bytes.
     let text = Bytes::from(text.into());
     only_get(get(async move || ([(header::CONTENT_TYPE, content_type)], text)))
 }
@@ -95,11 +149,9 @@ fn only_get<S: Clone + Send + Sync + 'static>(methods: MethodRouter<S>) -> Metho
     methods.fallback(async || Problem::method_not_allowed(&[Method::GET, Method::HEAD]))
 }
 
-/// A file of Swagger UI.
-fn swagger_ui_file(name: &str, config: Arc<Config<'static>>) -> Response {
-    let Ok(Some(file)) = utoipa_swagger_ui::serve(name, config) else {
-        return Problem::not_found().into_response();
-    };
+/// A file of Swagger UI, if there is one of this name.
+fn swagger_ui_file(name: &str, config: Arc<Config<'static>>) -> Option<Response> {
+    let file = utoipa_swagger_ui::serve(name, config).ok()??;
     let bytes = match file.bytes {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => bytes.into(),
@@ -109,11 +161,14 @@ fn swagger_ui_file(name: &str, config: Arc<Config<'static>>) -> Response {
         let gzip = HeaderValue::from_static("gzip");
         response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
     }
-    response
+    Some(response)
 }
 
 async fn guard(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    with_page_headers(next.run(request).await)
+}
+
+fn with_page_headers(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -149,6 +149,13 @@ impl Problem {
         Self::new(Reason::UnsupportedMediaType, "Content-Type must be application/json")
     }
 
+    /// A compressed body.
+    pub(super) fn unsupported_encoding() -> Self {
+        let sentence = "Content-Encoding is not supported; send the body uncompressed";
+        Self::new(Reason::UnsupportedEncoding, sentence)
+            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+    }
+
     /// A host that is missing, repeated or invalid.
     pub(super) fn invalid_host(sentence: &str) -> Self {
         Self::new(Reason::InvalidHost, sentence)

@@ -85,6 +85,9 @@ impl Policies {
             Ok(permit) => permit,
             Err(error) => return to_status(&error).into_http(),
         };
+        if let Err(status) = receive::check_encoding(request.headers()) {
+            return status.into_http();
+        }
         // Until the answer begins: a message that never comes must not hold the permit.
         let deadline = deadline::after(self.settings.default_timeout);
         let response = deadline::hold(deadline, panic::catch(next.run(request))).await;
@@ -151,6 +154,7 @@ impl Policies {
         };
         let (permit, caller) = admitted.await.map_err(|error| to_status(&error))?;
         let judged = Instant::now();
+        receive::check_encoding(&parts.headers)?;
 
         let mut share = self.in_flight.nothing(Holder::Organization(caller.organization.uuid()));
         let limits = BodyLimits {

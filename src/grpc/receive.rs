@@ -4,17 +4,24 @@
 //! lists: 4 million empty identifiers fit into 8 MiB, and take 100 MiB once they are decoded.
 
 use axum::body::{Body, Bytes};
+use http::HeaderMap;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
+use tonic::{Status, metadata::MetadataValue};
 
-use super::method::Method;
+use super::{method::Method, status::with_reason};
 use crate::{
     body::{BodyError, BodyLimits, receive},
     domain::{Error, assign_devices::AssignDevices},
+    reason::Reason,
     shares::{Holder, Share},
 };
 
 /// What stands before a message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX: usize = 5;
+
+/// The header that names the encoding of the messages, and the one that lists what the other side supports.
+const ENCODING: &str = "grpc-encoding";
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// What a device adds to the size of an answer, at most, beside its identifier: an id of 30 bytes, tags and lengths.
 const ANSWER_BYTES_PER_DEVICE: usize = 48;
@@ -30,6 +37,24 @@ pub(super) struct Received {
     pub(super) devices: usize,
     /// How many bytes those take in it.
     device_bytes: usize,
+}
+
+/// Rejects a compressed message, with the list of what is supported (gRPC, "Compression"). Its size is known only after it has
+/// been decompressed, and every bound of the service is one on the size.
+///
+/// # Errors
+/// UNIMPLEMENTED when the call names an encoding other than `identity`.
+pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Status> {
+    const IDENTITY: &str = "identity";
+    if headers.get(ENCODING).is_none_or(|encoding| encoding == IDENTITY) {
+        return Ok(());
+    }
+    let sentence = "Compressed requests are not supported; send the message uncompressed".to_owned();
+    let mut status = with_reason(Reason::UnsupportedEncoding, sentence);
+    status
+        .metadata_mut()
+        .insert(ACCEPT_ENCODING, MetadataValue::from_static(IDENTITY));
+    Err(status)
 }
 
 /// Receives the request of a call. `share` pays for it while it arrives.

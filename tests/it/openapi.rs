@@ -1,4 +1,4 @@
-//! The description of the REST face, held to what the service really does.
+//! The OpenAPI description, compared with what the service does.
 
 use std::collections::BTreeSet;
 
@@ -42,8 +42,13 @@ fn example_request(name: &str) -> Value {
     operation()["requestBody"]["content"]["application/json"]["examples"][name]["value"].take()
 }
 
-/// The answer to the first example.
-pub fn example_answer() -> Value {
+/// The documented requests, as an array: first one that succeeds on a new database.
+pub fn example_requests() -> Value {
+    json!(["create devices", "existing devices"].map(example_request))
+}
+
+/// The answer to the example "existing devices".
+fn example_answer() -> Value {
     operation()["responses"]["200"]["content"]["application/json"]["example"].take()
 }
 
@@ -115,14 +120,14 @@ async fn examples(database: &TestDatabase, face: Face) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
     let client = server.client(face, &key);
-    let answer = client.call(&example_request("known devices")).await.ok();
+    let answer = client.call(&example_request("existing devices")).await.ok();
     assert_eq!(without_ids(answer.body), without_ids(example_answer()));
-    let answer = client.call(&example_request("new devices")).await.ok();
+    let answer = client.call(&example_request("create devices")).await.ok();
     assert_eq!(answer.body["skipped"], json!([]));
 
     let fields = json!({ "customerEmail": "john", "deviceIdentifiers": ["SN-001", "SN-002", ""] });
     let unknown = json!({ "customerEmail": "john.doe@example.com", "deviceIdentifiers": ["X", "Y", "Z"] });
-    let right = example_request("known devices").to_string();
+    let right = example_request("existing devices").to_string();
     let (keyless, wrong) = (client.with_key(None), client.with_key(Some("tlm_wrong")));
     let post = |client: &Client, body: &str| client.request(Method::POST, PATH).body(body.to_owned());
     let large = " ".repeat(8 * 1024 * 1024 + 1);
@@ -138,6 +143,11 @@ async fn examples(database: &TestDatabase, face: Face) {
             "415",
             "type",
             post(&client, &right).header("content-type", "text/plain"),
+        ),
+        (
+            "415",
+            "encoding",
+            post(&client, &right).header("content-encoding", "gzip"),
         ),
     ] {
         let response = request.send().await.expect("an answer");

@@ -2,7 +2,8 @@
 
 use std::{env, path::Path, process::Stdio, time::Duration};
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
     By, ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, WebElement,
@@ -63,9 +64,34 @@ impl Browser {
         self.page.goto(url).await.expect("a page");
     }
 
-    /// Makes the window as large as this, in pixels.
+    /// Makes the page as large as this, in pixels. A window has a minimum width, which is wider than a phone.
     pub async fn resize(&self, width: u32, height: u32) {
-        self.page.set_window_rect(0, 0, width, height).await.expect("a window");
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Sets what the browser says of the person's preference: `light` or `dark`.
+    pub async fn prefer(&self, color_scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": color_scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features }))
+            .await;
+    }
+
+    /// Lets pages read the clipboard, which a person would be asked for.
+    pub async fn grant_clipboard(&self) {
+        let permissions = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+        self.devtools("Browser.grantPermissions", permissions).await;
+    }
+
+    /// Sends a command of the Chrome DevTools Protocol.
+    async fn devtools(&self, command: &str, parameters: Value) {
+        self.page.cdp().send_raw(command, parameters).await.expect(command);
+    }
+
+    /// Runs a script on the page, and returns its value.
+    pub async fn script<T: DeserializeOwned>(&self, script: &str) -> T {
+        let value = self.page.execute(script, Vec::new()).await.expect(script);
+        value.convert().expect(script)
     }
 
     /// The element that `css` selects, once it can be seen.

@@ -141,7 +141,8 @@ pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-fn python() -> PathBuf {
+/// The Python of the examples.
+pub fn python() -> PathBuf {
     Path::new(FOLDER).join("python/.venv/bin/python")
 }
 

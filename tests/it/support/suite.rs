@@ -78,10 +78,9 @@ impl Suite {
         test: impl FnOnce(&'static TestDatabase) -> F + Send + 'static,
     ) {
         self.trials.push(Trial::ignorable_test(name, move || {
-            let is_required = env::var("REQUIRE_EXAMPLES").is_ok_and(|value| value == "1");
             let no_database = (kind == Kind::Postgres).then(postgres_missing).flatten();
             match (example.missing(), no_database) {
-                (Some(reason), _) if is_required => Err(reason.into()),
+                (Some(reason), _) if examples_required() => Err(reason.into()),
                 (Some(reason), _) => Ok(Completion::ignored_with(reason)),
                 (None, Some(reason)) if postgres_required() => Err(reason.into()),
                 (None, Some(reason)) => Ok(Completion::ignored_with(reason)),
@@ -89,6 +88,23 @@ impl Suite {
                     run(on_database(kind, test));
                     Ok(Completion::Completed)
                 }
+            }
+        }));
+    }
+
+    /// A test on SQLite that needs tools which `missing` looks for; `REQUIRE_EXAMPLES=1` makes it a failure that one is missing.
+    pub fn with_tools<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        missing: fn() -> Option<String>,
+        test: impl FnOnce(&'static TestDatabase) -> F + Send + 'static,
+    ) {
+        self.trials.push(Trial::ignorable_test(name, move || match missing() {
+            Some(reason) if examples_required() => Err(reason.into()),
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => {
+                run(on_database(Kind::Sqlite, test));
+                Ok(Completion::Completed)
             }
         }));
     }
@@ -155,6 +171,11 @@ impl Suite {
 /// Whether a missing program that tests call is a failure.
 fn programs_required() -> bool {
     env::var("REQUIRE_GRPCURL").is_ok_and(|value| value == "1")
+}
+
+/// Whether a tool that is missing for an example or a generated client is a failure.
+fn examples_required() -> bool {
+    env::var("REQUIRE_EXAMPLES").is_ok_and(|value| value == "1")
 }
 
 /// Runs a test on a database of its own.
