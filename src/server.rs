@@ -11,7 +11,7 @@ mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use axum::middleware::from_fn_with_state;
+use axum::{http::HeaderValue, middleware::from_fn_with_state};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use self::{connections::Terms, protocol::Protocol, readiness::Beacon};
@@ -51,6 +51,8 @@ pub struct ServerSettings {
     pub connections: ConnectionSettings,
     /// The proxies that are believed when they say for whom they ask.
     pub trusted_proxies: TrustedProxies,
+    /// The origins whose web pages may call the REST API (CORS).
+    pub cors_origins: Arc<[HeaderValue]>,
     /// The largest request on either face, in bytes.
     pub max_request_bytes: usize,
     /// The largest answer, in bytes: a call is refused before it is carried out if its answer could be larger.
@@ -78,6 +80,7 @@ impl Default for ServerSettings {
             service: ServiceSettings::default(),
             connections: ConnectionSettings::default(),
             trusted_proxies: Arc::default(),
+            cors_origins: Arc::default(),
             max_request_bytes: 8 * 1024 * 1024,
             max_answer_bytes: 8 * 1024 * 1024,
             max_bytes_in_flight: 64 * 1024 * 1024,
@@ -99,6 +102,7 @@ impl ServerSettings {
             body_timeout: self.body_timeout,
             upstream_timeout: self.request_timeout + UPSTREAM_GRACE,
             max_devices_per_request: self.service.max_devices_per_request,
+            cors_origins: Arc::clone(&self.cors_origins),
         }
     }
 }

@@ -206,6 +206,7 @@ pub(super) fn settings(service: ServiceSettings, config: &ServerConfig) -> Serve
             max_age_grace: connections.max_connection_age_grace,
         },
         trusted_proxies: connections.trusted_proxies.clone().into(),
+        cors_origins: config.browsers.cors_origin.clone().into(),
         max_request_bytes: requests.max_request_bytes,
         max_bytes_in_flight: requests.max_bytes_in_flight,
         body_timeout: connections.body_timeout,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use ipnet::IpNet;
 
 /// The largest count. A rate limit with more per second would have less than a nanosecond for each.
@@ -102,6 +102,29 @@ pub enum AdminAddr {
     At(SocketAddr),
 }
 
+/// The origin of web pages, as browsers write it in the header `Origin`.
+pub(super) fn origin(text: &str) -> Result<HeaderValue, String> {
+    let form = "must be an origin, as in https://app.example.com or http://localhost:3000; * is not supported";
+    let text = text.trim().to_ascii_lowercase();
+    let uri: Uri = text.parse().map_err(|_| form)?;
+    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(form.into());
+    };
+    let is_name = authority
+        .host()
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-._[]:".contains(c));
+    let has_port = authority.port().is_some() || authority.as_str() == authority.host();
+    // Anything else, such as a path or a user, is not part of an origin.
+    if !is_name || !has_port || text != format!("{scheme}://{authority}") || authority.as_str().contains('@') {
+        return Err(form.into());
+    }
+    if authority.port_u16() == Some(if scheme == "http" { 80 } else { 443 }) {
+        return Err("must not have the default port, which browsers leave out".into());
+    }
+    HeaderValue::try_from(text).map_err(|_| form.into())
+}
+
 pub(super) fn admin_address(text: &str) -> Result<AdminAddr, String> {
     match text {
         "off" => Ok(AdminAddr::Off),
@@ -116,5 +139,39 @@ pub(super) fn otlp_endpoint(text: &str) -> Result<String, String> {
     match text.strip_prefix("http://") {
         Some(host) if !host.is_empty() => Ok(text.into()),
         _ => Err("must start with http://, as in http://host:4317".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_browsers_send() {
+        for (text, sent) in [
+            ("https://app.example.com", "https://app.example.com"),
+            (" http://localhost:3000", "http://localhost:3000"),
+            ("HTTPS://App.Example.com:8443", "https://app.example.com:8443"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(origin(text).expect(text), sent);
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "app.example.com",
+            "https://*.example.com",
+            "https://app.example.com/",
+            "https://app.example.com/path",
+            "https://app.example.com?query",
+            "https://user@app.example.com",
+            "https://app.example.com:",
+            "https://app.example.com:443",
+            "http://app.example.com:80",
+            "ftp://app.example.com",
+        ] {
+            assert!(origin(text).is_err(), "{text}");
+        }
     }
 }

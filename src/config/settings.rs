@@ -7,11 +7,11 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction::Set, ValueEnum, builder::BoolishValueParser};
-use http::Uri;
+use http::{HeaderValue, Uri};
 use ipnet::IpNet;
 
 use super::parsers::{
-    AdminAddr, DAY, GIB, MINUTE, MOST, MS, YEAR, admin_address, duration, listen_address, network, number,
+    AdminAddr, DAY, GIB, MINUTE, MOST, MS, YEAR, admin_address, duration, listen_address, network, number, origin,
     otlp_endpoint, service_url,
 };
 use crate::storage::DatabaseUrl;
@@ -119,6 +119,7 @@ settings! {
         ..requests: RequestsConfig;
         ..tls: TlsConfig;
         ..connections: ConnectionsConfig;
+        ..browsers: BrowsersConfig;
         ..health: HealthConfig;
         ..admin: AdminConfig;
         ..traces: TraceConfig;
@@ -235,6 +236,14 @@ settings! {
         /// Addresses or networks of proxies and gateways whose X-Forwarded-For is trusted, separated by commas
         #[arg(value_delimiter = ',')]
         trusted_proxies: Vec<IpNet>, NETWORKS, network;
+    }
+
+    /// Which web pages can call the REST API of `serve` and `gateway`.
+    BrowsersConfig in "Browsers" => {
+        /// Origins of web pages that can call the REST API (CORS), as in https://app.example.com, separated by commas; by default
+        /// browsers allow none
+        #[arg(value_delimiter = ',')]
+        cors_origin: Vec<HeaderValue>, ORIGINS, origin;
     }
 
     /// How `serve` and `gateway` watch what they depend on, and how they stop.

@@ -6,6 +6,7 @@ mod assign_devices;
 mod call;
 mod check_credentials;
 mod compression;
+mod cors;
 mod error_responses;
 mod fields;
 mod host;
@@ -20,7 +21,7 @@ mod parameters;
 mod problem;
 mod rate_limits;
 
-use std::{error::Error, future::Future, time::Duration};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -31,7 +32,10 @@ use axum::{
     routing::{get, post},
 };
 use tonic::{Request, Response, Status};
-use tower::{Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{
+    Service, ServiceExt,
+    util::{BoxCloneSyncService, option_layer},
+};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::openapi::document;
@@ -49,7 +53,7 @@ use crate::{
 };
 
 /// What the REST API allows its callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewaySettings {
     /// The largest body that is accepted, in bytes.
     pub max_body_bytes: usize,
@@ -59,6 +63,8 @@ pub struct GatewaySettings {
     pub upstream_timeout: Duration,
     /// The most device identifiers in one request. A longer list is rejected while it is read.
     pub max_devices_per_request: usize,
+    /// The origins whose web pages may call the REST API. Without any, there is no CORS.
+    pub cors_origins: Arc<[HeaderValue]>,
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -94,6 +100,8 @@ where
     S::Future: Send,
 {
     let upstream = BoxCloneSyncService::new(upstream.map_err(|error| unreachable(error.into())));
+    let pages = pages::routes(&settings);
+    let cors = (!settings.cors_origins.is_empty()).then(|| cors::layer(&settings.cors_origins));
     let gateway = Gateway {
         organization: OrganizationServiceClient::new(upstream.clone()),
         // The service itself bounds its answers.
@@ -114,13 +122,14 @@ where
                 .head(async || Problem::method_not_allowed(&[Method::GET]))
                 .fallback(async || Problem::method_not_allowed(&[Method::GET])),
         )
-        .merge(pages::routes(&settings))
+        .merge(pages)
         .fallback(async |request: AxumRequest| pages::not_found(&request))
         .with_state(gateway)
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
         .layer(from_fn(host::check))
         .layer(from_fn(compression::layer))
         .layer(from_fn(problem::render))
+        .layer(option_layer(cors))
         .layer(from_fn(observe::layer))
 }
 

@@ -18,6 +18,7 @@ mod batch;
 mod compression;
 mod config;
 mod contract;
+mod cors;
 mod crash;
 mod credentials;
 mod deploy;
@@ -78,6 +79,7 @@ fn main() {
     compression::register(&mut suite);
     config::register(&mut suite);
     contract::register(&mut suite);
+    cors::register(&mut suite);
     crash::register(&mut suite);
     credentials::register(&mut suite);
     deploy::register(&mut suite);

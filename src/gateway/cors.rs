@@ -1,0 +1,40 @@
+//! CORS: lets web pages of other origins call the REST API from a browser. Off unless the operator names the origins.
+
+use std::time::Duration;
+
+use axum::http::{
+    HeaderName, HeaderValue, Method,
+    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+};
+use tower_http::cors::CorsLayer;
+
+use super::API_KEY;
+use crate::{grpc::RATE_LIMIT_HEADERS, request_id};
+
+/// The headers that carry the trace context (W3C Trace Context).
+const TRACE_CONTEXT: [HeaderName; 2] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+/// How long a browser may remember the answer to a preflight request.
+const MAX_AGE: Duration = Duration::from_secs(3_600);
+
+/// Allows calls from these origins. Cookies and other credentials of the browser are not allowed: the API key is a header.
+pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
+    let [traceparent, tracestate] = TRACE_CONTEXT;
+    let [policy, limit] = RATE_LIMIT_HEADERS;
+    CorsLayer::new()
+        .allow_origin(origins.to_vec())
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            API_KEY,
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            request_id::HEADER,
+            traceparent,
+            tracestate,
+        ])
+        .expose_headers([request_id::HEADER, policy, limit, RETRY_AFTER])
+        .max_age(MAX_AGE)
+}
