@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{
     HeaderName, HeaderValue, Method,
-    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tower_http::cors::CorsLayer;
 
@@ -35,6 +35,6 @@ pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
             traceparent,
             tracestate,
         ])
-        .expose_headers([request_id::HEADER, policy, limit, RETRY_AFTER])
+        .expose_headers([request_id::HEADER, policy, limit, RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(MAX_AGE)
 }

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 description of the REST API, generated from the same types as the JSON itself.
 
 use serde_json::{Value, json};
+use tonic::Code;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -10,6 +11,7 @@ use utoipa::{
 };
 
 use super::{API_KEY, GatewaySettings, assign_devices, check_credentials, fields, problem};
+use crate::{code::code_name, reason::Reason};
 
 const INTRODUCTION: &str = "\
 Assigns devices to customers, in bulk.
@@ -79,7 +81,10 @@ fn rules(max_devices: usize) -> Value {
         "if": { "properties": { "autoCreateDevices": { "const": true } }, "required": ["autoCreateDevices"] },
         "then": { "properties": { "deviceType": device_type }, "required": ["deviceType"] },
     });
-    json!({ "components": { "schemas": { "AssignDevicesToOwnerRequest": request } } })
+    let codes: Vec<&str> = (1..=16).map(|code| code_name(Code::from_i32(code))).collect();
+    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+    let error = json!({ "properties": { "code": { "enum": codes }, "reason": { "enum": reasons } } });
+    json!({ "components": { "schemas": { "AssignDevicesToOwnerRequest": request, "Error": error } } })
 }
 
 /// Merges `more` into `value`, member by member.

@@ -50,7 +50,7 @@ pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Status> {
         return Ok(());
     }
     let sentence = "Compressed requests are not supported; send the message uncompressed".to_owned();
-    let mut status = with_reason(Reason::UnsupportedEncoding, sentence);
+    let mut status = with_reason(Reason::UnsupportedEncoding, sentence, []);
     status
         .metadata_mut()
         .insert(ACCEPT_ENCODING, MetadataValue::from_static(IDENTITY));

@@ -100,10 +100,14 @@ async fn on(database: &TestDatabase, face: Face) {
         assert_eq!(list(&response, "access-control-allow-origin"), [ORIGIN]);
         assert!(!response.headers().contains_key("access-control-allow-credentials"));
         let exposed = list(&response, "access-control-expose-headers");
-        assert_eq!(
-            exposed,
-            ["x-request-id", "ratelimit-policy", "ratelimit", "retry-after"]
-        );
+        let expected = [
+            "x-request-id",
+            "ratelimit-policy",
+            "ratelimit",
+            "retry-after",
+            "www-authenticate",
+        ];
+        assert_eq!(exposed, expected);
         assert!(list(&response, "vary").contains(&"origin".to_owned()));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use device_assignment::server::ServerSettings;
+use device_assignment::{reason::Reason, server::ServerSettings};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::{
 
 pub fn register(suite: &mut Suite) {
     suite.test("openapi::the_committed_description_is_the_program's", committed);
+    suite.test("openapi::codes_and_reasons_are_enums", enums);
     suite.test("openapi::every_status_of_the_rules_is_described", statuses);
     for face in [Face::Rest, Face::RemoteRest] {
         let name = |test: &str| format!("openapi::{test}::{}", face.name());
@@ -75,6 +76,21 @@ async fn committed() {
         "docs/openapi.json is not what the program serves. Renew it with `cargo run -- openapi > docs/openapi.json`, and \
          see in its diff what changes for integrators"
     );
+}
+
+async fn enums() {
+    let error = description()["components"]["schemas"]["Error"]["properties"].take();
+    let values = |member: &str| -> BTreeSet<String> {
+        let values = error[member]["enum"].as_array().expect(member).iter();
+        values.map(|value| value.as_str().expect("text").to_owned()).collect()
+    };
+    let reasons = Reason::ALL.iter().map(|reason| reason.name().to_owned());
+    assert_eq!(values("reason"), reasons.collect());
+    let codes = values("code");
+    for code in ["INVALID_ARGUMENT", "UNAUTHENTICATED", "RESOURCE_EXHAUSTED", "INTERNAL"] {
+        assert!(codes.contains(code), "{code} in {codes:?}");
+    }
+    assert_eq!(codes.len(), 16);
 }
 
 /// The statuses in the table of docs/API.md.
