@@ -41,7 +41,7 @@ const NOT_RUN: [(&str, &str, &str); 7] = [
     ),
     (
         "docs/API.md",
-        "{\"error\": \"…\", \"code\": \"INVALID_ARGUMENT\", \"requestId\": \"…\",",
+        "{\"error\": \"…\", \"code\": \"INVALID_ARGUMENT\", \"reason\": \"INVALID_REQUEST\", \"requestId\": \"…\",",
         "a form; docs/REST.md shows real output",
     ),
     (
