@@ -9,21 +9,20 @@ use serde_json::json;
 
 use super::{
     CommandError,
-    input::{Input, Size},
-    output::{print, print_lines},
+    input::{Input, Size, ignored_columns},
+    output::{print, print_lines, say},
     progress::Progress,
     skipped::Skipped,
 };
 use crate::{
-    client::{self, ClientError, Event, HEADER, HEADER_WITH_TYPE, Report, Service, Settings, Source, Target},
+    client::{self, ClientError, Event, RemoteService, Report, Settings, Source, Target},
     config::ClientConfig,
-    list::ListError,
 };
 
-/// Where the key is, unless a file has it. Never a flag: those are seen by everybody on the machine.
+/// Where the key is, unless a file has it. Never a flag: everybody on the machine can see flags.
 const KEY_VARIABLE: &str = "DEVICE_ASSIGNMENT_API_KEY";
 
-/// Everything is done but for rows whose identifier leads to no device.
+/// The exit code when everything succeeded except rows whose device does not exist.
 const SOME_SKIPPED: u8 = 3;
 
 pub(super) const EXAMPLES: &str = "\
@@ -60,8 +59,9 @@ pub(super) struct Assign {
 
     /// A CSV file for many customers, or - for standard input
     ///
-    /// Its first line is `customer_email,device_identifier`, or `customer_email,device_identifier,device_type`; the type
-    /// counts with --auto-create only.
+    /// Its first line names the columns `customer_email` and `device_identifier`, and may name `device_type`, which is used
+    /// with --auto-create. They come in any order, and other columns are ignored. The separator is a comma, a semicolon
+    /// or a tab.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
@@ -69,11 +69,11 @@ pub(super) struct Assign {
     #[arg(long)]
     auto_create: bool,
 
-    /// The type of the devices to create; in a CSV file, of those whose row names none
+    /// The type of the devices to create; in a CSV file, of rows without a type
     #[arg(long = "type", value_name = "TYPE", requires = "auto_create")]
     device_type: Option<String>,
 
-    /// Write the rows that were skipped to a file that can be given to --csv
+    /// Write the skipped rows to a file for --csv, which only its owner can read
     #[arg(long, value_name = "FILE")]
     skipped: Option<PathBuf>,
 
@@ -89,10 +89,10 @@ pub(super) struct Assign {
     service: ClientConfig,
 }
 
-/// The rows to assign, and what to say of them.
+/// The rows to assign.
 struct List {
     source: Source,
-    /// What it is called, when it is read from somewhere.
+    /// The name of the file, if there is one.
     name: Option<String>,
     size: Size,
 }
@@ -113,15 +113,23 @@ impl Assign {
         let target = self.target()?;
         let List { source, name, size } = self.list()?;
         let name = name.as_deref();
-        let service = Service::connect(&target);
+        if self.auto_create && self.device_type.is_none() && !source.has_types() {
+            return Err(CommandError::Usage(
+                "--auto-create needs --type, or a column device_type in the list".into(),
+            ));
+        }
+        if let Some(note) = ignored_columns(&source.ignored_columns()) {
+            say(&note);
+        }
+        let service = RemoteService::connect(&target);
         let service = service.await.map_err(|error| self.failure(error, name))?;
-        let mut skipped = Skipped::start(self.skipped.as_deref(), source.has_types(), self.csv.is_some())?;
+        let mut skipped = Skipped::start(self.skipped.as_deref(), source.has_types(), source.has_customers())?;
         let place = if name.is_some() { "line" } else { "identifier" };
         let progress = Progress::start(size, !self.no_progress && name.is_some());
         let mut all_done = 0;
         let result = client::assign(service, source, &settings, |event| {
             match event {
-                Event::Refused(row) => progress.say(&format!("{place} {}: {}", row.line, row.problem)),
+                Event::Rejected(row) => progress.say(&format!("{place} {}: {}", row.line, row.problem)),
                 Event::Skipped(rows) => skipped.take(rows, &progress).map_err(Stopped::Here)?,
                 Event::Progress { read, done } => {
                     all_done = done;
@@ -199,7 +207,7 @@ impl Assign {
         })
     }
 
-    /// What the client found, with what to do about it.
+    /// The client's error, with what to do about it.
     fn failure(&self, error: ClientError, list: Option<&str>) -> CommandError {
         let list = list.unwrap_or("the list");
         CommandError::Failed(match error {
@@ -213,7 +221,9 @@ impl Assign {
                 format!("{}: {error}; name the certificate of the authority", path.display())
             }
             ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
-            ClientError::KeyRefused(_) => {
+            ClientError::Customer(problem) => return CommandError::Usage(format!("--customer: {problem}")),
+            ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
+            ClientError::KeyRejected(_) => {
                 format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
             }
             ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
@@ -223,14 +233,9 @@ impl Assign {
                 format!("{error}; check that it runs, and whether --server must begin with https://")
             }
             ClientError::NotTheService(_) => {
-                format!("{error}; check --server, which is its address for gRPC and not for REST")
+                format!("{error}; check --server: it is the address for gRPC, not for REST")
             }
-            ClientError::Failed { .. } => format!("{error}; tell who runs the service"),
-            ClientError::List(ListError::Header) => format!(
-                "{list}: this is no list of assignments: the first line must be `{}` or `{}`",
-                HEADER.join(","),
-                HEADER_WITH_TYPE.join(",")
-            ),
+            ClientError::Failed { .. } => format!("{error}; report this to the operator of the service"),
             ClientError::List(error) => format!("{list}: {error}"),
             error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
         })
@@ -266,7 +271,7 @@ impl Assign {
     }
 }
 
-/// Why a run came to no end.
+/// Why a run stopped.
 enum Stopped {
     Client(ClientError),
     Here(CommandError),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     CommandError, connect,
-    input::Input,
+    input::{Input, ignored_columns},
     output::{print, timestamp},
     page::Page,
     progress::Progress,
@@ -109,7 +109,12 @@ impl Import {
         let name = list.name.clone();
         let progress = Progress::start(list.size.clone(), !no_progress);
         let report = import_devices(&database, &organization, list.into_reader(), |event| match event {
-            ImportEvent::Refused(row) => progress.say(&format!("line {}: {}", row.line, row.problem)),
+            ImportEvent::IgnoredColumns(names) => {
+                if let Some(note) = ignored_columns(&names) {
+                    progress.say(&note);
+                }
+            }
+            ImportEvent::Rejected(row) => progress.say(&format!("line {}: {}", row.line, row.problem)),
             ImportEvent::Written(report) => progress.update(report.rows(), report.rows()),
         })
         .await

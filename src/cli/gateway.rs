@@ -2,10 +2,8 @@ use std::process::ExitCode;
 
 use super::{
     CommandError, Signals,
-    serve::{
-        admin_listener, bind, bind_admin, collect_figures, local_addr, log_admin, log_listening, log_start, settings,
-        shared_addresses,
-    },
+    listeners::{admin_listener, bind, bind_admin, local_addr, log_admin, log_listening, shared_addresses},
+    serve::{collect_figures, log_start, settings},
     tls,
 };
 use crate::{

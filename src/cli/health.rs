@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{CommandError, output::print, serve::reachable};
+use super::{CommandError, listeners::reachable, output::print};
 use crate::config::{AdminAddr, AdminConfig};
 
 /// How long the answer may take: whoever asks for it, asks often.

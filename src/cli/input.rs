@@ -1,4 +1,4 @@
-//! Lists that are read: a file, or standard input.
+//! Lists to read: a file, or standard input.
 
 use std::{
     fs::File,
@@ -15,16 +15,25 @@ use super::CommandError;
 
 /// An open list.
 pub(super) struct Input {
-    /// What it is called in a sentence.
+    /// Its name, for messages.
     pub(super) name: String,
     pub(super) size: Size,
     file: Option<File>,
 }
 
+/// A note about columns that are not used, if there are some.
+pub(super) fn ignored_columns(names: &[String]) -> Option<String> {
+    match names {
+        [] => None,
+        [name] => Some(format!("ignoring the column {name}")),
+        names => Some(format!("ignoring the columns {}", names.join(", "))),
+    }
+}
+
 /// How much of a list has been read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Size {
-    /// All bytes, where they are known before.
+    /// All bytes, if known.
     total: Option<u64>,
     read: Arc<AtomicU64>,
 }
@@ -57,9 +66,9 @@ impl Input {
         })
     }
 
-    /// Whether this is the file at `path`: to write there would destroy the list before it is read.
+    /// Whether this is the file at `path`: writing there would destroy the list before it is read.
     pub(super) fn is_file_at(&self, path: &Path) -> bool {
-        // What standard input is read from can be a file, too.
+        // Standard input can be a file, too.
         let of_stdin = || {
             File::from(io::stdin().as_fd().try_clone_to_owned().ok()?)
                 .metadata()
@@ -84,7 +93,7 @@ impl Input {
 }
 
 impl Size {
-    /// How many rows there are in all, going by the `rows` that have been read so far.
+    /// An estimate of all rows from the `rows` that have been read so far.
     pub(super) fn rows(&self, rows: u64) -> Option<u64> {
         let read = self.read.load(Ordering::Relaxed);
         let estimate = u128::from(rows) * u128::from(self.total?) / u128::from(read.max(1));

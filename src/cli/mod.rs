@@ -9,6 +9,7 @@ mod device;
 mod gateway;
 mod health;
 mod input;
+mod listeners;
 mod manual;
 mod migrate;
 mod openapi;

@@ -1,12 +1,13 @@
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Args;
-use tokio::net::TcpListener;
 
-use super::{CommandError, Signals, connect, tls, welcome::Welcome};
+use super::{
+    CommandError, Signals, connect,
+    listeners::{admin_listener, bind, bind_admin, local_addr, log_admin, log_listening, shared_addresses},
+    tls,
+    welcome::Welcome,
+};
 use crate::{
     config::{
         AdminAddr, AdminConfig, Conflict, DatabaseConfig, EMBEDDED_DATABASE, RateLimitsConfig, ServeConfig,
@@ -130,31 +131,6 @@ impl Serve {
     }
 }
 
-/// The setting and the address of the admin listener, if there is one.
-pub(super) fn admin_listener(config: &AdminConfig) -> Option<(&'static str, SocketAddr)> {
-    match config.admin_addr {
-        AdminAddr::Off => None,
-        AdminAddr::At(address) => Some(("admin-addr", address)),
-    }
-}
-
-/// The conflicts between listeners with the same address.
-pub(super) fn shared_addresses(listeners: impl Iterator<Item = (&'static str, SocketAddr)>) -> Vec<Conflict> {
-    let listeners: Vec<_> = listeners.collect();
-    let mut conflicts = Vec::new();
-    for (index, (name, address)) in listeners.iter().enumerate() {
-        for (other, same) in listeners.iter().skip(index + 1) {
-            // With port 0, each gets a port of its own.
-            conflicts.extend(Conflict::when(
-                address == same && address.port() != 0,
-                &[*name, *other],
-                &format!("both are {address}; each listener needs its own address"),
-            ));
-        }
-    }
-    conflicts
-}
-
 /// The limit on the devices of a key.
 fn devices_limit(limits: &RateLimitsConfig) -> Option<Limit> {
     Limit::per_second(limits.key_devices_per_second, limits.key_devices_burst)
@@ -220,31 +196,6 @@ pub(super) fn settings(service: ServiceSettings, config: &ServerConfig) -> Serve
     }
 }
 
-/// Where a client on this machine reaches a listener on every address.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        other => other.ip(),
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, CommandError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        CommandError::Failed(format!(
-            "cannot listen on {address} ({error}); set {setting} to another address"
-        ))
-    })
-}
-
-pub(super) async fn bind_admin(config: &AdminConfig) -> Result<Option<TcpListener>, CommandError> {
-    match config.admin_addr {
-        AdminAddr::Off => Ok(None),
-        AdminAddr::At(address) => Ok(Some(bind(address, "--admin-addr (ADMIN_ADDR)").await?)),
-    }
-}
-
 /// Collects figures, where there is a listener that shows them.
 pub(super) fn collect_figures(config: &AdminConfig) -> Result<Option<Exposition>, CommandError> {
     if config.admin_addr == AdminAddr::Off {
@@ -258,22 +209,4 @@ pub(super) fn collect_figures(config: &AdminConfig) -> Result<Option<Exposition>
 /// Logs that the program starts.
 pub(super) fn log_start() {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
-}
-
-/// Logs where an API listens. Programs read these lines: their fields do not change.
-pub(super) fn log_listening(api: &'static str, address: SocketAddr, tls: bool) {
-    tracing::info!(api, %address, tls, "listening");
-}
-
-pub(super) fn log_admin(listener: Option<&TcpListener>) -> Result<(), CommandError> {
-    if let Some(listener) = listener {
-        log_listening("admin", local_addr(listener)?, false);
-    }
-    Ok(())
-}
-
-pub(super) fn local_addr(listener: &TcpListener) -> Result<SocketAddr, CommandError> {
-    listener
-        .local_addr()
-        .map_err(|error| CommandError::Failed(format!("a listener has no address: {error}")))
 }

@@ -1,4 +1,4 @@
-//! What was skipped: told, or written to a list that can be fed in again.
+//! Skipped rows: shown, or written to a list for the next run.
 
 use std::{
     fs::File,
@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CommandError, progress::Progress};
+use super::{CommandError, private, progress::Progress};
 use crate::client::{HEADER, HEADER_WITH_TYPE, SkippedRows};
 
-/// How many are told where nobody asks for a file.
-const TOLD: usize = 10;
+/// How many are shown without a file.
+const SHOWN: usize = 10;
 
 pub(super) struct Skipped {
     file: Option<(PathBuf, File)>,
@@ -20,9 +20,9 @@ pub(super) struct Skipped {
 }
 
 impl Skipped {
-    /// Begins the list. Rows may name types, and different customers.
+    /// Begins the list. The rows may have types, and different customers.
     pub(super) fn start(path: Option<&Path>, has_types: bool, has_customers: bool) -> Result<Self, CommandError> {
-        let file = path.map(|path| match File::create(path) {
+        let file = path.map(|path| match private::create(path) {
             Ok(file) => Ok((path.to_owned(), file)),
             Err(error) => Err(unwritable(path, &error.into())),
         });
@@ -44,7 +44,7 @@ impl Skipped {
             identifiers,
         } = rows;
         if self.file.is_none() {
-            for identifier in identifiers.iter().take(TOLD.saturating_sub(self.count)) {
+            for identifier in identifiers.iter().take(SHOWN.saturating_sub(self.count)) {
                 let customer = if self.has_customers {
                     format!(" (for {customer})")
                 } else {
@@ -58,8 +58,8 @@ impl Skipped {
         let before = self.count;
         self.count += identifiers.len();
         if self.file.is_none() {
-            if before <= TOLD && self.count > TOLD {
-                progress.say("and more; --skipped FILE has them written to a file");
+            if before <= SHOWN && self.count > SHOWN {
+                progress.say("and more; use --skipped FILE to write them all to a file");
             }
             return Ok(());
         }

@@ -4,9 +4,9 @@ use std::{io::Write, net::SocketAddr, path};
 
 use super::{
     CommandError,
+    listeners::reachable,
     output::{is_terminal, print},
     private,
-    serve::reachable,
 };
 use crate::{
     config::TlsConfig,

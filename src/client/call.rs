@@ -1,4 +1,4 @@
-//! The calls for one customer: made again while the service cannot carry them out, and in parts when it refuses them.
+//! Sends the calls for one customer: again while the service cannot carry them out, and in parts when it rejects them.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,39 +15,48 @@ use tonic_types::StatusExt;
 
 use super::{
     ClientError, Settings, SkippedRows,
-    connect::{Service, answer, one_line},
-    rows::{HEADER_WITH_TYPE, Key},
+    connect::{RemoteService, answer, one_line},
+    rows::{GroupKey, HEADER_WITH_TYPE},
     window::Group,
 };
 use crate::{
-    list::RefusedRow,
+    list::RejectedRow,
     pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse},
 };
 
-/// How long to wait before a call is made again when the service does not say; doubled each time, up to the longest.
+/// The pause before a retry when the service names none; doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The longest wait that is believed when somebody asks for it.
+/// The longest pause that is kept when the service asks for one.
 const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
-/// The reason of a refusal of which each identifier is known to lead to no device.
+/// The reason of the error that none of the identifiers has a device.
 const NO_VALID_DEVICES: &str = "NO_VALID_DEVICES";
 
-/// Makes calls.
+/// Sends calls.
 #[derive(Clone)]
-pub(super) struct Caller {
-    service: Service,
+pub(super) struct CallSender {
+    service: RemoteService,
     auto_create: bool,
     timeout: Duration,
     retry_for: Duration,
-    /// The most identifiers of a call, as far as the service has told: it may be set to less than is usual.
+    /// What all rows have in common.
+    common: Common,
+    /// The most identifiers of a call, as far as is known: the service may have a lower limit than usual.
     max_rows: Arc<AtomicUsize>,
-    /// When a call of any group was last carried out.
+    /// When a call of any group last succeeded.
     last_success: watch::Sender<Option<Instant>>,
     trouble: mpsc::Sender<String>,
 }
 
-/// What became of a group.
+/// What all rows of a source have in common: the service's errors about it concern the whole run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Common {
+    pub(super) customer: bool,
+    pub(super) device_type: bool,
+}
+
+/// The result of a group.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     pub(super) assigned: u64,
@@ -56,33 +65,41 @@ pub(super) struct Done {
     pub(super) customer_was_created: bool,
     pub(super) retries: u64,
     pub(super) skipped: SkippedRows,
-    pub(super) refused: Vec<RefusedRow>,
+    pub(super) refused: Vec<RejectedRow>,
 }
 
-/// What a call comes to that was answered.
-enum Answer {
+/// The result of a call that was answered.
+enum CallResult {
     Assigned(AssignDevicesToOwnerResponse),
-    /// No identifier leads to a device.
+    /// None of the identifiers has a device.
     NoDevices,
     /// The request breaks a rule.
-    Refused(Status),
+    Rejected(Status),
 }
 
-/// What is wrong with a request, seen from its rows.
+/// What is wrong with the rows of a request.
 #[derive(Debug, Default)]
 struct Problems {
-    /// With single rows, by their place.
+    /// Problems of single rows, by their place.
     rows: BTreeMap<usize, String>,
-    /// With what they have in common.
-    all: Option<String>,
-    /// That there are too many.
+    /// The problem of their customer.
+    customer: Option<String>,
+    /// The problem of their device type.
+    device_type: Option<String>,
+    /// There are too many.
     too_many: bool,
 }
 
-impl Caller {
-    pub(super) fn new(service: Service, settings: &Settings, trouble: mpsc::Sender<String>) -> Self {
+impl CallSender {
+    pub(super) fn new(
+        service: RemoteService,
+        settings: &Settings,
+        common: Common,
+        trouble: mpsc::Sender<String>,
+    ) -> Self {
         Self {
             service,
+            common,
             auto_create: settings.auto_create,
             timeout: settings.timeout,
             retry_for: settings.retry_for,
@@ -92,7 +109,8 @@ impl Caller {
         }
     }
 
-    pub(super) async fn carry_out(self, group: Group) -> Result<Done, ClientError> {
+    /// Sends a group, in as many calls as it takes.
+    pub(super) async fn send(self, group: Group) -> Result<Done, ClientError> {
         let mut done = Done::default();
         done.skipped.customer.clone_from(&group.key.customer);
         done.skipped.device_type.clone_from(&group.key.device_type);
@@ -105,23 +123,44 @@ impl Caller {
             if rows.len() > max_rows {
                 parts.push(rows.split_off(max_rows));
             }
-            match self.answer(&group.key, &rows, &mut done.retries).await? {
-                Answer::Assigned(response) => done.count(rows, response),
-                Answer::NoDevices => done.skip(rows.into_iter().map(|(_, identifier)| identifier)),
-                Answer::Refused(status) => {
+            match self.result(&group.key, &rows, &mut done.retries).await? {
+                CallResult::Assigned(response) => done.count(rows, response),
+                CallResult::NoDevices => done.skip(rows.into_iter().map(|(_, identifier)| identifier)),
+                CallResult::Rejected(status) => {
                     let problems = Problems::of(&status);
+                    self.check_common(&problems)?;
                     if problems.too_many && rows.len() > 1 {
                         self.max_rows.fetch_min(rows.len().div_ceil(2), Ordering::Relaxed);
                     }
-                    done.refuse(rows, problems, &status, &mut parts);
+                    done.reject(rows, problems, &status, &mut parts);
                 }
             }
         }
         Ok(done)
     }
 
-    /// Makes a call until it is answered.
-    async fn answer(&self, key: &Key, rows: &[(u64, String)], retries: &mut u64) -> Result<Answer, ClientError> {
+    /// An error about what all rows have in common is one error, and not one for each row.
+    fn check_common(&self, problems: &Problems) -> Result<(), ClientError> {
+        match problems {
+            Problems {
+                customer: Some(problem),
+                ..
+            } if self.common.customer => Err(ClientError::Customer(problem.clone())),
+            Problems {
+                device_type: Some(problem),
+                ..
+            } if self.common.device_type => Err(ClientError::DeviceType(problem.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a call until it is answered.
+    async fn result(
+        &self,
+        key: &GroupKey,
+        rows: &[(u64, String)],
+        retries: &mut u64,
+    ) -> Result<CallResult, ClientError> {
         let mut failing_since = None;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -129,15 +168,15 @@ impl Caller {
             let status = match self.service.call(message, self.timeout).await {
                 Ok(response) => {
                     self.last_success.send_replace(Some(Instant::now()));
-                    return Ok(Answer::Assigned(response.into_inner()));
+                    return Ok(CallResult::Assigned(response.into_inner()));
                 }
                 Err(status) => status,
             };
             match status.code() {
-                Code::InvalidArgument | Code::OutOfRange => return Ok(Answer::Refused(status)),
-                Code::FailedPrecondition if has_reason(&status, NO_VALID_DEVICES) => return Ok(Answer::NoDevices),
+                Code::InvalidArgument | Code::OutOfRange => return Ok(CallResult::Rejected(status)),
+                Code::FailedPrecondition if has_reason(&status, NO_VALID_DEVICES) => return Ok(CallResult::NoDevices),
                 Code::Unauthenticated | Code::PermissionDenied => {
-                    return Err(ClientError::KeyRefused(one_line(status.message())));
+                    return Err(ClientError::KeyRejected(one_line(status.message())));
                 }
                 _ if may_succeed_later(&status) => {}
                 _ => {
@@ -150,13 +189,13 @@ impl Caller {
                 }
             }
             let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
-            // Not earlier than the service says; and not all at once, either way.
+            // Not earlier than the service says, and not all calls at once.
             let wait = match asked {
                 Some(asked) => asked.min(LONGEST_ASKED).mul_f64(rand::random_range(1.0..1.5)),
                 None => pause.mul_f64(rand::random_range(0.5..1.0)),
             };
             let began = *failing_since.get_or_insert_with(Instant::now);
-            // As long as others are carried out, so will this one be: calls with one key wait for each other's share.
+            // While other calls succeed, this one will: the calls of one key share a rate limit.
             let failing_since = (*self.last_success.borrow()).map_or(began, |success| success.max(began));
             if failing_since.elapsed() + wait > self.retry_for {
                 return Err(ClientError::GaveUp {
@@ -165,7 +204,7 @@ impl Caller {
                 });
             }
             if status.code() != Code::ResourceExhausted {
-                // Who listens has heard enough when there is no room for it.
+                // A full channel has a message already, and one is enough.
                 let _ = self.trouble.try_send(answer(&status));
             }
             tokio::time::sleep(wait).await;
@@ -174,7 +213,7 @@ impl Caller {
         }
     }
 
-    fn message(&self, key: &Key, rows: &[(u64, String)]) -> AssignDevicesToOwnerRequest {
+    fn message(&self, key: &GroupKey, rows: &[(u64, String)]) -> AssignDevicesToOwnerRequest {
         AssignDevicesToOwnerRequest {
             customer_email: key.customer.clone(),
             device_identifiers: rows.iter().map(|(_, identifier)| identifier.clone()).collect(),
@@ -189,8 +228,8 @@ fn has_reason(status: &Status, reason: &str) -> bool {
     info.is_some_and(|info| info.reason == reason)
 }
 
-/// Whether the same call may be carried out another time: when the service says so, and when no answer of it came. The
-/// outcome may be unknown then, and the call is idempotent.
+/// Whether the same call may succeed later: when the service says so, and when it did not answer. The outcome may be unknown
+/// then, and the call is idempotent.
 fn may_succeed_later(status: &Status) -> bool {
     let is_answer = status.get_details_error_info().is_some();
     match status.code() {
@@ -227,26 +266,28 @@ impl Done {
         self.skipped.identifiers.extend(identifiers);
     }
 
-    /// Leaves out the rows that are named. The others go again in two parts: the service names only so many, and what
-    /// is wrong with a call may be its size.
-    fn refuse(
+    /// Leaves out the rows that are named. The others are sent again in two parts: the service names a limited number, and the
+    /// problem of a call may be its size.
+    fn reject(
         &mut self,
         mut rows: Vec<(u64, String)>,
-        mut problems: Problems,
+        problems: Problems,
         status: &Status,
         parts: &mut Vec<Vec<(u64, String)>>,
     ) {
-        if problems.all.is_none() && problems.rows.is_empty() && rows.len() == 1 {
-            problems.all = Some(one_line(status.message()));
+        let mut of_rows = problems.rows;
+        let mut of_all = problems.customer.or(problems.device_type);
+        if of_all.is_none() && of_rows.is_empty() && rows.len() == 1 {
+            of_all = Some(one_line(status.message()));
         }
         let mut place = 0;
         rows.retain(|(line, _)| {
-            let problem = problems.rows.remove(&place).or_else(|| problems.all.clone());
+            let problem = of_rows.remove(&place).or_else(|| of_all.clone());
             place += 1;
-            let is_refused = problem.is_some();
+            let is_rejected = problem.is_some();
             self.refused
-                .extend(problem.map(|problem| RefusedRow { line: *line, problem }));
-            !is_refused
+                .extend(problem.map(|problem| RejectedRow { line: *line, problem }));
+            !is_rejected
         });
         let half = rows.split_off(rows.len() / 2);
         parts.push(half);
@@ -263,8 +304,8 @@ impl Problems {
             let about = |column| in_columns(column, &violation.description);
             match violation.field.as_str() {
                 "device_identifiers" => problems.too_many = true,
-                "customer_email" => problems.all = Some(about(customer)),
-                "device_type" => problems.all = problems.all.or_else(|| Some(about(device_type))),
+                "customer_email" => problems.customer = Some(about(customer)),
+                "device_type" => problems.device_type = Some(about(device_type)),
                 field => {
                     if let Some(place) = place(field) {
                         problems.rows.insert(place, about(identifier));
@@ -282,7 +323,7 @@ fn place(field: &str) -> Option<usize> {
     place.parse().ok()
 }
 
-/// What is wrong with a field of the request, said of a column: the description begins with the field's JSON name.
+/// The description of a problem with the name of a column in place of the field's name, with which it begins.
 fn in_columns(column: &str, description: &str) -> String {
     let description = one_line(description);
     match description.split_once(' ') {

@@ -1,4 +1,4 @@
-//! Getting to the service, and finding out at once what would fail every call.
+//! Connects to the service, and finds out at once what would make every call fail.
 
 use std::{error::Error, time::Duration};
 
@@ -23,9 +23,9 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a silent connection is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long the question takes at most that finds out who answers.
+/// How long the first call may take, which finds out whether the service answers.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer, in bytes: as many identifiers as a call may have, of the greatest length, twice over.
+/// The largest response, in bytes: twice the most identifiers of a call at their greatest length.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// The service to call.
@@ -39,18 +39,18 @@ pub struct Target {
     pub key: String,
 }
 
-/// A service that answers.
+/// A service that has answered.
 #[derive(Clone)]
-pub struct Service {
+pub struct RemoteService {
     pub(super) client: DeviceAssignmentServiceClient<Channel>,
     pub(super) key: MetadataValue<Ascii>,
 }
 
-impl Service {
-    /// Connects, and asks for nothing at all: a service judges the key before it looks at the rest.
+impl RemoteService {
+    /// Connects, and sends an empty request: the service checks the key before it checks the rest.
     ///
     /// # Errors
-    /// When nobody answers at the URL, or somebody else, or the key is refused.
+    /// When nothing or another program answers at the URL, or the key is rejected.
     pub async fn connect(target: &Target) -> Result<Self, ClientError> {
         let endpoint = endpoint(target)?;
         let key: MetadataValue<Ascii> = target.key.parse().map_err(|_| ClientError::Key)?;
@@ -64,16 +64,16 @@ impl Service {
         let probe = service.call(AssignDevicesToOwnerRequest::default(), PROBE_TIMEOUT);
         match probe.await {
             Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
-                Err(ClientError::KeyRefused(one_line(status.message())))
+                Err(ClientError::KeyRejected(one_line(status.message())))
             }
-            // What the service itself answers says who it is. If it cannot do any more for now, the calls will wait.
+            // Any other error with details comes from the service. If it is overloaded now, the calls will wait.
             Err(status) if status.get_details_error_info().is_some() => Ok(service),
             Err(status) if was_not_answered(&status) => Err(unreachable(cause(&status))),
             _ => Err(ClientError::NotTheService(target.url.clone())),
         }
     }
 
-    /// Makes one call. One that gets no answer in time ends all the same.
+    /// Sends one call, with a timeout on this side, too.
     pub(super) async fn call(
         &self,
         message: AssignDevicesToOwnerRequest,
@@ -98,7 +98,7 @@ fn endpoint(target: &Target) -> Result<Endpoint, ClientError> {
         .http2_keep_alive_interval(KEEP_ALIVE);
     match (endpoint.uri().scheme_str(), &target.ca) {
         (Some("http"), None) => return Ok(endpoint),
-        (Some("http"), Some(_)) => return Err(invalid("a certificate is of use with https:// only".into())),
+        (Some("http"), Some(_)) => return Err(invalid("a certificate needs https://".into())),
         (Some("https"), _) => {}
         _ => return Err(invalid("the URL must start with http:// or https://".into())),
     }
@@ -115,7 +115,7 @@ fn is_pem(text: &[u8]) -> bool {
     text.windows(begin.len()).any(|window| window == begin)
 }
 
-/// Whether the connection was lost, or what answers does not speak gRPC: such a status is made on this side.
+/// Whether the connection was lost, or the peer does not speak gRPC: the client library makes such a status.
 fn was_not_answered(status: &Status) -> bool {
     status.source().is_some() || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }
@@ -125,7 +125,7 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
     one_line(&root_cause(error))
 }
 
-/// What was answered, or that nothing was, for people.
+/// The error that was answered, or that there was no answer, for people.
 pub(super) fn answer(status: &Status) -> String {
     if let Some(source) = status.source() {
         return format!("no answer came ({})", cause(source));

@@ -1,9 +1,8 @@
-//! A client that assigns in bulk: the rows of a list of any length become as few calls as the service allows, several of
-//! them under way at once. It can be run again with the same list at any time, because the calls are idempotent.
+//! A client that assigns in bulk: it sends the rows of a list of any length in as few calls as the service allows, several
+//! of them at once. It can be run again with the same list at any time, because the calls are idempotent.
 //!
-//! A list of rows for many customers is gathered in a window: a call takes what waits there for the customer whose rows
-//! have waited longest. There is no timer: a call that may be made is made at once, and while the service is busy the
-//! calls grow by themselves.
+//! The rows for many customers wait in a window. A call takes the rows of the customer whose first row has waited longest.
+//! There is no timer: a call is sent as soon as it is allowed, and while the service is busy the calls grow.
 
 mod call;
 mod connect;
@@ -15,73 +14,73 @@ use std::time::Duration;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use self::{
-    call::{Caller, Done},
+    call::{CallSender, Common, Done},
     rows::Row,
     window::Window,
 };
 pub use self::{
-    connect::{Service, Target},
+    connect::{RemoteService, Target},
     rows::{HEADER, HEADER_WITH_TYPE, Source},
 };
-use crate::list::{ListError, RefusedRow};
+use crate::list::{ListError, RejectedRow};
 
 /// How many rows are read ahead of the window.
 const READ_AHEAD: usize = 1_024;
 
-/// How calls are made.
+/// How calls are sent.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whether devices that are unknown are created.
+    /// Whether devices that do not exist are created.
     pub auto_create: bool,
-    /// How many calls are under way at once.
+    /// How many calls are sent at once.
     pub parallel: usize,
     /// How long a call may take.
     pub timeout: Duration,
-    /// How long a call is made again that cannot be carried out for the time being.
+    /// How long to retry a call.
     pub retry_for: Duration,
 }
 
-/// What became of the rows of a list. Each counts once, but for devices and customers created.
+/// The result of a list. Each row counts once; devices and customers created count besides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Rows whose device belongs to the customer since now.
+    /// Rows whose device was assigned to the customer.
     pub assigned: u64,
-    /// Rows whose device belonged to the customer already, and those that repeat another.
+    /// Rows whose device already belonged to the customer, and rows that repeat another.
     pub already_assigned: u64,
-    /// Rows whose identifier leads to no device.
+    /// Rows whose device does not exist.
     pub skipped: u64,
     /// Rows that break a rule.
     pub refused: u64,
-    /// Devices that are new.
+    /// Devices that were created.
     pub devices_created: u64,
-    /// Customers that are new.
+    /// Customers that were created.
     pub customers_created: u64,
-    /// How often a call was made again.
+    /// How often a call was sent again.
     pub retries: u64,
 }
 
-/// What happens while a list is worked on.
+/// What happens during a run.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A row breaks a rule.
-    Refused(&'a RefusedRow),
-    /// These identifiers lead to no device.
+    Rejected(&'a RejectedRow),
+    /// These rows have no device.
     Skipped(&'a SkippedRows),
-    /// So many rows have been read, and so many of them are dealt with.
+    /// How far the run has come.
     Progress {
         /// Rows read.
         read: u64,
-        /// Rows dealt with.
+        /// Rows with a result.
         done: u64,
     },
-    /// A call was not carried out and is going to be made again; why, as a clause.
+    /// A call failed and is going to be sent again; why, as a clause.
     Trouble(&'a str),
 }
 
 /// Rows of one customer that were skipped.
 #[derive(Debug, Default)]
 pub struct SkippedRows {
-    /// Whom the devices were meant for.
+    /// The customer that they name.
     pub customer: String,
     /// The type that the rows name, if they do.
     pub device_type: Option<String>,
@@ -89,33 +88,39 @@ pub struct SkippedRows {
     pub identifiers: Vec<String>,
 }
 
-/// Why nothing, or nothing more, is assigned. What has been done stays.
+/// Why a run stops. What has been assigned stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The URL names no service.
+    /// The URL is invalid.
     #[error("{0}")]
     Url(String),
-    /// The certificates to trust are none.
-    #[error("there is no certificate in PEM form in it")]
+    /// There are no certificates to trust.
+    #[error("the file has no certificate in PEM form")]
     Ca,
     /// A key is 53 letters, digits and underscores.
-    #[error("the API key has characters that no key has")]
+    #[error("the API key has characters that are not allowed in a key")]
     Key,
-    /// Nobody answers there.
+    /// Nothing answers at the URL.
     #[error("{url} cannot be reached: {problem}")]
     Unreachable {
-        /// Where the service should be.
+        /// The URL.
         url: String,
         /// Why.
         problem: String,
     },
-    /// Whoever answers there is not the service.
+    /// Another program answers at the URL.
     #[error("{0} does not answer as the device assignment service does")]
     NotTheService(String),
-    /// The service does not know the key, or does not let it in.
-    #[error("the service refuses the API key: {0}")]
-    KeyRefused(String),
-    /// The service failed, and calling again does not help.
+    /// The service rejects the key.
+    #[error("the service rejects the API key: {0}")]
+    KeyRejected(String),
+    /// The service rejects the customer of all rows.
+    #[error("{0}")]
+    Customer(String),
+    /// The service rejects the device type of all rows.
+    #[error("{0}")]
+    DeviceType(String),
+    /// The service failed, and a retry would not help.
     #[error("the service failed at lines {first} to {last}: {answer}")]
     Failed {
         /// The first line of the call.
@@ -125,32 +130,36 @@ pub enum ClientError {
         /// What it answered.
         answer: String,
     },
-    /// The service could not carry out a call for too long.
+    /// Retries of a call have failed for too long.
     #[error("the service has not carried out a call for {}: {answer}", humantime::format_duration(*.retried_for))]
     GaveUp {
         /// How long.
         retried_for: Duration,
-        /// What it answered last.
+        /// The last error.
         answer: String,
     },
     /// The list cannot be read.
     #[error(transparent)]
     List(#[from] ListError),
-    /// A fault of ours.
-    #[error("a call came to no end")]
+    /// A bug in this client.
+    #[error("a call panicked")]
     Panicked,
 }
 
-/// Assigns what `source` lists, and tells `on_event` what happens. Needs no more memory for a longer list.
+/// Assigns the devices of `source`, and calls `on_event` for what happens. Needs no more memory for a longer list.
 ///
 /// # Errors
 /// As [`ClientError`] says, and whatever `on_event` returns.
 pub async fn assign<E: From<ClientError>>(
-    service: Service,
+    service: RemoteService,
     mut source: Source,
     settings: &Settings,
     mut on_event: impl FnMut(Event<'_>) -> Result<(), E>,
 ) -> Result<Report, E> {
+    let common = Common {
+        customer: !source.has_customers(),
+        device_type: !source.has_types(),
+    };
     let (to_window, mut read) = mpsc::channel(READ_AHEAD);
     // Reading blocks.
     tokio::task::spawn_blocking(move || {
@@ -162,7 +171,7 @@ pub async fn assign<E: From<ClientError>>(
         }
     });
     let (trouble, mut troubles) = mpsc::channel(1);
-    let caller = Caller::new(service, settings, trouble);
+    let sender = CallSender::new(service, settings, common, trouble);
     let mut run = Run::default();
     let mut rows = Vec::with_capacity(READ_AHEAD);
     let mut is_read = false;
@@ -170,7 +179,7 @@ pub async fn assign<E: From<ClientError>>(
         let is_waiting_for_rows = !is_read && !run.window.is_full() && !read.is_empty();
         while !is_waiting_for_rows && run.calls.len() < settings.parallel {
             let Some(group) = run.window.pop() else { break };
-            run.calls.spawn(caller.clone().carry_out(group));
+            run.calls.spawn(sender.clone().send(group));
         }
         if is_read && run.calls.is_empty() {
             return Ok(run.report);
@@ -187,7 +196,7 @@ pub async fn assign<E: From<ClientError>>(
                 run.finish(done.unwrap_or(Err(ClientError::Panicked))?, &mut on_event)?;
             }
             Some(answer) = troubles.recv() => {
-                // Once is enough, until something succeeds again.
+                // Once, until a call succeeds again.
                 if !std::mem::replace(&mut run.is_in_trouble, true) {
                     on_event(Event::Trouble(&answer))?;
                 }
@@ -200,7 +209,7 @@ pub async fn assign<E: From<ClientError>>(
     }
 }
 
-/// A list that is being worked on.
+/// The state of a run.
 #[derive(Default)]
 struct Run {
     window: Window,
@@ -214,21 +223,21 @@ struct Run {
 impl Run {
     fn take<E>(
         &mut self,
-        row: Result<Row, RefusedRow>,
+        row: Result<Row, RejectedRow>,
         on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.read += 1;
         match row {
             Ok(row) => self.window.push(row),
-            Err(row) => self.refuse(&row, on_event)?,
+            Err(row) => self.reject(&row, on_event)?,
         }
         Ok(())
     }
 
-    fn refuse<E>(&mut self, row: &RefusedRow, on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+    fn reject<E>(&mut self, row: &RejectedRow, on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         self.report.refused += 1;
         self.done += 1;
-        on_event(Event::Refused(row))
+        on_event(Event::Rejected(row))
     }
 
     fn finish<E>(&mut self, done: Done, on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
@@ -241,7 +250,7 @@ impl Run {
         self.report.customers_created += u64::from(done.customer_was_created);
         self.report.retries += done.retries;
         for row in &done.refused {
-            self.refuse(row, on_event)?;
+            self.reject(row, on_event)?;
         }
         if skipped > 0 {
             on_event(Event::Skipped(&done.skipped))?;

@@ -1,37 +1,37 @@
-//! What has been read and waits for a call: rows that can go in one call find each other here.
+//! Rows that have been read and wait for a call, in groups that fit in one call.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-use super::rows::{Key, Row};
+use super::rows::{GroupKey, Row};
 
-/// How much waits at most, in bytes.
+/// The most that waits, in bytes.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// What a row takes beside its text, roughly.
+/// About what a row takes besides its text.
 const ROW: usize = 64;
 /// The most identifiers of a call, unless the service is set to another limit.
 const MAX_ROWS_OF_GROUP: usize = 10_000;
-/// The most text of a call, in bytes: a quarter of what the service accepts unless it is set to another limit.
+/// The most text of a call, in bytes: a quarter of the service's default limit.
 const MAX_BYTES_OF_GROUP: usize = 2 * 1024 * 1024;
 
 /// The identifiers for one call, each with its line.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) key: Arc<Key>,
+    pub(super) key: Arc<GroupKey>,
     pub(super) rows: Vec<(u64, String)>,
     bytes: usize,
 }
 
-/// Rows that wait, by what they have in common; the longest waiting first.
+/// Rows that wait, by what they have in common; the group that has waited longest is first.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     groups: VecDeque<Group>,
     /// How many groups have been taken out: the number of the first one.
     first: usize,
     /// The number of the group that takes further rows of a key.
-    open: HashMap<Arc<Key>, usize>,
+    open: HashMap<Arc<GroupKey>, usize>,
     bytes: usize,
 }
 
@@ -87,7 +87,7 @@ mod tests {
     fn row(line: u64, customer: &str, identifier: &str) -> Row {
         Row {
             line,
-            key: Key {
+            key: GroupKey {
                 customer: customer.into(),
                 device_type: None,
             },

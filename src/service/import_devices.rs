@@ -1,4 +1,4 @@
-//! Bringing in devices from a list: CSV with the columns `identifier` and `type`.
+//! Importing devices from a list: CSV with the columns `identifier` and `type`.
 
 use std::io::Read;
 
@@ -8,11 +8,11 @@ use crate::{
         Error, InvalidText,
         device::{DeviceIdentifier, DeviceType},
     },
-    list::{ListError, RefusedRow, Row, Rows, text},
+    list::{Column, ListError, RejectedRow, Row, Rows, text},
     storage::{Database, DeviceImport},
 };
 
-const HEADER: [&str; 2] = ["identifier", "type"];
+const COLUMNS: [Column; 2] = [Column::required("identifier"), Column::required("type")];
 /// Rows that are written in one transaction.
 const BATCH: usize = 1_000;
 
@@ -21,9 +21,9 @@ const BATCH: usize = 1_000;
 pub struct ImportReport {
     /// Devices that are new.
     pub created: u64,
-    /// Devices that were there with another type.
+    /// Devices that existed with another type.
     pub updated: u64,
-    /// Devices that were there just so, and rows that repeat another.
+    /// Devices that existed with this type, and rows that repeat another.
     pub unchanged: u64,
     /// Rows that were left out.
     pub refused: u64,
@@ -39,28 +39,27 @@ impl ImportReport {
 /// What happens during an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImportEvent {
+    /// The list has columns of these names, which mean nothing here.
+    IgnoredColumns(Vec<String>),
     /// A row breaks a rule.
-    Refused(RefusedRow),
-    /// A batch is in the database; this became of the list until there.
+    Rejected(RejectedRow),
+    /// A batch is in the database; this is the report of the list so far.
     Written(ImportReport),
 }
 
 /// Why an import stopped. The batches before it are in the database; the same list can be imported again.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The list does not begin as one.
-    #[error("This is no list of devices: the first line must be `identifier,type`")]
-    Header,
     /// The list cannot be read to its end.
     #[error(transparent)]
-    Read(ListError),
+    List(#[from] ListError),
     /// The organization or the database.
     #[error(transparent)]
     Service(#[from] Error),
 }
 
-/// Creates the devices of `list` in the organization of this name, and gives those that exist the type that stands
-/// there. Rows that break a rule are left out. What happens is told to `on_event`. Needs no more memory for a longer list.
+/// Creates the devices of `list` in the organization of this name, and gives those that exist the type in the list. Leaves
+/// out rows that break a rule. Calls `on_event` for what happens. Needs no more memory for a longer list.
 ///
 /// # Errors
 /// As [`ImportError`] says.
@@ -68,24 +67,28 @@ pub async fn import_devices(
     database: &Database,
     organization: &str,
     list: impl Read,
-    on_event: impl FnMut(ImportEvent),
+    mut on_event: impl FnMut(ImportEvent),
 ) -> Result<ImportReport, ImportError> {
     let organization = find_organization(database, organization).await?;
     let import = DeviceImport::begin(database, organization.id)
         .await
         .map_err(Error::from)?;
-    let rows = open(list)?;
+    let rows = Rows::new(list, COLUMNS)?;
+    let ignored = rows.ignored_columns();
+    if !ignored.is_empty() {
+        on_event(ImportEvent::IgnoredColumns(ignored));
+    }
     let mut report = ImportReport::default();
-    let result = import_rows(&import, rows, on_event, &mut report).await;
-    // Also when it stopped: the batches before that are in the database.
+    let result = import_rows(&import, rows, &mut on_event, &mut report).await;
+    // The batches before an error are in the database.
     audit::devices_imported(organization.id, &report);
     result.map(|()| report)
 }
 
 async fn import_rows<R: Read>(
     import: &DeviceImport,
-    mut rows: Rows<R>,
-    mut on_event: impl FnMut(ImportEvent),
+    mut rows: Rows<R, 2>,
+    on_event: &mut impl FnMut(ImportEvent),
     report: &mut ImportReport,
 ) -> Result<(), ImportError> {
     let mut batch = Vec::with_capacity(BATCH);
@@ -97,7 +100,7 @@ async fn import_rows<R: Read>(
             Some(Ok(device)) => batch.push(device),
             Some(Err(row)) => {
                 report.refused += 1;
-                on_event(ImportEvent::Refused(row));
+                on_event(ImportEvent::Rejected(row));
             }
         }
         if batch.len() >= BATCH || (is_last && !batch.is_empty()) {
@@ -114,21 +117,7 @@ async fn import_rows<R: Read>(
     }
 }
 
-impl From<ListError> for ImportError {
-    fn from(error: ListError) -> Self {
-        match error {
-            ListError::Header => Self::Header,
-            error => Self::Read(error),
-        }
-    }
-}
-
-fn open<R: Read>(list: R) -> Result<Rows<R>, ImportError> {
-    let (rows, _) = Rows::new(list, &[&HEADER])?;
-    Ok(rows)
-}
-
-fn device(row: &Row<'_>) -> Result<(DeviceIdentifier, DeviceType), RefusedRow> {
+fn device(row: &Row<'_, 2>) -> Result<(DeviceIdentifier, DeviceType), RejectedRow> {
     let parse = || {
         let [identifier, device_type] = row.fields()?;
         let identifier = field("identifier", identifier, DeviceIdentifier::parse)?;
@@ -136,7 +125,7 @@ fn device(row: &Row<'_>) -> Result<(DeviceIdentifier, DeviceType), RefusedRow> {
         Ok((identifier, device_type))
     };
     let line = row.line;
-    parse().map_err(|problem| RefusedRow { line, problem })
+    parse().map_err(|problem| RejectedRow { line, problem })
 }
 
 /// Parses the field in `column`.

@@ -15,6 +15,7 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("import::refused_rows_are_named_by_line", refused_rows);
     suite.on_each("import::lines_are_counted_as_an_editor_does", line_numbers);
     suite.on_each("import::what_is_no_list_is_refused", no_list);
+    suite.on_each("import::lists_come_as_spreadsheets_write_them", spreadsheets);
     suite.on_each("import::organizations_are_apart", apart);
 }
 
@@ -186,21 +187,26 @@ async fn no_list(database: &'static TestDatabase) {
         ("nothing", b"".as_slice()),
         ("no header", b"SN-1,sensor\nSN-2,sensor\n"),
         ("other columns", b"serial,kind\nSN-1,sensor\n"),
-        ("other order", b"type,identifier\nsensor,SN-1\n"),
-        ("more columns", b"identifier,type,owner\nSN-1,sensor,me\n"),
-        ("semicolons", b"identifier;type\nSN-1;sensor\n"),
         ("JSON", b"[{\"identifier\": \"SN-1\", \"type\": \"sensor\"}]"),
         ("no text", &no_rows),
     ] {
         let said = sentence(&import(database, list, &[]).await, 1);
         assert!(said.contains("devices.csv: "), "{name}: {said}");
         assert!(
-            said.contains("the first line must be `identifier,type`"),
+            said.contains("the first line must name the columns identifier and type; it lacks "),
             "{name}: {said}"
         );
     }
     let said = sentence(&import(database, open_quote, &[]).await, 1);
-    assert!(said.contains("is a quote left open?"), "{said}");
+    assert!(
+        said.contains("devices.csv: the row that begins on line 2 is longer than 64 KiB; is a quote not closed?"),
+        "{said}"
+    );
+    let said = sentence(&import(database, "identifier,type\n\"SN-1,sensor\n", &[]).await, 1);
+    assert!(
+        said.contains("devices.csv: the row that begins on line 2 has a quote that is not closed"),
+        "{said}"
+    );
     let folder = TempDir::new().expect("a folder");
     let missing = folder.path().join("missing.csv");
     for path in [missing.as_path(), folder.path()] {
@@ -209,6 +215,30 @@ async fn no_list(database: &'static TestDatabase) {
         assert!(said.contains(path), "{said}");
     }
     assert_eq!(database.count("device").await, 0);
+}
+
+async fn spreadsheets(database: &'static TestDatabase) {
+    organization(database, "acme").await;
+    for (list, note) in [
+        ("type,identifier\nsensor,SN-1\n", ""),
+        ("\u{feff}Identifier;Type\r\nSN-2;sensor\r\n", ""),
+        (
+            "identifier,owner,type,color\nSN-3,ann,sensor,red\n",
+            "ignoring the columns owner, color\n",
+        ),
+        (
+            "identifier;type;a\u{1b}[31mb\nSN-4;sensor;\n",
+            "ignoring the column a [31mb\n",
+        ),
+    ] {
+        let output = import(database, list, &["--json"]).await;
+        assert_eq!(report(&output, 0), [1, 0, 0, 0], "{list}");
+        assert_eq!(talk(&output), note);
+    }
+    let dump = database.dump().await;
+    for row in [" SN-1 sensor\n", " SN-2 sensor\n", " SN-3 sensor\n", " SN-4 sensor\n"] {
+        assert!(dump.contains(row), "{row}: {dump}");
+    }
 }
 
 async fn apart(database: &'static TestDatabase) {

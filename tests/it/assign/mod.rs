@@ -7,8 +7,9 @@ mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, Permissions},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Output,
 };
@@ -22,7 +23,7 @@ use crate::support::{
     Suite, TestDatabase, TestServer, devices,
     load::owned,
     organization,
-    program::{command, finish, stderr, stdout},
+    program::{command, finish, sentence, stderr, stdout},
 };
 
 pub const HEADER: &str = "customer_email,device_identifier\n";
@@ -36,6 +37,8 @@ pub fn register(suite: &mut Suite) {
         "assign::a_service_with_a_smaller_limit_gets_smaller_calls",
         smaller_limit,
     );
+    suite.on_each("assign::a_mistake_on_the_command_line_is_said_once", one_mistake);
+    suite.on_each("assign::lists_come_as_spreadsheets_write_them", spreadsheets);
     suite.on_each("assign::the_key_may_be_in_a_file", key_in_a_file);
     refusals::register(suite);
     stream::register(suite);
@@ -205,6 +208,15 @@ async fn skipped(database: &'static TestDatabase) {
     let output = site.csv(&list, &options).await;
     assert_eq!(report(&output, 3), [1, 0, 2, 0, 0, 1]);
     assert_eq!(stderr(&output), "", "what is in the file is not said, too");
+    let mode = || {
+        fs::metadata(site.path("skipped.csv"))
+            .expect("a file")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(site.path("skipped.csv"), Permissions::from_mode(0o644)).expect("a mode");
     let written = fs::read_to_string(site.path("skipped.csv")).expect("a file");
     let mut rows: Vec<&str> = written.lines().collect();
     rows[1..].sort_unstable();
@@ -224,6 +236,7 @@ async fn skipped(database: &'static TestDatabase) {
     let mut rows: Vec<&str> = written.lines().collect();
     rows[1..].sort_unstable();
     assert_eq!(rows, list.lines().collect::<Vec<_>>());
+    assert_eq!(mode(), 0o600, "a file that exists loses the permissions of others");
     assert_eq!(
         report(&site.csv(&list[..list.len() - 22], &options).await, 3),
         [0, 0, 1, 0, 0, 0]
@@ -241,7 +254,7 @@ async fn skipped(database: &'static TestDatabase) {
         "{said}"
     );
     assert!(
-        said.ends_with("and more; --skipped FILE has them written to a file\n"),
+        said.ends_with("and more; use --skipped FILE to write them all to a file\n"),
         "{said}"
     );
     site.server.stop().await;
@@ -303,12 +316,66 @@ async fn bad_rows(database: &'static TestDatabase) {
     let output = site.csv(&list, &["--json", "--auto-create"]).await;
     assert_eq!(report(&output, 1), [0, good + 1, 0, refused, 0, 0]);
 
-    let output = site.run(&["--customer", "nonsense", "SN-1"]).await;
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        stderr(&output),
-        "identifier 1: customer_email must be a valid email address\n"
+    site.server.stop().await;
+}
+
+/// A mistake on the command line is one mistake, however many rows there are.
+async fn one_mistake(database: &'static TestDatabase) {
+    let site = Site::start(database).await;
+    let many: String = (0..25_000).map(|number| format!("SN-{number}\n")).collect();
+    site.write("identifiers.txt", many);
+    let long = "t".repeat(101);
+    for (arguments, problem) in [
+        (
+            ["--customer", "nonsense"].as_slice(),
+            "--customer: customer_email must be a valid email address",
+        ),
+        (&["--customer", ""], "--customer: customer_email is required"),
+        (
+            &["--customer", "ann@example.com", "--auto-create", "--type", &long],
+            "--type: device_type must be at most 100 characters",
+        ),
+    ] {
+        for rows in [["SN-1", "SN-2"], ["--file", "identifiers.txt"]] {
+            let said = sentence(&site.run(&[arguments, &rows].concat()).await, 2);
+            assert_eq!(said, format!("device-assignment: {problem}"));
+        }
+    }
+    let list = format!("{HEADER}ann@example.com,SN-1\n");
+    let said = sentence(&site.csv(list, &["--auto-create"]).await, 2);
+    assert!(
+        said.contains("--auto-create needs --type, or a column device_type"),
+        "{said}"
     );
+    assert_eq!(database.count("device").await, 0);
+    site.server.stop().await;
+}
+
+/// Lists as spreadsheets write them.
+async fn spreadsheets(database: &'static TestDatabase) {
+    let site = Site::start(database).await;
+    devices(database, "acme", &["SN-1", "SN-2", "SN-3"]).await;
+    for (list, note) in [
+        ("device_identifier,customer_email\nSN-1,ann@example.com\n", ""),
+        (
+            "\u{feff}Customer_Email;Device_Identifier\r\nann@example.com;SN-2\r\n",
+            "",
+        ),
+        (
+            "name,device_identifier,customer_email,city\n\"Ann, B\",SN-3,ann@example.com,Graz\n",
+            "ignoring the columns name, city\n",
+        ),
+    ] {
+        let output = site.csv(list, &["--json"]).await;
+        assert_eq!(report(&output, 0)[..4], [1, 0, 0, 0], "{list}");
+        assert_eq!(stderr(&output), note);
+    }
+    let list = "device_type;device_identifier;customer_email\nmeter;SN-4;ann@example.com\n";
+    assert_eq!(
+        report(&site.csv(list, &["--json", "--auto-create"]).await, 0),
+        [1, 0, 0, 0, 1, 0]
+    );
+    assert!(database.dump().await.contains(" SN-4 meter\n"));
     site.server.stop().await;
 }
 

@@ -156,7 +156,7 @@ pub async fn devices(database: &TestDatabase, organization: &str, identifiers: &
         });
     let database = database.open().await;
     let report = import_devices(&database, organization, list.as_bytes(), |event| {
-        assert!(!matches!(event, ImportEvent::Refused(_)), "{event:?}");
+        assert!(!matches!(event, ImportEvent::Rejected(_)), "{event:?}");
     })
     .await
     .expect("an import");
