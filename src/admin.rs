@@ -1,4 +1,4 @@
-//! What operators and their tools ask a running process, on a listener of its own: nothing of it is for callers.
+//! The admin listener: liveness, readiness and metrics, for operators only.
 
 use std::fmt;
 
@@ -16,22 +16,22 @@ use crate::telemetry::Exposition;
 /// Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whether a process should be sent work. `Display` prints one line, which tells a stranger nothing of our inside.
+/// Whether a process is ready for requests. `Display` prints one line without internal details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// It should.
+    /// It is ready.
     Ready,
-    /// It is about to stop.
+    /// It is stopping.
     Draining,
-    /// Its database cannot be reached, or does not answer.
+    /// The database cannot be reached or does not answer.
     DatabaseOutOfReach,
-    /// Its database can be read and not written.
+    /// The database can be read but not written.
     DatabaseNotWritable,
-    /// The schema of its database lacks steps.
+    /// Schema migrations are missing.
     SchemaBehind,
-    /// The service that it is the gateway of cannot be reached, or does not answer.
+    /// The upstream service of a gateway cannot be reached or does not answer.
     UpstreamOutOfReach,
-    /// The service that it is the gateway of says that it should not be sent work.
+    /// The upstream service of a gateway is not ready.
     UpstreamNotReady,
 }
 
@@ -59,19 +59,19 @@ impl IntoResponse for Readiness {
     }
 }
 
-/// The routes of the admin listener; `/metrics` among them where figures are collected.
-pub fn router(readiness: watch::Receiver<Readiness>, figures: Option<Exposition>) -> Router {
+/// The routes of the admin listener. `/metrics` exists only if metrics are collected.
+pub fn router(readiness: watch::Receiver<Readiness>, exposition: Option<Exposition>) -> Router {
     let readiness = move || std::future::ready(*readiness.borrow());
     let router = Router::new()
-        // Whoever answers is alive: a process that waits for its database needs no restart.
+        // Alive as long as it answers: a restart does not help while the database is away.
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readiness));
-    match figures {
-        Some(figures) => router.merge(Router::new().route("/metrics", get(metrics)).with_state(figures)),
+    match exposition {
+        Some(exposition) => router.merge(Router::new().route("/metrics", get(metrics)).with_state(exposition)),
         None => router,
     }
 }
 
-async fn metrics(State(figures): State<Exposition>) -> Response {
-    ([(CONTENT_TYPE, TEXT_FORMAT)], figures.render()).into_response()
+async fn metrics(State(exposition): State<Exposition>) -> Response {
+    ([(CONTENT_TYPE, TEXT_FORMAT)], exposition.render()).into_response()
 }

@@ -1,5 +1,5 @@
-//! Bodies of requests as they arrive: bounded in bytes, in time, and in what all of them hold together; and what a call holds
-//! until its answer has left. The same for gRPC and REST.
+//! Receives request bodies within their limits of size, time and total memory, and keeps permits until a response is sent.
+//! Used by gRPC and REST.
 
 use std::{
     pin::{Pin, pin},
@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 
 use crate::shares::{Holder, Share};
 
-/// What one body may take.
+/// The limits of one body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BodyLimits {
     /// Its largest size, in bytes.
@@ -32,19 +32,19 @@ pub(crate) enum BodyError {
     TooLarge,
     /// It did not arrive in time.
     TooSlow,
-    /// The bodies in flight hold as much as they may.
+    /// The bodies in flight hold too many bytes in total.
     NoRoom,
     /// The connection failed, or what arrived is not HTTP.
     Broken,
 }
 
-/// Receives all of `body`. What it holds is taken from `share`, also while it arrives.
+/// Receives all of `body`. The bytes are taken from `share` as they arrive.
 ///
-/// A body of one chunk is returned as it is. Several are copied into one buffer: chunks of one byte each, kept one by one,
-/// would take 36 times their size.
+/// A body of one chunk is returned without a copy. Several chunks are copied into one buffer: kept as they are, chunks of one
+/// byte would take 36 times their size.
 ///
 /// # Errors
-/// As [`BodyError`] says. A body that announces that it is too large is refused before it is read.
+/// See [`BodyError`]. A body whose announced length is too large is rejected before it is read.
 pub(crate) async fn receive<B>(body: B, limits: BodyLimits, share: &mut Share<Holder>) -> Result<Bytes, BodyError>
 where
     B: HttpBody<Data = Bytes>,
@@ -64,7 +64,7 @@ where
     let mut buffer = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
-        // Trailers of a request say nothing that anybody asks for.
+        // Trailers of a request are ignored.
         let Ok(chunk) = frame.into_data() else {
             continue;
         };
@@ -91,27 +91,27 @@ where
     Ok(buffer.into())
 }
 
-/// Keeps `held` for as long as the body of `response` lasts.
-pub(crate) fn holding<B, H>(response: Response<B>, held: H) -> Response
+/// Keeps `held` until the body of `response` is dropped.
+pub(crate) fn hold_until_sent<B, H>(response: Response<B>, held: H) -> Response
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
     H: Send + Unpin + 'static,
 {
     response.map(|body| {
-        Body::new(Holding {
+        Body::new(HoldingBody {
             body: Box::pin(body),
             _held: held,
         })
     })
 }
 
-struct Holding<B, H> {
+struct HoldingBody<B, H> {
     body: Pin<Box<B>>,
     _held: H,
 }
 
-impl<B: HttpBody<Data = Bytes>, H: Unpin> HttpBody for Holding<B, H> {
+impl<B: HttpBody<Data = Bytes>, H: Unpin> HttpBody for HoldingBody<B, H> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -166,14 +166,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_body_arrives_as_it_was_sent_and_is_paid_for(
+        fn every_body_arrives_unchanged_and_is_counted(
             bytes in proptest::collection::vec(any::<u8>(), 0..300),
             size in 1_usize..40,
             max in 1_usize..300,
             room in 0_usize..700,
         ) {
             let shares = Shares::new(room);
-            let mut share = shares.nothing(HOLDER);
+            let mut share = shares.empty(HOLDER);
             let received = run(receive(in_chunks(&bytes, size), limits(max), &mut share));
             match received {
                 Ok(received) => {
@@ -194,16 +194,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_announced_size_is_refused_unread() {
+    async fn a_body_with_too_large_a_length_is_rejected_unread() {
         let body = Body::from(vec![0; 11]);
-        let mut share = Shares::new(0).nothing(HOLDER);
+        let mut share = Shares::new(0).empty(HOLDER);
         assert_eq!(receive(body, limits(10), &mut share).await, Err(BodyError::TooLarge));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for() {
+    async fn a_body_that_does_not_arrive_is_too_slow() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        let mut share = Shares::new(0).nothing(HOLDER);
+        let mut share = Shares::new(0).empty(HOLDER);
         assert_eq!(receive(body, limits(10), &mut share).await, Err(BodyError::TooSlow));
     }
 }

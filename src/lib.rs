@@ -6,23 +6,24 @@
 //!      → outcome → grpc → gateway → JSON
 //! ```
 //!
-//! Inner modules never name outer ones. From the inside out:
+//! Modules, from the inside out; inner ones do not use outer ones:
 //!
-//! - [`domain`]: ids, emails, identifiers; the command, the plan, the outcome, the error. Pure.
-//! - [`storage`]: connections, schema, entities, statements, and the lanes that write in batches.
-//! - [`service`]: the use cases: who is calling, what is asked, handed to the writer.
-//! - [`pb`]: the messages of the contract, its client and its server, generated.
-//! - [`grpc`]: the RPC and the policies that every call passes.
-//! - [`gateway`]: the REST face, a client of the RPC and nothing else.
-//! - [`admin`]: what operators ask a running process.
-//! - [`telemetry`]: figures for operators, which every room may use as it uses `tracing`.
-//! - [`log_sampler`]: how much is logged about calls without a known caller.
-//! - [`server`]: puts them together.
-//! - [`client`]: assigns in bulk at any running service.
-//! - [`list`]: lists as people keep them.
+//! - [`domain`]: ids, emails, identifiers, the command, the plan, the outcome and the error. Pure.
+//! - [`storage`]: connections, schema, entities, statements, and the writer workers that commit batches.
+//! - [`service`]: the use cases: authenticates, parses, and hands commands to the writer.
+//! - [`pb`]: the generated messages, client and server.
+//! - [`grpc`]: the gRPC API, with the policies that apply to every call.
+//! - [`gateway`]: the REST API, a client of the gRPC API and nothing else.
+//! - [`admin`]: liveness, readiness and metrics for operators.
+//! - [`telemetry`]: metrics and traces.
+//! - [`log_sampler`]: limits the log lines about unauthenticated calls.
+//! - [`error_chain`]: the text of an error with its sources.
+//! - [`server`]: composition of all of these.
+//! - [`client`]: bulk assignment through any running service.
+//! - [`list`]: reads CSV files and plain lists.
 //! - [`config`]: the settings; [`cli`]: the subcommands.
 //!
-//! `ARCHITECTURE.md` walks one request through all of it.
+//! `ARCHITECTURE.md` describes how a request passes through them, and which module may use which.
 
 #[cfg(feature = "server")]
 pub mod admin;

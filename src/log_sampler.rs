@@ -1,5 +1,5 @@
-//! Which lines about calls without a known caller are logged: a few a second, and now and then a count of the others. Anybody
-//! can make such calls without end, and must not fill the disk with them. Metrics count them all.
+//! Limits the log lines about unauthenticated calls to a few per second, and logs how many were left out. Anybody can send
+//! such calls without end, and must not fill the disk. Metrics count all of them.
 
 use std::{
     net::IpAddr,
@@ -21,34 +21,34 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::network;
 
-/// The most lines a second about one address (IPv6: a /64 network), in each log; after a rest, as many at once.
-const LINES_OF_AN_ADDRESS: u32 = 10;
-/// The most lines a second about all addresses together, in each log; after a rest, as many at once.
-const LINES_IN_ALL: u32 = 100;
-/// The most addresses that are remembered. Beyond it, who was idle longest is forgotten; the bound of all addresses together
-/// still holds.
+/// The most lines per second about one address (IPv6: a /64 network), in each log. This is also the burst size.
+const LINES_PER_ADDRESS: u32 = 10;
+/// The most lines per second about all addresses together, in each log. This is also the burst size.
+const LINES_IN_TOTAL: u32 = 100;
+/// The most addresses that are remembered. Beyond it, the one that was idle longest is forgotten; the total limit still
+/// applies.
 const REMEMBERED: u64 = 10_000;
-/// How long an idle address is remembered: longer than it takes until it is like a new one.
+/// How long an idle address is remembered. By then its burst is full again.
 const MEMORY: Duration = Duration::from_secs(10);
-/// How often the log says how many lines were left out, when there were some.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often the number of lines left out is logged.
+const LOG_EVERY: Duration = Duration::from_secs(5);
 
-/// Decides which lines about calls without a known caller are logged, and counts the others. One for a process.
+/// Decides which lines about unauthenticated calls are logged, and counts the others. There is one in a process.
 #[derive(Debug)]
 pub struct LogSampler<C: SharedClock = DefaultClock> {
     calls: Sample<C>,
     audit: Sample<C>,
 }
 
-/// A clock that every bucket can have a copy of.
+/// A clock that every limiter has a copy of.
 pub trait SharedClock: Clock + Clone + Send + Sync + 'static {}
 
 impl<C: Clock + Clone + Send + Sync + 'static> SharedClock for C {}
 
-/// The logs, which are sampled apart: a flood of calls must not displace what the audit log says of wrong keys.
+/// The logs. Each has limits of its own: a flood of calls must not displace audit lines about invalid keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Log {
-    /// One line a call, or a request of a gateway.
+    /// One line for each call, or for each request of a gateway.
     Calls,
     /// The target `audit`.
     Audit,
@@ -56,11 +56,11 @@ pub enum Log {
 
 type Limiter<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-/// What one log takes, and what it was spared.
+/// The limits of one log, and the number of lines left out.
 #[derive(Debug)]
 struct Sample<C: SharedClock> {
     clock: C,
-    in_all: Limiter<C>,
+    total: Limiter<C>,
     addresses: Cache<IpAddr, Arc<Limiter<C>>>,
     left_out: AtomicU64,
 }
@@ -77,8 +77,8 @@ impl<C: SharedClock> LogSampler<C> {
         Self { calls, audit }
     }
 
-    /// Whether `log` takes another line about a caller at `address` whom nobody knows. A line that it does not take is
-    /// counted. Without an address only the bound of all together holds.
+    /// Whether `log` takes another line about an unauthenticated call from `address`. If not, the line is counted. Without an
+    /// address only the total limit applies.
     pub fn admits(&self, log: Log, address: Option<IpAddr>) -> bool {
         match log {
             Log::Calls => self.calls.admits(address),
@@ -86,11 +86,11 @@ impl<C: SharedClock> LogSampler<C> {
         }
     }
 
-    /// Logs how many lines were left out since it was last told, if any were.
-    pub fn tell(&self) {
+    /// Logs how many lines were left out since the last time, if any.
+    pub fn log_left_out(&self) {
         let lines = self.calls.take_left_out();
         if lines > 0 {
-            tracing::info!(lines, "lines about calls without a known caller were left out");
+            tracing::info!(lines, "lines about unauthenticated calls were left out");
         }
         let lines = self.audit.take_left_out();
         if lines > 0 {
@@ -98,11 +98,11 @@ impl<C: SharedClock> LogSampler<C> {
         }
     }
 
-    /// Tells without end, now and then. What is counted after the last time is left to whoever ends this.
-    pub async fn keep_telling(&self) {
+    /// Calls [`log_left_out`](Self::log_left_out) at an interval. Never returns.
+    pub async fn keep_logging(&self) {
         loop {
-            tokio::time::sleep(TELL_EVERY).await;
-            self.tell();
+            tokio::time::sleep(LOG_EVERY).await;
+            self.log_left_out();
         }
     }
 }
@@ -115,7 +115,7 @@ impl<C: SharedClock> Sample<C> {
             .time_to_idle(MEMORY)
             .build();
         Self {
-            in_all: limiter(LINES_IN_ALL, &clock),
+            total: limiter(LINES_IN_TOTAL, &clock),
             clock,
             addresses,
             left_out: AtomicU64::new(0),
@@ -123,13 +123,13 @@ impl<C: SharedClock> Sample<C> {
     }
 
     fn admits(&self, address: Option<IpAddr>) -> bool {
-        // The address first: what one has too much of must take nothing from the others.
+        // The address first: lines above its limit must not count toward the total.
         let has_room = address.is_none_or(|address| {
-            let make = || Arc::new(limiter(LINES_OF_AN_ADDRESS, &self.clock));
+            let make = || Arc::new(limiter(LINES_PER_ADDRESS, &self.clock));
             let address = self.addresses.get_with(network::of(address), make);
             address.check().is_ok()
         });
-        let admits = has_room && self.in_all.check().is_ok();
+        let admits = has_room && self.total.check().is_ok();
         if !admits {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
@@ -141,8 +141,8 @@ impl<C: SharedClock> Sample<C> {
     }
 }
 
-fn limiter<C: SharedClock>(lines_a_second: u32, clock: &C) -> Limiter<C> {
-    let lines = NonZeroU32::new(lines_a_second).unwrap_or(NonZeroU32::MIN);
+fn limiter<C: SharedClock>(lines_per_second: u32, clock: &C) -> Limiter<C> {
+    let lines = NonZeroU32::new(lines_per_second).unwrap_or(NonZeroU32::MIN);
     RateLimiter::direct_with_clock(Quota::per_second(lines), clock.clone())
 }
 
@@ -165,7 +165,7 @@ mod tests {
         Some(Ipv4Addr::from_bits(number).into())
     }
 
-    /// How many of so many lines are taken.
+    /// How many of `lines` are taken.
     fn taken(sampler: &LogSampler<FakeRelativeClock>, address: Option<IpAddr>, lines: usize) -> usize {
         (0..lines).filter(|_| sampler.admits(Log::Calls, address)).count()
     }
@@ -178,9 +178,13 @@ mod tests {
             clock.advance(SECOND);
         }
         clock.advance(SECOND / 10);
-        assert_eq!(taken(&sampler, v4(1), 1_000), 10, "no more than that after a rest");
+        assert_eq!(
+            taken(&sampler, v4(1), 1_000),
+            10,
+            "the burst is no larger after a pause"
+        );
         assert_eq!(sampler.calls.take_left_out(), 4 * 990);
-        assert_eq!(sampler.calls.take_left_out(), 0, "what was told is not told again");
+        assert_eq!(sampler.calls.take_left_out(), 0, "lines are counted once");
     }
 
     #[test]

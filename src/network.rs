@@ -1,8 +1,8 @@
-//! What counts as one address.
+//! Which addresses count as one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The network that counts as one address: whoever has an IPv6 network has at least 2^64 addresses of it.
+/// The network of an address: an IPv4 address alone, or an IPv6 /64, because every IPv6 client has at least 2^64 addresses.
 pub(crate) fn of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,4 +1,4 @@
-//! The contract as Rust: the messages of the proto, and with the feature `client` a client to call the service with.
+//! The messages of the proto, generated; with the feature `client` also a client of the service.
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")]
@@ -17,13 +17,13 @@
 //! });
 //! request.metadata_mut().insert("x-api-key", std::env::var("DEVICE_ASSIGNMENT_API_KEY")?.parse()?);
 //! request.set_timeout(Duration::from_secs(10));
-//! let answer = client.assign_devices_to_owner(request).await?.into_inner();
-//! println!("{}", answer.message);
+//! let response = client.assign_devices_to_owner(request).await?.into_inner();
+//! println!("{}", response.message);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! `examples/rust/` makes the call again when that helps, and reads what is wrong with which field.
+//! `examples/rust/` also retries and reads the field violations of an error.
 #![cfg_attr(
     feature = "client",
     expect(clippy::allow_attributes_without_reason, reason = "generated")
@@ -32,11 +32,11 @@
 
 include!(concat!(env!("OUT_DIR"), "/telemetron.device_assignment.v1.rs"));
 
-/// The descriptors of all of it, for reflection.
+/// The descriptors of the proto files, for reflection.
 #[cfg(feature = "server")]
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// In the JSON form of a message, null is absent.
+/// In JSON, null means that the field is absent.
 #[cfg(feature = "server")]
 fn null_as_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

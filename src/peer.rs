@@ -1,5 +1,5 @@
-//! The address that a request comes from. Both faces treat it alike: the connection writes it down, and whatever the caller
-//! says of itself counts for nothing, unless it is a proxy that is trusted.
+//! The client address of a request, for gRPC and REST. The connection writes it into a header of the request. Only trusted
+//! proxies may name another address.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,19 +12,18 @@ use ipnet::IpNet;
 
 use crate::network;
 
-/// The header, and the metadata entry, in which the address goes from the connection to whoever asks for it, in one
-/// process.
+/// The header and metadata entry that carries the client address within the process.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-peer-address");
 
-/// The header, and the metadata entry, in which a proxy says for whom it asks.
+/// The header and metadata entry in which a proxy names its client.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The other end of a connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
     address: Option<IpAddr>,
-    /// For the requests of one that is not trusted.
-    written: Option<HeaderValue>,
+    /// The header value of an untrusted peer.
+    header: Option<HeaderValue>,
     trusted_proxies: Arc<[IpNet]>,
 }
 
@@ -34,42 +33,42 @@ impl Peer {
         let address = address.map(|address| address.to_canonical());
         Self {
             address,
-            written: address.and_then(written),
+            header: address.and_then(header),
             trusted_proxies,
         }
     }
 
-    /// Its network, if this is a caller and not a proxy that asks for others.
+    /// Its network; `None` for a trusted proxy.
     pub(crate) fn own_network(&self) -> Option<IpAddr> {
         let own = self.address.filter(|peer| !is_trusted(*peer, &self.trusted_proxies));
         own.map(network::of)
     }
 
-    /// Writes down where a request of this peer comes from, over whatever stood there.
+    /// Writes the client address of a request, and overwrites what the client sent in its place.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.remove(HEADER);
-        let written = match self.address {
+        let value = match self.address {
             Some(peer) if is_trusted(peer, &self.trusted_proxies) => {
-                origin(headers, peer, &self.trusted_proxies).and_then(written)
+                origin(headers, peer, &self.trusted_proxies).and_then(header)
             }
-            _ => self.written.clone(),
+            _ => self.header.clone(),
         };
-        if let Some(address) = written {
+        if let Some(address) = value {
             headers.insert(HEADER, address);
         }
     }
 }
 
-fn written(address: IpAddr) -> Option<HeaderValue> {
+fn header(address: IpAddr) -> Option<HeaderValue> {
     HeaderValue::try_from(address.to_string()).ok()
 }
 
-/// Where a request comes from, if that is known.
+/// The client address of a request, if it is known.
 pub(crate) fn of(headers: &HeaderMap) -> Option<IpAddr> {
     headers.get(HEADER)?.to_str().ok()?.parse().ok()
 }
 
-/// The network that a request comes from, if that is known.
+/// The client network of a request, if it is known.
 pub(crate) fn network_of(headers: &HeaderMap) -> Option<IpAddr> {
     of(headers).map(network::of)
 }
@@ -78,14 +77,14 @@ fn is_trusted(address: IpAddr, trusted_proxies: &[IpNet]) -> bool {
     trusted_proxies.iter().any(|network| network.contains(&address))
 }
 
-/// Every proxy adds at the end the address that it was asked from. So the last one that is no trusted proxy's is whom the
-/// trusted ones ask for, and what stands before it is that one's own word.
+/// Every proxy appends the address of its client. So the last address that is not a trusted proxy is the client; everything
+/// before it comes from that client and is ignored.
 fn origin(headers: &HeaderMap, peer: IpAddr, trusted_proxies: &[IpNet]) -> Option<IpAddr> {
     let mut origin = peer;
     let values: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
     for value in values.into_iter().rev() {
         for entry in value.as_bytes().rsplit(|byte| *byte == b',') {
-            // A trusted proxy that does not know whom it asks for: nobody knows then.
+            // A trusted proxy that does not know its client.
             origin = address(entry)?;
             if !is_trusted(origin, trusted_proxies) {
                 return Some(origin);
@@ -95,7 +94,7 @@ fn origin(headers: &HeaderMap, peer: IpAddr, trusted_proxies: &[IpNet]) -> Optio
     Some(origin)
 }
 
-/// Reads an address, which some proxies write with a port.
+/// Parses an address. Some proxies add a port.
 fn address(entry: &[u8]) -> Option<IpAddr> {
     let entry = std::str::from_utf8(entry).ok()?.trim();
     let address = IpAddr::from_str(entry).or_else(|_| SocketAddr::from_str(entry).map(|address| address.ip()));
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_says_counts_for_nothing() {
+    fn an_untrusted_peer_cannot_name_another_address() {
         for forwarded_for in [[].as_slice(), &["203.0.113.7"], &["203.0.113.7, 10.0.0.1"]] {
             let written = written("192.0.2.1", forwarded_for, &["10.0.0.0/8"]);
             assert_eq!(written.as_deref(), Some("192.0.2.1"));
@@ -126,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_says_for_whom_it_asks() {
+    fn a_trusted_proxy_names_its_client() {
         for (forwarded_for, origin) in [
             (["203.0.113.7"].as_slice(), "203.0.113.7"),
-            // What comes first is what the caller claimed.
+            // The first address comes from the client itself.
             (&["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
             (&["198.51.100.1", "203.0.113.7"], "203.0.113.7"),
             (&["10.0.0.5,203.0.113.7 ,10.0.0.2"], "203.0.113.7"),
@@ -137,7 +136,7 @@ mod tests {
             (&["203.0.113.7:4711"], "203.0.113.7"),
             (&["[2001:db8::1]:4711"], "2001:db8::1"),
             (&["::ffff:203.0.113.7"], "203.0.113.7"),
-            // Nobody but proxies.
+            // Only proxies.
             (&["10.0.0.9, 10.0.0.2"], "10.0.0.9"),
             (&[], "10.0.0.1"),
         ] {
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_not_written() {
+    fn an_unknown_address_is_not_written() {
         assert_eq!(written("10.0.0.1", &["unknown"], &["10.0.0.0/8"]), None);
         assert_eq!(written("10.0.0.1", &[""], &["10.0.0.0/8"]), None);
         assert_eq!(written("no address", &["203.0.113.7"], &["10.0.0.0/8"]), None);

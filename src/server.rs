@@ -1,5 +1,4 @@
-//! Composition: settings, bound listeners and a shutdown signal become a running service. The only file that names every
-//! room.
+//! Composition: settings, bound listeners and a shutdown future become a running service.
 
 mod connections;
 mod flood;
@@ -14,10 +13,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 use axum::{http::HeaderValue, middleware::from_fn_with_state};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use self::{connections::Terms, protocol::Protocol, readiness::Beacon};
+use self::{connections::ListenerSettings, protocol::Protocol, readiness::ReadinessReporter};
 pub use self::{
     connections::{ConnectionSettings, TrustedProxies},
-    tls::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
+    tls::{IdentityFiles, ListenerTls, TlsError, Upstream, UpstreamFiles, UpstreamTls},
 };
 
 use crate::{
@@ -32,45 +31,45 @@ use crate::{
     telemetry::{Exposition, metrics},
 };
 
-/// How long connections may take to finish what they are doing once the service stops; the writer and the last traces have
-/// the rest of the ten seconds within which the program ends.
+/// How long connections have to finish once the service stops. The writer and the last traces get the rest of the ten
+/// seconds within which the program ends.
 const DRAIN: Duration = Duration::from_secs(7);
-/// How long the writer may take to carry out what still waits after that.
+/// How long the writer then has to commit the calls that still wait.
 const DRAIN_WRITER: Duration = Duration::from_millis(1_500);
-/// How long closing the connections to the database may take: it waits for a database that may be silent.
+/// How long closing the database connections may take: the database may not answer.
 const CLOSE: Duration = Duration::from_millis(200);
-/// What the gateway waits beyond the deadline that the service keeps: the service's own answer says more.
+/// How much longer than the service's deadline the gateway waits: the service's own error is more precise.
 const UPSTREAM_GRACE: Duration = Duration::from_secs(1);
 
-/// What a running service allows itself and its callers.
+/// The settings of a running service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// The use cases.
+    /// Settings of the use cases.
     pub service: ServiceSettings,
-    /// What peers may take, on each face.
+    /// Limits of connections, for each listener.
     pub connections: ConnectionSettings,
-    /// The proxies that are believed when they say for whom they ask.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
     /// The origins whose web pages may call the REST API (CORS).
     pub cors_origins: Arc<[HeaderValue]>,
-    /// The largest request on either face, in bytes.
+    /// The largest request over gRPC and REST, in bytes.
     pub max_request_bytes: usize,
-    /// The largest answer, in bytes: a call is refused before it is carried out if its answer could be larger.
+    /// The largest response, in bytes. A call whose response could be larger is rejected before it changes anything.
     pub max_answer_bytes: usize,
-    /// The most bytes that requests and answers in flight hold. An organization, and an address, may have no more of them than
-    /// are left for all others.
+    /// The most bytes that requests and responses in flight may hold. An organization or a network may hold no more than
+    /// is left for all others.
     pub max_bytes_in_flight: usize,
-    /// The most calls without a key in flight.
+    /// The most calls without an API key in flight.
     pub max_keyless_calls: usize,
     /// How long the body of a request may take to arrive.
     pub body_timeout: Duration,
-    /// How long a call may take when its caller does not say.
+    /// The deadline of a call that sets none.
     pub request_timeout: Duration,
-    /// How long a call may take whatever its caller says.
+    /// The longest deadline that a call may set.
     pub max_request_timeout: Duration,
-    /// How closely what it depends on is watched: the database, or the service that it is the gateway of.
+    /// How often the database, or the upstream of a gateway, is checked.
     pub health: HealthSettings,
-    /// How long everybody is still served after it was asked to stop, while nobody should send it work any more.
+    /// How long requests are still served after a stop was requested, while the service reports that it is not ready.
     pub shutdown_grace: Duration,
 }
 
@@ -95,7 +94,7 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
-    /// What the REST face in the service's process is told.
+    /// The settings of the REST gateway in the service's process.
     pub fn gateway(&self) -> GatewaySettings {
         GatewaySettings {
             max_body_bytes: self.max_request_bytes,
@@ -107,7 +106,7 @@ impl ServerSettings {
     }
 }
 
-/// The sockets that a service is reached at.
+/// The listening sockets of a service.
 #[derive(Debug)]
 pub struct Listeners {
     /// For gRPC.
@@ -116,43 +115,42 @@ pub struct Listeners {
     pub rest: TcpListener,
     /// For operators.
     pub admin: Option<TcpListener>,
-    /// What callers have to speak; operators never.
-    pub tls: Option<FaceTls>,
+    /// TLS for clients; the admin listener never uses it.
+    pub tls: Option<ListenerTls>,
 }
 
-/// The sockets that a gateway is reached at.
+/// The listening sockets of a gateway.
 #[derive(Debug)]
 pub struct GatewayListeners {
     /// For REST.
     pub rest: TcpListener,
     /// For operators.
     pub admin: Option<TcpListener>,
-    /// What callers have to speak; operators never.
-    pub tls: Option<FaceTls>,
+    /// TLS for clients; the admin listener never uses it.
+    pub tls: Option<ListenerTls>,
 }
 
-/// Why a service could not start, or had to stop.
+/// Why a service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The use cases did not start.
+    /// The service did not start.
     #[error(transparent)]
     Service(#[from] Error),
-    /// The descriptors that reflection serves are broken.
+    /// The descriptors for reflection are invalid.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves both faces until `shutdown`; then says so to whoever asks whether it is ready, and after the grace takes no new
-/// connections, finishes and answers what is under way, and returns. `figures` are what operators see, where they are
-/// collected.
+/// Serves gRPC and REST until `shutdown`. Then it reports that it is not ready, serves on for the grace period, stops to
+/// accept connections, finishes the calls in flight, and returns. The metrics of `exposition` are served to operators.
 ///
 /// # Errors
-/// As [`ServeError`] says.
+/// See [`ServeError`].
 pub async fn serve(
     database: Database,
     settings: ServerSettings,
     listeners: Listeners,
-    figures: Option<Exposition>,
+    exposition: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let in_flight = Shares::new(settings.max_bytes_in_flight);
@@ -171,64 +169,64 @@ pub async fn serve(
         },
         in_flight.clone(),
     )?;
-    let (beacon, readiness) = Beacon::new(Some(health)).await;
+    let (reporter, readiness) = ReadinessReporter::new(Some(health)).await;
     let rest = gateway::router(routes.clone(), settings.gateway(), in_flight);
 
-    let figures = figures.map(|figures| {
+    let exposition = exposition.map(|exposition| {
         let database = database.clone();
-        // Whoever starts the service has reached it.
+        // The service has just started on it.
         metrics::database_up(true);
-        figures.looking(move || database.count_connections())
+        exposition.before_rendering(move || database.count_connections())
     });
-    let _admin = Admin::start(listeners.admin, figures, settings.connections, readiness);
-    let mut watching = JoinSet::new();
-    watching.spawn(storage::watch(database.clone(), settings.health));
-    watching.spawn(keep_telling(Arc::clone(&log_sampler)));
+    let _admin = AdminServer::start(listeners.admin, exposition, settings.connections, readiness);
+    let mut background = JoinSet::new();
+    background.spawn(storage::watch(database.clone(), settings.health));
+    background.spawn(log_left_out_lines(Arc::clone(&log_sampler)));
     let (stop, stopping) = watch::channel(false);
-    let mut faces = JoinSet::new();
-    for (listener, router, protocol) in [
+    let mut listening = JoinSet::new();
+    for (socket, router, protocol) in [
         (listeners.grpc, routes.into_axum_router(), Protocol::Grpc),
         (listeners.rest, rest, Protocol::Rest),
     ] {
-        let terms = Terms {
+        let listener = ListenerSettings {
             tls: listeners.tls.clone(),
             settings: settings.connections,
             trusted_proxies: Arc::clone(&settings.trusted_proxies),
             stopping: stopping.clone(),
         };
-        faces.spawn(connections::serve(listener, router, protocol, terms));
+        listening.spawn(connections::serve(socket, router, protocol, listener));
     }
     tokio::select! {
-        () = beacon.follow_database(database.health()) => {}
+        () = reporter.follow_database(database.health()) => {}
         () = shutdown => {}
     }
 
-    beacon.show(Readiness::Draining).await;
+    reporter.set(Readiness::Draining).await;
     tokio::time::sleep(settings.shutdown_grace).await;
-    beacon.go_out().await;
+    reporter.set_not_ready().await;
     let _ = stop.send(true);
-    drain(&mut faces).await;
+    drain(&mut listening).await;
     if tokio::time::timeout(DRAIN_WRITER, service.close()).await.is_err() {
-        tracing::warn!("the writer did not finish in time; its last batches may not be answered");
+        tracing::warn!("the writer did not finish in time; the last calls may get no response");
     }
-    // Not before: calls that wait are told when the database goes away.
-    watching.shutdown().await;
-    log_sampler.tell();
+    // Only now: until the writer has finished, waiting calls must learn when the database goes away.
+    background.shutdown().await;
+    log_sampler.log_left_out();
     if tokio::time::timeout(CLOSE, database.close()).await.is_err() {
-        tracing::warn!("the database did not let go of its connections; they are cut");
+        tracing::warn!("the database connections did not close in time; they are dropped");
     }
     Ok(())
 }
 
-/// Serves the REST face alone, for a service at the other end of `upstream`, until `shutdown`.
+/// Serves REST for the service at `upstream` until `shutdown`.
 ///
 /// # Errors
-/// As [`ServeError`] says.
+/// See [`ServeError`].
 pub async fn serve_gateway(
     upstream: Upstream,
     settings: ServerSettings,
     listeners: GatewayListeners,
-    figures: Option<Exposition>,
+    exposition: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let channel = upstream.channel(settings.request_timeout);
@@ -237,64 +235,63 @@ pub async fn serve_gateway(
     let log_sampler = Arc::<LogSampler>::default();
     let access_log = from_fn_with_state(Arc::clone(&log_sampler), gateway::access_log::layer);
     let rest = rest.layer(access_log);
-    let mut telling = JoinSet::new();
-    telling.spawn(keep_telling(Arc::clone(&log_sampler)));
-    let (beacon, readiness) = Beacon::new(None).await;
-    let _admin = Admin::start(listeners.admin, figures, settings.connections, readiness);
+    let mut background = JoinSet::new();
+    background.spawn(log_left_out_lines(Arc::clone(&log_sampler)));
+    let (reporter, readiness) = ReadinessReporter::new(None).await;
+    let _admin = AdminServer::start(listeners.admin, exposition, settings.connections, readiness);
     let (stop, stopping) = watch::channel(false);
-    let mut faces = JoinSet::new();
-    let terms = Terms {
+    let mut listening = JoinSet::new();
+    let listener = ListenerSettings {
         tls: listeners.tls,
         settings: settings.connections,
         trusted_proxies: settings.trusted_proxies,
         stopping,
     };
-    faces.spawn(connections::serve(listeners.rest, rest, Protocol::Rest, terms));
+    listening.spawn(connections::serve(listeners.rest, rest, Protocol::Rest, listener));
     tokio::select! {
-        () = beacon.follow_upstream(channel, settings.health) => {}
+        () = reporter.follow_upstream(channel, settings.health) => {}
         () = shutdown => {}
     }
 
-    beacon.show(Readiness::Draining).await;
+    reporter.set(Readiness::Draining).await;
     tokio::time::sleep(settings.shutdown_grace).await;
     let _ = stop.send(true);
-    drain(&mut faces).await;
-    log_sampler.tell();
+    drain(&mut listening).await;
+    log_sampler.log_left_out();
     Ok(())
 }
 
-async fn keep_telling(log_sampler: Arc<LogSampler>) {
-    log_sampler.keep_telling().await;
+async fn log_left_out_lines(log_sampler: Arc<LogSampler>) {
+    log_sampler.keep_logging().await;
 }
 
-/// The listener for operators: it answers until the very end, also while the others are drained, and ends when it is
-/// dropped.
-struct Admin {
+/// The admin listener. It serves until it is dropped, so also while the other listeners drain.
+struct AdminServer {
     _stop: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
 
-impl Admin {
+impl AdminServer {
     fn start(
-        listener: Option<TcpListener>,
-        figures: Option<Exposition>,
+        socket: Option<TcpListener>,
+        exposition: Option<Exposition>,
         settings: ConnectionSettings,
         readiness: watch::Receiver<Readiness>,
     ) -> Self {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        if let Some(figures) = figures.clone() {
-            tasks.spawn(figures.keep_up());
+        if let Some(exposition) = exposition.clone() {
+            tasks.spawn(exposition.run_upkeep());
         }
-        if let Some(listener) = listener {
-            let terms = Terms {
+        if let Some(socket) = socket {
+            let listener = ListenerSettings {
                 tls: None,
                 settings,
                 trusted_proxies: TrustedProxies::default(),
                 stopping,
             };
-            let router = gateway::with_valid_host(admin::router(readiness, figures));
-            tasks.spawn(connections::serve(listener, router, Protocol::Admin, terms));
+            let router = gateway::with_valid_host(admin::router(readiness, exposition));
+            tasks.spawn(connections::serve(socket, router, Protocol::Admin, listener));
         }
         Self {
             _stop: stop,
@@ -303,11 +300,11 @@ impl Admin {
     }
 }
 
-/// Waits until every connection is done, but not for ever: a peer may hold one open and be silent.
-async fn drain(faces: &mut JoinSet<()>) {
-    let all_done = async { while faces.join_next().await.is_some() {} };
+/// Waits until every connection is closed, for a bounded time: a silent peer may hold one open.
+async fn drain(listening: &mut JoinSet<()>) {
+    let all_done = async { while listening.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, all_done).await.is_err() {
-        tracing::warn!("some connections did not finish in time; they are cut");
-        faces.shutdown().await;
+        tracing::warn!("some connections did not finish in time; they are closed");
+        listening.shutdown().await;
     }
 }

@@ -1,8 +1,8 @@
-//! Bounded things of which every holder may have a fair share: connections, calls in flight, bytes.
+//! Fair shares of a limited resource: connections, calls in flight, bytes.
 //!
-//! A holder may have no more than is left for all others. So one holder alone can take half, two can take two thirds
-//! together, and somebody new always finds room (dynamic thresholds, Choudhury and Hahne, 1998). Nobody has to know how many
-//! holders there will be.
+//! A holder may have no more than is left for all others. So one holder can take half, two can take two thirds together, and
+//! there is always room for a new one (dynamic thresholds, Choudhury and Hahne, 1998). The number of holders need not be
+//! known.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -14,16 +14,16 @@ use std::{
 
 use uuid::Uuid;
 
-/// Who holds something: an address until it is known who calls, and then an organization.
+/// Who holds a share: a network until the API key is checked, then an organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Holder {
-    /// Whoever asks from this network, if it is known: an IPv4 address, or a /64 network of IPv6.
+    /// A client network, if it is known: an IPv4 address or an IPv6 /64 network.
     Network(Option<IpAddr>),
-    /// Whoever has a key of this organization.
+    /// The organization of the API key.
     Organization(Uuid),
 }
 
-/// So many units, shared among holders. Clones share the same units.
+/// A number of units, shared among holders. Clones share the same units.
 #[derive(Debug)]
 pub struct Shares<K> {
     max: usize,
@@ -33,7 +33,7 @@ pub struct Shares<K> {
 #[derive(Debug)]
 struct Taken<K> {
     total: usize,
-    /// Only holders that have something: so this is bounded, too.
+    /// Only holders with units, so its size is limited, too.
     by_holder: HashMap<K, usize>,
 }
 
@@ -47,7 +47,7 @@ impl<K> Clone for Shares<K> {
 }
 
 impl<K: Copy + Eq + Hash + Debug> Shares<K> {
-    /// `max` units; `usize::MAX` is no limit.
+    /// `max` units; `usize::MAX` means no limit.
     pub fn new(max: usize) -> Self {
         let taken = Taken {
             total: 0,
@@ -59,14 +59,14 @@ impl<K: Copy + Eq + Hash + Debug> Shares<K> {
         }
     }
 
-    /// Takes `units` for `holder`; `None` when its share has no room for them.
+    /// Takes `units` for `holder`; `None` if there is no room for them.
     pub fn take(&self, holder: K, units: usize) -> Option<Share<K>> {
-        let mut share = self.nothing(holder);
+        let mut share = self.empty(holder);
         share.grow(units).then_some(share)
     }
 
-    /// A share of `holder` without units yet.
-    pub fn nothing(&self, holder: K) -> Share<K> {
+    /// A share of `holder` with no units yet.
+    pub fn empty(&self, holder: K) -> Share<K> {
         Share {
             shares: self.clone(),
             holder,
@@ -79,16 +79,16 @@ impl<K: Copy + Eq + Hash + Debug> Shares<K> {
         self.taken().total
     }
 
-    fn add(&self, holder: K, units: usize, is_bound: bool) -> bool {
+    fn add(&self, holder: K, units: usize, is_limited: bool) -> bool {
         let mut taken = self.taken();
         let own = taken.by_holder.get(&holder).copied().unwrap_or_default();
         let total = taken.total.saturating_add(units);
-        // What the holder would have, and what all would have, must fit together. Alone, anything up to the bound does.
+        // The units of the holder and the units of all must fit together. Without other units, the limit alone counts.
         let needed = match taken.total {
             0 => units,
             _ => own.saturating_add(units).saturating_add(total),
         };
-        if is_bound && needed > self.max {
+        if is_limited && needed > self.max {
             return false;
         }
         if units > 0 {
@@ -117,7 +117,7 @@ impl<K: Copy + Eq + Hash + Debug> Shares<K> {
     }
 }
 
-/// The units that a holder has taken, until this is dropped.
+/// The units that a holder has taken. Dropping it returns them.
 #[derive(Debug)]
 pub struct Share<K: Copy + Eq + Hash + Debug> {
     shares: Shares<K>,
@@ -126,7 +126,7 @@ pub struct Share<K: Copy + Eq + Hash + Debug> {
 }
 
 impl<K: Copy + Eq + Hash + Debug> Share<K> {
-    /// Takes `more` units, all or none, and says whether there was room for them.
+    /// Takes `more` units if there is room for all of them, and returns whether there was.
     pub fn grow(&mut self, more: usize) -> bool {
         let has_room = self.shares.add(self.holder, more, true);
         if has_room {
@@ -135,7 +135,7 @@ impl<K: Copy + Eq + Hash + Debug> Share<K> {
         has_room
     }
 
-    /// Has `units` from now on, if there is room for those that are more, and says whether there was.
+    /// Changes the number of units if there is room, and returns whether there was.
     pub fn resize(&mut self, units: usize) -> bool {
         match self.units.checked_sub(units) {
             None => self.grow(units - self.units),
@@ -147,16 +147,15 @@ impl<K: Copy + Eq + Hash + Debug> Share<K> {
         }
     }
 
-    /// Takes `more` units whether or not there is room: for what exists already and cannot be refused. It leaves less room
-    /// for what comes next.
+    /// Takes `more` units even without room, for what already exists and cannot be rejected.
     pub fn grow_unchecked(&mut self, more: usize) {
         self.shares.add(self.holder, more, false);
         self.units += more;
     }
 
-    /// Gives the units to another holder, if there is room for them in its share.
+    /// Moves the units to another holder if there is room in its share.
     pub fn hand_over(self, holder: K) -> Option<Self> {
-        // First given back: else both shares would have to have room.
+        // Returned first, so that they are not counted twice.
         let (shares, units) = (self.shares.clone(), self.units);
         drop(self);
         shares.take(holder, units)
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn one_unit_always_fits_into_nothing() {
+    fn one_unit_fits_if_nothing_is_taken() {
         assert!(Shares::new(1).take((), 1).is_some());
         assert!(Shares::new(0).take((), 1).is_none());
         assert!(Shares::new(usize::MAX).take((), 1 << 40).is_some());
@@ -222,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_refused_leaves_less_room() {
+    fn units_taken_without_room_leave_less_room() {
         let shares = Shares::new(10);
-        let mut share = shares.nothing("one");
+        let mut share = shares.empty("one");
         share.grow_unchecked(20);
         assert!(shares.take("other", 1).is_none());
         drop(share);
@@ -232,7 +231,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model that adds up what is held.
+        /// Against a model that adds up the held units.
         #[test]
         fn units_are_never_lost(
             max in 1_usize..60,

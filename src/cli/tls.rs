@@ -8,19 +8,19 @@ use tonic::transport::Endpoint;
 use super::CommandError;
 use crate::{
     config::{GatewayConfig, TlsConfig},
-    server::{FaceTls, IdentityFiles, TlsError, Upstream, UpstreamFiles, UpstreamTls},
+    server::{IdentityFiles, ListenerTls, TlsError, Upstream, UpstreamFiles, UpstreamTls},
 };
 
 /// How often a silent connection to the service is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The TLS of the listeners, if they speak it.
-pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<FaceTls>, CommandError> {
+pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<ListenerTls>, CommandError> {
     let (Some(certificate), Some(key)) = (config.tls_cert.clone(), config.tls_key.clone()) else {
         return Ok(None);
     };
     let identity = IdentityFiles { certificate, key };
-    let tls = FaceTls::load(identity, config.tls_client_ca.clone(), config.tls_reload_interval)?;
+    let tls = ListenerTls::load(identity, config.tls_client_ca.clone(), config.tls_reload_interval)?;
     Ok(Some(tls))
 }
 

@@ -24,7 +24,7 @@ use super::{
     rate_limits,
 };
 use crate::{
-    body::{BodyError, BodyLimits, holding, receive},
+    body::{BodyError, BodyLimits, hold_until_sent, receive},
     code::code_name,
     pb::{CheckCredentialsRequest, CheckCredentialsResponse},
     peer, request_id,
@@ -85,7 +85,7 @@ impl Gateway {
             Err(rejected) => return Err(self.count_rejected(headers, operation, rejected, start).await),
         };
         let answer = self.get(headers, rpc(on_behalf(headers, message))).await?;
-        Ok(holding(answer, answer_share))
+        Ok(hold_until_sent(answer, answer_share))
     }
 
     /// Returns the answer of an RPC as JSON.
@@ -145,7 +145,7 @@ impl Gateway {
 
     /// Receives a body. The returned share covers it and must live as long as its bytes.
     async fn body(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Share<Holder>), Problem> {
-        let mut share = self.in_flight.nothing(Holder::Network(peer::network_of(headers)));
+        let mut share = self.in_flight.empty(Holder::Network(peer::network_of(headers)));
         let limits = BodyLimits {
             max_bytes: self.settings.max_body_bytes,
             timeout: self.settings.body_timeout,

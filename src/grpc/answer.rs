@@ -6,7 +6,7 @@ use axum::{body::HttpBody, response::Response};
 use http_body_util::{BodyExt, Full};
 use tonic::Status;
 
-use crate::body::holding;
+use crate::body::hold_until_sent;
 
 /// Turns the message that a handler answered with into its bytes, and keeps `held` until they are gone.
 ///
@@ -25,5 +25,5 @@ pub(super) async fn encoded<H: Send + Unpin + 'static>(response: Response, held:
     let body = body.map_err(|error| Status::internal(error.to_string()))?;
     let trailers = body.trailers().cloned();
     let body = Full::new(body.to_bytes()).with_trailers(ready(trailers.map(Ok)));
-    Ok(holding(Response::from_parts(parts, body), held))
+    Ok(hold_until_sent(Response::from_parts(parts, body), held))
 }

@@ -28,7 +28,7 @@ use super::{
     status::{code_of, to_status},
 };
 use crate::{
-    body::{BodyLimits, holding},
+    body::{BodyLimits, hold_until_sent},
     peer, request_id,
     service::{InFlightPermit, Service},
     shares::{Holder, Share, Shares},
@@ -94,7 +94,7 @@ impl Policies {
         if let Some(method) = method {
             method.record(code_of(response.headers()), start.elapsed());
         }
-        holding(refusal::rephrase(response, MAX_SMALL_MESSAGE_BYTES), permit)
+        hold_until_sent(refusal::rephrase(response, MAX_SMALL_MESSAGE_BYTES), permit)
     }
 
     async fn pass_with_key(&self, mut request: Request, next: Next, id: HeaderValue) -> Response {
@@ -156,7 +156,7 @@ impl Policies {
         let judged = Instant::now();
         receive::check_encoding(&parts.headers)?;
 
-        let mut share = self.in_flight.nothing(Holder::Organization(caller.organization.uuid()));
+        let mut share = self.in_flight.empty(Holder::Organization(caller.organization.uuid()));
         let limits = BodyLimits {
             max_bytes: self.max_message_bytes(method),
             timeout: self.settings.body_timeout,

@@ -181,7 +181,7 @@ mod tests {
                 ..AssignDevicesToOwnerRequest::default()
             };
             let shares = Shares::new(usize::MAX);
-            let mut share = shares.nothing(Holder::Network(None));
+            let mut share = shares.empty(Holder::Network(None));
             prop_assert!(received(&message).reserve_answer(usize::MAX, &mut share).is_ok());
             prop_assert!(answer.encoded_len() + PREFIX <= shares.total());
         }

@@ -1,7 +1,7 @@
-//! Connections: accepted one by one, held to their bounds, and let go of one by one when the service stops.
+//! Accepts connections, enforces their limits, and closes them when the service stops.
 //!
-//! The loops of the frameworks accept without end, wait without end for a peer that says nothing, and lift the guards that
-//! the HTTP library has against streams that are opened and reset in masses.
+//! The accept loops of axum and tonic have no limit of connections and no timeout for silent peers, and turn off hyper's
+//! protection against floods of stream resets.
 
 mod settings;
 
@@ -44,84 +44,83 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 pub use self::settings::ConnectionSettings;
-use super::{flood::Bounded, protocol::Protocol, sending::Answers, tls::FaceTls};
+use super::{flood::GuardedStream, protocol::Protocol, sending::Responses, tls::ListenerTls};
 use crate::{
     grpc::KeylessCalls,
     peer::Peer,
     shares::{Share, Shares},
-    telemetry::metrics::{FaceFigures, OpenConnection},
+    telemetry::metrics::{ListenerMetrics, OpenConnection},
 };
 
 /// The header that carries an API key.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// How much of a head, and of what is on its way in or out, an HTTP/1.1 connection keeps, in bytes.
+/// The size of the read and write buffers of an HTTP/1.1 connection, which also limits the head, in bytes.
 const HTTP1_BUFFER: usize = 64 * 1024;
-/// How much an HTTP/2 peer may send on a stream, and on all of a connection, before the service has read it, in bytes.
+/// The HTTP/2 flow-control windows: how much a peer may send before the service has read it, in bytes.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
-/// How much of an answer an HTTP/2 stream keeps until the peer takes it, in bytes.
+/// How much of a response an HTTP/2 stream buffers, in bytes.
 const SEND_BUFFER: usize = 32 * 1024;
 
-/// How long to wait after a connection could not be accepted: most often, because the process has no file descriptor left.
+/// How long to wait after a connection could not be accepted, usually because the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
-/// How long to look for one more connection once the service stops.
+/// How long to wait for one more connection once the service stops.
 const LAST_CONNECTION: Duration = Duration::from_millis(10);
-/// How long an HTTP/1.1 connection, and one on which nothing was asked yet, stays open once the service stops, for a request
-/// that is on its way. On HTTP/1.1, the answer to it says that it was the last.
+/// How long an HTTP/1.1 connection, and any connection without a request yet, stays open once the service stops: a request
+/// may be on its way. On HTTP/1.1 its response says `connection: close`.
 const LAST_REQUESTS: Duration = Duration::from_millis(250);
 
-/// The proxies that are believed when they say for whom they ask.
+/// The networks of the proxies whose `X-Forwarded-For` is trusted.
 pub type TrustedProxies = Arc<[IpNet]>;
 
-/// What every listener serves by.
+/// The settings of one listener.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
-    pub(super) tls: Option<FaceTls>,
+pub(super) struct ListenerSettings {
+    pub(super) tls: Option<ListenerTls>,
     pub(super) settings: ConnectionSettings,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Serves `router` to whoever connects until the service stops; then accepts nobody, and returns when every connection is
-/// done.
-pub(super) async fn serve(listener: TcpListener, router: Router, protocol: Protocol, terms: Terms) {
-    let stopping = &terms.stopping;
-    let router = router.layer(from_fn_with_state(stopping.clone(), announce_the_end));
-    let figures = FaceFigures::of(protocol.name());
+/// Serves `router` until the service stops. Then it accepts no more connections, and returns when all are closed.
+pub(super) async fn serve(socket: TcpListener, router: Router, protocol: Protocol, listener: ListenerSettings) {
+    let stopping = &listener.stopping;
+    let router = router.layer(from_fn_with_state(stopping.clone(), announce_close));
+    let metrics = ListenerMetrics::of(protocol.name());
     let permits = Arc::new(Semaphore::new(
-        terms.settings.max_connections.min(Semaphore::MAX_PERMITS),
+        listener.settings.max_connections.min(Semaphore::MAX_PERMITS),
     ));
-    let networks = Shares::new(terms.settings.max_connections);
-    // Dropped with this future, and all connections with it.
+    let networks = Shares::new(listener.settings.max_connections);
+    // Closes all connections when this future is dropped.
     let mut connections = JoinSet::new();
     let start = |(stream, permit): (TcpStream, OwnedSemaphorePermit)| {
         let address = stream.peer_addr().ok().map(|peer| peer.ip());
-        let peer = Peer::new(address, Arc::clone(&terms.trusted_proxies));
+        let peer = Peer::new(address, Arc::clone(&listener.trusted_proxies));
         let share = match peer.own_network() {
             Some(network) => networks.take(Some(network), 1),
-            // A proxy may have all, and leaves less to others.
+            // A proxy may take all connections.
             None => {
-                let mut share = networks.nothing(None);
+                let mut share = networks.empty(None);
                 share.grow_unchecked(1);
                 Some(share)
             }
         };
         let Some(share) = share else {
-            // Closed at once: whoever waited could keep others from being accepted.
-            figures.refused.increment(1);
+            // Closed at once: a connection that waits would keep others from being accepted.
+            metrics.rejected.increment(1);
             return None;
         };
-        let connection = Connection {
+        let connection = ClientConnection {
             protocol,
-            terms: terms.clone(),
-            // A proxy's connection carries the calls of many.
+            listener: listener.clone(),
+            // The connection of a proxy carries the calls of many clients.
             keyless_calls: peer.own_network().map(|_| KeylessCalls::default()),
             peer: Arc::new(peer),
-            answers: Answers::default(),
+            responses: Responses::default(),
             _permit: permit,
             _share: share,
-            _open: figures.accepted(),
+            _open: metrics.accepted(),
         };
         Some(connection.serve(stream, router.clone()))
     };
@@ -129,52 +128,52 @@ pub(super) async fn serve(listener: TcpListener, router: Router, protocol: Proto
         tokio::select! {
             () = stopped(stopping.clone()) => break,
             Some(_) = connections.join_next() => {}
-            accepted = accept(&listener, &permits) => match accepted {
+            accepted = accept(&socket, &permits) => match accepted {
                 Ok(accepted) => {
                     start(accepted).map(|connection| connections.spawn(connection));
                 }
                 Err(error) => {
-                    figures.accept_errors.increment(1);
+                    metrics.accept_errors.increment(1);
                     tracing::warn!(%error, "a connection cannot be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
-    // Who has connected already is not turned away.
+    // Connections that wait to be accepted are still served.
     let last = Instant::now() + LAST_REQUESTS;
     while Instant::now() < last
-        && let Ok(Ok(accepted)) = tokio::time::timeout(LAST_CONNECTION, accept(&listener, &permits)).await
+        && let Ok(Ok(accepted)) = tokio::time::timeout(LAST_CONNECTION, accept(&socket, &permits)).await
     {
         start(accepted).map(|connection| connections.spawn(connection));
     }
-    drop(listener);
+    drop(socket);
     while connections.join_next().await.is_some() {}
 }
 
-/// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+/// The next connection, once there is a permit for it.
+async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     loop {
-        match listener.accept().await {
+        match socket.accept().await {
             Ok((stream, _peer)) => return Ok((stream, permit)),
-            // The peer was gone before it was its turn.
-            Err(error) if is_of_the_peer(&error) => {}
+            // The peer has already gone.
+            Err(error) if is_peer_error(&error) => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-fn is_of_the_peer(error: &io::Error) -> bool {
+fn is_peer_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }
 
-/// Tells HTTP/1.1 peers with the answer that the connection is about to end: to close it without a word loses the request
-/// that is just on its way. (HTTP/2 has a frame for it.)
-async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request: Request, next: Next) -> Response {
+/// Once the service stops, adds `connection: close` to HTTP/1.1 responses: to close the connection without notice would lose
+/// a request that is on its way. HTTP/2 has a frame for this.
+async fn announce_close(State(stopping): State<watch::Receiver<bool>>, request: Request, next: Next) -> Response {
     let version = request.version();
     let mut response = next.run(request).await;
     if version <= Version::HTTP_11 && *stopping.borrow() {
@@ -185,9 +184,9 @@ async fn announce_the_end(State(stopping): State<watch::Receiver<bool>>, request
     response
 }
 
-/// Writes down where a request comes from, and marks what must never be printed, or remembered by a compression of headers,
-/// before anybody else sees it.
-fn prepared<B>(mut request: HttpRequest<B>, peer: &Peer, keyless_calls: Option<&KeylessCalls>) -> HttpRequest<B> {
+/// Adds the client address to a request, and marks the API key as sensitive, so that it is never printed and never stored
+/// by header compression.
+fn prepare<B>(mut request: HttpRequest<B>, peer: &Peer, keyless_calls: Option<&KeylessCalls>) -> HttpRequest<B> {
     if let Some(keyless_calls) = keyless_calls {
         request.extensions_mut().insert(keyless_calls.clone());
     }
@@ -200,47 +199,50 @@ fn prepared<B>(mut request: HttpRequest<B>, peer: &Peer, keyless_calls: Option<&
 }
 
 pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop too.
+    // An error means that the sender is gone, which is also a stop.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-struct Connection {
+struct ClientConnection {
     protocol: Protocol,
-    terms: Terms,
+    listener: ListenerSettings,
     peer: Arc<Peer>,
-    answers: Answers,
+    responses: Responses,
     keyless_calls: Option<KeylessCalls>,
-    /// Its place among the connections, and among those of its network.
+    /// Count it among all connections, and among those of its network.
     _permit: OwnedSemaphorePermit,
     _share: Share<Option<IpAddr>>,
     _open: OpenConnection,
 }
 
-impl Connection {
+impl ClientConnection {
     async fn serve(self, stream: TcpStream, router: Router) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        match &self.terms.tls {
+        match &self.listener.tls {
             None => self.http(stream, router).await,
-            // On the heap, so that a connection without TLS is no larger than it has to be.
+            // On the heap, to keep a connection without TLS small.
             Some(tls) => Box::pin(self.https(tls, stream, router)).await,
         }
     }
 
-    async fn https(&self, tls: &FaceTls, stream: TcpStream, router: Router) {
+    async fn https(&self, tls: &ListenerTls, stream: TcpStream, router: Router) {
         if let Some(stream) = self.handshake(tls, stream).await {
             self.http(stream, router).await;
         }
     }
 
-    /// Whoever scans a network fails here, by the thousand: nothing to warn of.
-    async fn handshake(&self, tls: &FaceTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    /// Failures are logged at debug level: network scanners cause thousands of them.
+    async fn handshake(&self, tls: &ListenerTls, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         let stopped = async {
-            stopped(self.terms.stopping.clone()).await;
+            stopped(self.listener.stopping.clone()).await;
             tokio::time::sleep(LAST_REQUESTS).await;
         };
-        let handshake = tokio::time::timeout(self.terms.settings.handshake_timeout, tls.accept(stream, self.protocol));
+        let handshake = tokio::time::timeout(
+            self.listener.settings.handshake_timeout,
+            tls.accept(stream, self.protocol),
+        );
         tokio::select! {
             handshake = handshake => match handshake {
                 Ok(Ok(stream)) => return Some(stream),
@@ -253,37 +255,37 @@ impl Connection {
     }
 
     async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-        let was_asked = Arc::new(AtomicBool::new(false));
+        let has_request = Arc::new(AtomicBool::new(false));
         let service = service_fn(|request: HttpRequest<Incoming>| {
-            was_asked.store(true, Ordering::Relaxed);
-            let request = prepared(request, &self.peer, self.keyless_calls.as_ref());
-            let (answers, answer) = (self.answers.clone(), router.clone().oneshot(request.map(Body::new)));
-            async move { answer.await.map(|answer| answers.send(answer)) }
+            has_request.store(true, Ordering::Relaxed);
+            let request = prepare(request, &self.peer, self.keyless_calls.as_ref());
+            let (responses, response) = (self.responses.clone(), router.clone().oneshot(request.map(Body::new)));
+            async move { response.await.map(|response| responses.send(response)) }
         });
-        let mut stream = TimeoutStream::new(Bounded::new(stream, self.terms.settings.max_control_frames));
-        stream.set_write_timeout(Some(self.terms.settings.write_timeout));
+        let mut stream = TimeoutStream::new(GuardedStream::new(stream, self.listener.settings.max_control_frames));
+        stream.set_write_timeout(Some(self.listener.settings.write_timeout));
         let stream = TokioIo::new(Box::pin(stream));
         let builder = self.builder();
         let mut connection = pin!(builder.serve_connection(stream, service));
         tokio::select! {
             _ = connection.as_mut() => return,
-            () = self.answers.stalled(self.terms.settings.write_timeout) => {
-                if self.answers.move_on(self.terms.settings.write_timeout) {
-                    // Others on this connection are answered: a proxy's, most often. They may come to their end.
+            () = self.responses.stalled(self.listener.settings.write_timeout) => {
+                if self.responses.make_progress(self.listener.settings.write_timeout) {
+                    // Other responses on this connection make progress, as on that of a proxy. They may finish.
                     connection.as_mut().graceful_shutdown();
-                    let _ = tokio::time::timeout(self.terms.settings.max_age_grace, connection).await;
+                    let _ = tokio::time::timeout(self.listener.settings.max_age_grace, connection).await;
                 }
-                // Dropped, and so closed: the peer does not read what could be said.
+                // Dropping closes it. The peer does not read, so there is no point in a goodbye.
                 return;
             }
-            // Dropped, and so closed: there is nobody to say goodbye to.
-            () = silent_for(self.terms.settings.head_timeout, &was_asked) => return,
-            () = tokio::time::sleep(self.age()) => {
+            // Dropping closes it.
+            () = silent_for(self.listener.settings.head_timeout, &has_request) => return,
+            () = tokio::time::sleep(self.max_age()) => {
                 connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(self.terms.settings.max_age_grace, connection).await;
+                let _ = tokio::time::timeout(self.listener.settings.max_age_grace, connection).await;
                 return;
             }
-            () = stopped(self.terms.stopping.clone()) => {}
+            () = stopped(self.listener.stopping.clone()) => {}
         }
         if self.protocol != Protocol::Grpc
             && let Ok(_ended) = tokio::time::timeout(LAST_REQUESTS, connection.as_mut()).await
@@ -292,15 +294,15 @@ impl Connection {
         }
         connection.as_mut().graceful_shutdown();
         tokio::select! {
-            // Who stops the service bounds this.
+            // The shutdown bounds this wait.
             _ = connection.as_mut() => {}
-            // A peer that has nothing to wait for is not waited for.
-            () = silent_for(LAST_REQUESTS, &was_asked) => {}
+            // A peer without a request gets no more time.
+            () = silent_for(LAST_REQUESTS, &has_request) => {}
         }
     }
 
     fn builder(&self) -> Builder<TokioExecutor> {
-        let settings = &self.terms.settings;
+        let settings = &self.listener.settings;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -325,16 +327,17 @@ impl Connection {
         }
     }
 
-    /// A little different for each connection, so that those of one moment do not all come back at one moment.
-    fn age(&self) -> Duration {
-        self.terms.settings.max_age.mul_f64(rand::random_range(0.9..1.1))
+    /// The time after which this connection is closed. It varies, so that connections opened together are not all closed
+    /// together.
+    fn max_age(&self) -> Duration {
+        self.listener.settings.max_age.mul_f64(rand::random_range(0.9..1.1))
     }
 }
 
-/// Returns when the peer has had this time for a first request and made none; else never.
-async fn silent_for(time: Duration, was_asked: &AtomicBool) {
+/// Returns after this time if there was no request by then; otherwise never.
+async fn silent_for(time: Duration, has_request: &AtomicBool) {
     tokio::time::sleep(time).await;
-    if was_asked.load(Ordering::Relaxed) {
+    if has_request.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
 }

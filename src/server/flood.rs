@@ -1,7 +1,7 @@
-//! Floods of frames that ask for nothing: pings, settings, priorities. The HTTP library answers each of them, one by one and
-//! without end, so that they cost no memory; but they keep a connection and a core busy, and no bound ends them.
+//! Protection against floods of HTTP/2 control frames: pings, settings, priorities. The HTTP library answers each of them
+//! without limit. They take no memory, but keep a core busy.
 //!
-//! HTTP/1.1 has no frames. What a peer says in that is handed on to who looks at its line ends.
+//! HTTP/1.1 has no frames. Its heads are checked for bare line feeds instead (`http1_heads.rs`).
 
 use std::{
     io,
@@ -12,48 +12,48 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::http1_heads::{AFTER_SPOILED, Heads, spoil};
+use super::http1_heads::{AFTER_CR, Heads, end_with_cr};
 
-/// What an HTTP/2 peer says first.
+/// The HTTP/2 connection preface.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The length of what stands before the payload of each frame, and the types of two of them (RFC 9113, 4.1 and 6).
+/// The length of a frame header, and two frame types (RFC 9113, 4.1 and 6).
 const HEAD_LENGTH: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
-/// A frame of data with fewer bytes than this costs the library more than it says: one that is not read yet takes 100 bytes.
+/// A data frame with fewer bytes than this counts as a control frame: the library needs 100 bytes for each unread one.
 const SMALL_DATA: usize = 8;
-/// How many more of the other frames a request makes room for.
-const FRAMES_A_REQUEST: usize = 100;
-/// How long it takes until there is room for one more anyhow: for the pings of those who wait quietly.
-const ONE_MORE_EACH: Duration = Duration::from_secs(1);
-/// How much the service has to send to make room for one more: peers tell what they have read.
-const BYTES_A_FRAME: usize = 1024;
+/// How many more control frames each request allows.
+const FRAMES_PER_REQUEST: usize = 100;
+/// One more control frame is allowed after this time, for the pings of idle peers.
+const ONE_MORE_AFTER: Duration = Duration::from_secs(1);
+/// One more control frame is allowed for so many bytes sent: peers report what they have read.
+const BYTES_PER_FRAME: usize = 1024;
 
-/// A stream whose peer may send so many frames that ask for nothing. More is an error of reading, which ends the
-/// connection. In HTTP/1.1, it may end the lines of heads with CR LF only.
+/// A stream that limits control frames. Too many of them are a read error, which closes the connection. In HTTP/1.1, only
+/// CR LF may end a line of a head.
 #[derive(Debug)]
-pub(super) struct Bounded<S> {
+pub(super) struct GuardedStream<S> {
     stream: S,
     frames: Frames,
-    /// What is read instead of the peer's next bytes, once those before were invalid.
+    /// What is read instead of the next bytes of the peer, after a bare LF.
     instead: Option<&'static [u8]>,
 }
 
-/// What no peer may send.
+/// What a peer must not send.
 #[derive(Debug, PartialEq, Eq)]
-enum Offence {
-    /// More frames than there was room for.
+enum Violation {
+    /// More control frames than allowed.
     Flood,
-    /// A bare LF, at this place of what was read.
+    /// A bare LF at this index of the bytes read.
     BareLf(usize),
 }
 
-impl<S> Bounded<S> {
+impl<S> GuardedStream<S> {
     pub(super) fn new(stream: S, max_control_frames: usize) -> Self {
         let frames = Frames {
-            place: Place::Preface(0),
-            room: max_control_frames,
-            most: max_control_frames,
+            position: Position::Preface(0),
+            allowed: max_control_frames,
+            max: max_control_frames,
             sent: 0,
             since: Instant::now(),
         };
@@ -68,31 +68,31 @@ impl<S> Bounded<S> {
 
 #[derive(Debug)]
 struct Frames {
-    place: Place,
-    /// How many frames that ask for nothing may still come.
-    room: usize,
-    /// How many there may be room for.
-    most: usize,
-    /// Bytes that were sent and made no room yet.
+    position: Position,
+    /// How many more control frames are allowed.
+    allowed: usize,
+    /// The most that are ever allowed.
+    max: usize,
+    /// Bytes sent that have not yet allowed another frame.
     sent: usize,
-    /// From when on time has made no room yet.
+    /// The start of the time that has not yet allowed another frame.
     since: Instant,
 }
 
-/// Where in what the peer says the next byte stands.
+/// The position of the next byte.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Position {
     /// After so many bytes of the preface.
     Preface(usize),
-    /// In HTTP/1.1, which has no frames.
+    /// In HTTP/1.1.
     Http1(Heads),
-    /// After so many bytes of a frame's head, with what they say.
+    /// After so many bytes of a frame header, with the values read so far.
     Head { seen: usize, length: usize, kind: u8 },
-    /// Before so many bytes of a payload.
+    /// Before the last bytes of a payload, so many of them.
     Payload(usize),
 }
 
-impl Place {
+impl Position {
     const NEXT_FRAME: Self = Self::Head {
         seen: 0,
         length: 0,
@@ -101,67 +101,67 @@ impl Place {
 }
 
 impl Frames {
-    /// Looks whether there is room for the frames that begin in `all`.
-    fn read(&mut self, all: &[u8]) -> Result<(), Offence> {
+    /// Counts the control frames that begin in `all`.
+    fn read(&mut self, all: &[u8]) -> Result<(), Violation> {
         let mut bytes = all;
         while let Some((&byte, rest)) = bytes.split_first() {
-            match self.place {
-                Place::Http1(ref mut heads) => {
+            match self.position {
+                Position::Http1(ref mut heads) => {
                     let before = all.len() - bytes.len();
-                    let place = heads.bare_lf(bytes);
-                    return place.map_or(Ok(()), |place| Err(Offence::BareLf(before + place)));
+                    let index = heads.bare_lf(bytes);
+                    return index.map_or(Ok(()), |index| Err(Violation::BareLf(before + index)));
                 }
-                Place::Preface(seen) if PREFACE.get(seen) == Some(&byte) => {
+                Position::Preface(seen) if PREFACE.get(seen) == Some(&byte) => {
                     bytes = rest;
-                    self.place = match seen + 1 {
-                        seen if seen == PREFACE.len() => Place::NEXT_FRAME,
-                        seen => Place::Preface(seen),
+                    self.position = match seen + 1 {
+                        seen if seen == PREFACE.len() => Position::NEXT_FRAME,
+                        seen => Position::Preface(seen),
                     };
                 }
-                Place::Preface(seen) => {
+                Position::Preface(seen) => {
                     let mut heads = Heads::default();
-                    // These line ends are right.
+                    // These line ends are valid.
                     heads.bare_lf(PREFACE.get(..seen).unwrap_or_default());
-                    self.place = Place::Http1(heads);
+                    self.position = Position::Http1(heads);
                 }
-                Place::Head { seen, length, kind } => {
+                Position::Head { seen, length, kind } => {
                     bytes = rest;
                     let (length, kind) = match seen {
                         0..=2 => (length << 8 | usize::from(byte), kind),
                         3 => (length, byte),
                         _ => (length, kind),
                     };
-                    self.place = Place::Head {
+                    self.position = Position::Head {
                         seen: seen + 1,
                         length,
                         kind,
                     };
                     if seen + 1 == HEAD_LENGTH {
-                        self.place = Place::Payload(length);
-                        if !self.has_room(kind, length) {
-                            return Err(Offence::Flood);
+                        self.position = Position::Payload(length);
+                        if !self.allows(kind, length) {
+                            return Err(Violation::Flood);
                         }
                     }
                 }
-                Place::Payload(0) => self.place = Place::NEXT_FRAME,
-                Place::Payload(left) => {
+                Position::Payload(0) => self.position = Position::NEXT_FRAME,
+                Position::Payload(left) => {
                     let skipped = left.min(bytes.len());
                     bytes = bytes.get(skipped..).unwrap_or_default();
-                    self.place = Place::Payload(left - skipped);
+                    self.position = Position::Payload(left - skipped);
                 }
             }
         }
         Ok(())
     }
 
-    fn has_room(&mut self, kind: u8, length: usize) -> bool {
+    fn allows(&mut self, kind: u8, length: usize) -> bool {
         match kind {
-            HEADERS => self.make_room(FRAMES_A_REQUEST),
+            HEADERS => self.allow_more(FRAMES_PER_REQUEST),
             DATA if length >= SMALL_DATA => {}
             _ => {
-                self.wait();
-                match self.room.checked_sub(1) {
-                    Some(room) => self.room = room,
+                self.allow_for_time();
+                match self.allowed.checked_sub(1) {
+                    Some(allowed) => self.allowed = allowed,
                     None => return false,
                 }
             }
@@ -169,28 +169,28 @@ impl Frames {
         true
     }
 
-    fn wait(&mut self) {
-        while self.room < self.most && self.since.elapsed() >= ONE_MORE_EACH {
-            self.since += ONE_MORE_EACH;
-            self.make_room(1);
+    fn allow_for_time(&mut self) {
+        while self.allowed < self.max && self.since.elapsed() >= ONE_MORE_AFTER {
+            self.since += ONE_MORE_AFTER;
+            self.allow_more(1);
         }
-        if self.room == self.most {
+        if self.allowed == self.max {
             self.since = Instant::now();
         }
     }
 
-    fn wrote(&mut self, bytes: usize) {
+    fn allow_for_sent(&mut self, bytes: usize) {
         self.sent += bytes;
-        self.make_room(self.sent / BYTES_A_FRAME);
-        self.sent %= BYTES_A_FRAME;
+        self.allow_more(self.sent / BYTES_PER_FRAME);
+        self.sent %= BYTES_PER_FRAME;
     }
 
-    fn make_room(&mut self, frames: usize) {
-        self.room = self.room.saturating_add(frames).min(self.most);
+    fn allow_more(&mut self, frames: usize) {
+        self.allowed = self.allowed.saturating_add(frames).min(self.max);
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Some(instead) = &mut self.instead {
             let (now, later) = instead.split_at(instead.len().min(buffer.remaining()));
@@ -203,26 +203,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let fresh = buffer.filled().get(before..).unwrap_or_default();
         Poll::Ready(match self.frames.read(fresh) {
             Ok(()) => Ok(()),
-            Err(Offence::Flood) => Err(io::Error::other("too many frames that ask for nothing")),
-            Err(Offence::BareLf(place)) => {
-                spoil(buffer, before + place);
-                self.instead = Some(AFTER_SPOILED);
+            Err(Violation::Flood) => Err(io::Error::other("too many control frames")),
+            Err(Violation::BareLf(index)) => {
+                end_with_cr(buffer, before + index);
+                self.instead = Some(AFTER_CR);
                 Ok(())
             }
         })
     }
 }
 
-impl<S: AsyncWrite + Unpin> Bounded<S> {
+impl<S: AsyncWrite + Unpin> GuardedStream<S> {
     fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.frames.wrote(bytes);
+            self.frames.allow_for_sent(bytes);
         }
         written
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.count(written)
@@ -260,30 +260,29 @@ mod tests {
 
     fn frame(kind: u8, length: u8) -> Vec<u8> {
         let mut frame = vec![0, 0, length, kind, 0, 0, 0, 0, 1];
-        // Were a payload read as a head, this would be a flood.
+        // If a payload were read as a header, this would be a flood.
         frame.extend(std::iter::repeat_n(PING, usize::from(length)));
         frame
     }
 
-    fn frames(most: usize) -> Frames {
-        Bounded::new((), most).frames
+    fn frames(max: usize) -> Frames {
+        GuardedStream::new((), max).frames
     }
 
     proptest! {
-        /// Whatever the pieces that it arrives in.
         #[test]
-        fn frames_that_ask_for_nothing_are_counted(
+        fn control_frames_are_counted_in_any_pieces(
             kinds in proptest::collection::vec((0_u8..11, 0_u8..40), 0..50),
             piece in 1_usize..60,
         ) {
             let mut bytes = PREFACE.to_vec();
-            let mut idle = 0;
+            let mut control = 0;
             for (kind, length) in kinds.iter().filter(|(kind, _)| *kind != HEADERS) {
                 bytes.extend(frame(*kind, *length));
-                idle += usize::from(*kind != DATA || usize::from(*length) < SMALL_DATA);
+                control += usize::from(*kind != DATA || usize::from(*length) < SMALL_DATA);
             }
-            for (most, fits) in [(idle, true), (idle.wrapping_sub(1), idle == 0)] {
-                let mut frames = frames(most);
+            for (max, fits) in [(control, true), (control.wrapping_sub(1), control == 0)] {
+                let mut frames = frames(max);
                 prop_assert_eq!(bytes.chunks(piece).all(|piece| frames.read(piece).is_ok()), fits);
             }
         }
@@ -295,29 +294,29 @@ mod tests {
     }
 
     #[test]
-    fn requests_and_answers_make_room() {
+    fn requests_responses_and_time_allow_more_frames() {
         let mut frames = frames(2);
         let pings = [frame(PING, 8), frame(PING, 8)].concat();
         assert_eq!(frames.read(PREFACE), Ok(()));
         assert_eq!(frames.read(&pings), Ok(()));
         assert_eq!(frames.read(&frame(HEADERS, 3)), Ok(()));
         assert_eq!(frames.read(&pings), Ok(()));
-        frames.wrote(BYTES_A_FRAME - 1);
-        frames.wrote(BYTES_A_FRAME + 1);
+        frames.allow_for_sent(BYTES_PER_FRAME - 1);
+        frames.allow_for_sent(BYTES_PER_FRAME + 1);
         assert_eq!(frames.read(&pings), Ok(()));
-        // No more than there was in the beginning.
-        frames.wrote(BYTES_A_FRAME * 100);
+        // Never more than at the start.
+        frames.allow_for_sent(BYTES_PER_FRAME * 100);
         assert_eq!(frames.read(&pings), Ok(()));
-        // Time makes room, too.
-        frames.since -= 2 * ONE_MORE_EACH;
+        // Time allows more, too.
+        frames.since -= 2 * ONE_MORE_AFTER;
         assert_eq!(frames.read(&pings), Ok(()));
-        assert_eq!(frames.read(&pings), Err(Offence::Flood));
+        assert_eq!(frames.read(&pings), Err(Violation::Flood));
     }
 
-    /// What was taken for the beginning of the preface is the beginning of a head.
+    /// Also if the head begins like the preface.
     #[test]
-    fn a_bare_lf_is_found_where_it_is_in_what_was_read() {
-        for (text, place) in [
+    fn a_bare_lf_has_its_index_in_the_bytes_read() {
+        for (text, index) in [
             ("PRI * HTTP/2.0\r\n\r\nS: \n", 21),
             ("P\n", 1),
             ("\n", 0),
@@ -326,8 +325,8 @@ mod tests {
             for size in 1..=text.len() {
                 let mut frames = frames(0);
                 let mut pieces = text.as_bytes().chunks(size);
-                let offence = pieces.find_map(|piece| frames.read(piece).err());
-                assert_eq!(offence, Some(Offence::BareLf(place % size)), "{text:?} {size}");
+                let violation = pieces.find_map(|piece| frames.read(piece).err());
+                assert_eq!(violation, Some(Violation::BareLf(index % size)), "{text:?} {size}");
             }
         }
     }

@@ -1,31 +1,31 @@
 //! Line ends in HTTP/1.1. In a head and around the chunks of a body, a line ends with CR LF (RFC 9112, 2.2). The HTTP library
-//! also takes a bare LF, and cannot be told not to. A proxy in front may see one line where the library sees two, and then a
-//! peer can hide a request from the proxy (request smuggling).
+//! also accepts a bare LF, and has no setting against it. A proxy in front may see one line where the library sees two, which
+//! lets a client hide a request from the proxy (request smuggling).
 
 use memchr::memchr;
 use tokio::io::ReadBuf;
 
-/// The names of the fields that say how long a body is.
+/// The names of the fields that give the length of a body.
 const CONTENT_LENGTH: &[u8] = b"content-length";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 /// The length of the line end that follows the data of a chunk.
 const CHUNK_END: u64 = 2;
 
-/// What the library is given to read after what [`spoil`] left: no LF, and what it takes for the end of the head, so that it
-/// answers at once.
-pub(super) const AFTER_SPOILED: &[u8] = b"\0\r\n\r\n";
+/// What the library reads after [`end_with_cr`]: first no LF, then what it takes for the end of the head, so that it responds
+/// at once.
+pub(super) const AFTER_CR: &[u8] = b"\0\r\n\r\n";
 
-/// Follows what an HTTP/1.1 peer sends, from head to head. Heads that the library refuses need not be understood: nothing
-/// that comes after them is read.
+/// Parses the bytes of an HTTP/1.1 peer as far as needed to find the heads. It need not understand a head that the library
+/// rejects: nothing after it is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heads {
     part: Part,
-    line: Line,
-    /// Whether the last byte was a CR that belongs to the present line.
+    line: HeadLine,
+    /// Whether the last byte was a CR of the current line.
     after_cr: bool,
-    /// The length of the body, or of the chunk, as far as it was read.
+    /// The length of the body or the chunk, from the digits read so far.
     length: u64,
-    /// Whether the body comes in chunks.
+    /// Whether the body is chunked.
     is_chunked: bool,
 }
 
@@ -47,35 +47,35 @@ enum Part {
     Trailers,
 }
 
-/// What is known of the present line.
+/// What is known about the current line.
 #[derive(Debug, Clone, Copy, Default)]
-enum Line {
+enum HeadLine {
     /// It has no byte yet.
     #[default]
     Start,
-    /// It is a CR so far.
+    /// So far it is a CR.
     Empty,
-    /// It begins with so many bytes of this name.
+    /// It starts with so many bytes of this name.
     Name(&'static [u8], usize),
-    /// The number that it holds has begun, in this base.
+    /// It is in a number of this base.
     Number(u32),
-    /// Nothing that matters.
+    /// The rest does not matter.
     Other,
 }
 
 impl Heads {
-    /// Reads what came next, up to the first bare LF that ends a line; returns the place of that one.
+    /// Reads the next bytes, up to the first bare LF that ends a line, and returns its index.
     pub(super) fn bare_lf(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut place = 0;
-        while let Some(rest) = bytes.get(place..).filter(|rest| !rest.is_empty()) {
-            place += match self.part {
+        let mut index = 0;
+        while let Some(rest) = bytes.get(index..).filter(|rest| !rest.is_empty()) {
+            index += match self.part {
                 Part::Body(left) | Part::Chunk(left) => self.skip(left, rest.len()),
                 Part::RequestLine | Part::Fields | Part::ChunkSize | Part::Trailers => {
                     let end = memchr(b'\n', rest);
                     let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
                     self.read(line);
                     match end {
-                        Some(end) if !self.after_cr => return Some(place + end),
+                        Some(end) if !self.after_cr => return Some(index + end),
                         Some(end) => {
                             self.end_line();
                             end + 1
@@ -88,7 +88,7 @@ impl Heads {
         None
     }
 
-    /// Skips what is left of a body or a chunk; returns how much of that there is.
+    /// Skips the available rest of a body or a chunk, and returns its length.
     fn skip(&mut self, left: u64, available: usize) -> usize {
         let skipped = usize::try_from(left).unwrap_or(usize::MAX).min(available);
         let left = left.saturating_sub(skipped as u64);
@@ -101,10 +101,10 @@ impl Heads {
         skipped
     }
 
-    /// Reads more of the present line, without its LF.
+    /// Reads more of the current line, without its LF.
     fn read(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            if matches!(self.line, Line::Other) {
+            if matches!(self.line, HeadLine::Other) {
                 break;
             }
             self.line = self.next(byte);
@@ -114,52 +114,52 @@ impl Heads {
         }
     }
 
-    /// What is known of the line after one more byte.
-    fn next(&mut self, byte: u8) -> Line {
+    /// What is known about the line after one more byte.
+    fn next(&mut self, byte: u8) -> HeadLine {
         match (self.line, self.part) {
-            (Line::Start, _) if byte == b'\r' => Line::Empty,
-            (Line::Start, Part::Fields) => match byte {
-                b'c' | b'C' => Line::Name(CONTENT_LENGTH, 1),
-                b't' | b'T' => Line::Name(TRANSFER_ENCODING, 1),
-                _ => Line::Other,
+            (HeadLine::Start, _) if byte == b'\r' => HeadLine::Empty,
+            (HeadLine::Start, Part::Fields) => match byte {
+                b'c' | b'C' => HeadLine::Name(CONTENT_LENGTH, 1),
+                b't' | b'T' => HeadLine::Name(TRANSFER_ENCODING, 1),
+                _ => HeadLine::Other,
             },
-            (Line::Start, Part::ChunkSize) => {
+            (HeadLine::Start, Part::ChunkSize) => {
                 self.length = 0;
-                self.digit(byte, 16).unwrap_or(Line::Other)
+                self.digit(byte, 16).unwrap_or(HeadLine::Other)
             }
-            (Line::Name(name, seen), _) => match name.get(seen) {
-                Some(expected) if byte.eq_ignore_ascii_case(expected) => Line::Name(name, seen + 1),
+            (HeadLine::Name(name, seen), _) => match name.get(seen) {
+                Some(expected) if byte.eq_ignore_ascii_case(expected) => HeadLine::Name(name, seen + 1),
                 None if byte == b':' && name == CONTENT_LENGTH => {
                     self.length = 0;
-                    Line::Number(10)
+                    HeadLine::Number(10)
                 }
                 None if byte == b':' => {
-                    // The library refuses requests with any other coding.
+                    // The library rejects requests with any other coding.
                     self.is_chunked = true;
-                    Line::Other
+                    HeadLine::Other
                 }
-                _ => Line::Other,
+                _ => HeadLine::Other,
             },
-            // Around the number of a Content-Length there may be spaces, and nothing else.
-            (Line::Number(10), _) => self.digit(byte, 10).unwrap_or(Line::Number(10)),
-            (Line::Number(base), _) => self.digit(byte, base).unwrap_or(Line::Other),
-            _ => Line::Other,
+            // Only spaces may surround the number of a Content-Length.
+            (HeadLine::Number(10), _) => self.digit(byte, 10).unwrap_or(HeadLine::Number(10)),
+            (HeadLine::Number(base), _) => self.digit(byte, base).unwrap_or(HeadLine::Other),
+            _ => HeadLine::Other,
         }
     }
 
-    /// Appends a digit to the number, if it is one.
-    fn digit(&mut self, byte: u8, base: u32) -> Option<Line> {
+    /// Appends a digit to the number, if `byte` is one.
+    fn digit(&mut self, byte: u8, base: u32) -> Option<HeadLine> {
         let digit = char::from(byte).to_digit(base)?;
         self.length = self
             .length
             .saturating_mul(u64::from(base))
             .saturating_add(u64::from(digit));
-        Some(Line::Number(base))
+        Some(HeadLine::Number(base))
     }
 
     fn end_line(&mut self) {
-        let is_empty = matches!(self.line, Line::Empty);
-        self.line = Line::Start;
+        let is_empty = matches!(self.line, HeadLine::Empty);
+        self.line = HeadLine::Start;
         self.after_cr = false;
         self.part = match self.part {
             Part::RequestLine if is_empty => Part::RequestLine,
@@ -179,10 +179,10 @@ impl Heads {
     }
 }
 
-/// Ends what was read at `place`, with a CR. One that no LF follows is refused by the library wherever it is: it answers 400 and
-/// closes the connection.
-pub(super) fn spoil(buffer: &mut ReadBuf<'_>, place: usize) {
-    buffer.set_filled(buffer.filled().len().min(place + 1));
+/// Cuts the bytes read after `index`, and puts a CR there. The library rejects a CR without LF anywhere: it responds with 400
+/// and closes the connection.
+pub(super) fn end_with_cr(buffer: &mut ReadBuf<'_>, index: usize) {
+    buffer.set_filled(buffer.filled().len().min(index + 1));
     if let Some(last) = buffer.filled_mut().last_mut() {
         *last = b'\r';
     }

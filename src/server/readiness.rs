@@ -1,4 +1,4 @@
-//! Whether the process should be sent work: one truth, shown to operators' tools and over gRPC alike.
+//! Reports whether the process is ready, on the admin listener and over gRPC.
 
 use std::time::{Duration, Instant};
 
@@ -16,28 +16,28 @@ use crate::{
     storage::{Health, HealthSettings},
 };
 
-/// What shows whether the process should be sent work.
-pub(super) struct Beacon {
+/// Reports whether the process is ready.
+pub(super) struct ReadinessReporter {
     readiness: watch::Sender<Readiness>,
     grpc: Option<HealthReporter>,
 }
 
-impl Beacon {
-    /// One that shows [`Readiness::Ready`], and where operators' tools see that; over gRPC, if that is served.
+impl ReadinessReporter {
+    /// Starts with [`Readiness::Ready`]. The receiver is for the admin listener; `grpc` is for gRPC, if that is served.
     pub(super) async fn new(grpc: Option<HealthReporter>) -> (Self, watch::Receiver<Readiness>) {
-        let (readiness, shown) = watch::channel(Readiness::Ready);
-        let beacon = Self { readiness, grpc };
-        beacon.tell_grpc(ServingStatus::Serving).await;
-        (beacon, shown)
+        let (readiness, receiver) = watch::channel(Readiness::Ready);
+        let reporter = Self { readiness, grpc };
+        reporter.set_grpc(ServingStatus::Serving).await;
+        (reporter, receiver)
     }
 
-    /// Shows this, everywhere, and says whether it is anything new.
-    pub(super) async fn show(&self, readiness: Readiness) -> bool {
+    /// Reports `readiness`, and returns whether it has changed.
+    pub(super) async fn set(&self, readiness: Readiness) -> bool {
         let is_new = self
             .readiness
-            .send_if_modified(|shown| std::mem::replace(shown, readiness) != readiness);
+            .send_if_modified(|reported| std::mem::replace(reported, readiness) != readiness);
         if is_new {
-            self.tell_grpc(match readiness {
+            self.set_grpc(match readiness {
                 Readiness::Ready => ServingStatus::Serving,
                 _ => ServingStatus::NotServing,
             })
@@ -46,7 +46,7 @@ impl Beacon {
         is_new
     }
 
-    async fn tell_grpc(&self, status: ServingStatus) {
+    async fn set_grpc(&self, status: ServingStatus) {
         if let Some(reporter) = &self.grpc {
             for name in ["", grpc::SERVICE] {
                 reporter.set_service_status(name, status).await;
@@ -54,23 +54,23 @@ impl Beacon {
         }
     }
 
-    /// Lets go of those who watch over gRPC: they were told the last that there is to tell, and would wait for more.
-    pub(super) async fn go_out(self) {
+    /// Reports over gRPC that the service is not ready, for good, and ends the streams of `Watch`.
+    pub(super) async fn set_not_ready(self) {
         if let Some(mut reporter) = self.grpc {
             for name in ["", grpc::SERVICE] {
                 reporter.clear_service_status(name).await;
-                // For who only asks.
+                // For calls of `Check`.
                 reporter.set_service_status(name, ServingStatus::NotServing).await;
             }
         }
     }
 
-    /// Shows what is found out about the database, for as long as it is polled.
+    /// Reports the health of the database. Never returns.
     pub(super) async fn follow_database(&self, mut health: watch::Receiver<Health>) {
         loop {
-            let found = *health.borrow_and_update();
-            self.show(match found {
-                // A newer version takes away nothing that this one needs, and both serve while the one replaces the other.
+            let current = *health.borrow_and_update();
+            self.set(match current {
+                // A newer schema still has all that this version needs, and both versions serve during an upgrade.
                 Health::Good | Health::SchemaAhead => Readiness::Ready,
                 Health::OutOfReach => Readiness::DatabaseOutOfReach,
                 Health::NotWritable { .. } => Readiness::DatabaseNotWritable,
@@ -78,22 +78,22 @@ impl Beacon {
             })
             .await;
             if health.changed().await.is_err() {
-                // Nobody is left who finds anything out.
+                // The health task has ended.
                 std::future::pending().await
             }
         }
     }
 
-    /// Asks the service at the other end of `channel` whether it is ready, and shows that, for as long as it is polled.
+    /// Checks the health of the service at `channel`, and reports it. Never returns.
     pub(super) async fn follow_upstream(&self, channel: Channel, settings: HealthSettings) {
         let mut upstream = HealthClient::new(channel);
         loop {
             let next = Instant::now() + settings.interval;
-            let readiness = ask(&mut upstream, settings.answer_within()).await;
-            if self.show(readiness).await {
+            let readiness = check(&mut upstream, settings.answer_within()).await;
+            if self.set(readiness).await {
                 match readiness {
                     Readiness::Ready => tracing::info!("the upstream is ready"),
-                    _ => tracing::warn!(reason = %readiness, "the upstream cannot be sent work"),
+                    _ => tracing::warn!(reason = %readiness, "the upstream is not ready"),
                 }
             }
             tokio::time::sleep_until(next.into()).await;
@@ -101,17 +101,17 @@ impl Beacon {
     }
 }
 
-async fn ask(upstream: &mut HealthClient<Channel>, within: Duration) -> Readiness {
-    let question = HealthCheckRequest {
+async fn check(upstream: &mut HealthClient<Channel>, timeout: Duration) -> Readiness {
+    let request = HealthCheckRequest {
         service: grpc::SERVICE.to_owned(),
     };
-    match tokio::time::timeout(within, upstream.check(question)).await {
-        Ok(Ok(answer)) => match answer.into_inner().status() {
+    match tokio::time::timeout(timeout, upstream.check(request)).await {
+        Ok(Ok(response)) => match response.into_inner().status() {
             health_check_response::ServingStatus::Serving => Readiness::Ready,
             _ => Readiness::UpstreamNotReady,
         },
         Ok(Err(status)) => {
-            tracing::debug!(%status, "asking the upstream whether it is ready failed");
+            tracing::debug!(%status, "the health check of the upstream failed");
             Readiness::UpstreamOutOfReach
         }
         Err(_elapsed) => Readiness::UpstreamOutOfReach,

@@ -1,7 +1,7 @@
-//! Answers on their way out: handed on in slices, and not for ever.
+//! Sends responses in slices, with a timeout.
 //!
-//! The HTTP library takes a body into its own buffers as soon as it gets one, and lets go of it before it has left. In
-//! slices, what the peer does not read stays in the body, with what that holds, and it shows that nothing moves.
+//! The HTTP library copies a whole body into its buffers and drops it before it is sent. With slices, what the peer does not
+//! read stays in the body, together with the permits that the body holds, and a stalled peer is noticed.
 
 use std::{
     collections::BTreeMap,
@@ -18,60 +18,60 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-/// The largest slice, in bytes: a frame of HTTP/2 (RFC 9113, 6.5.2). A peer that reads less within the time-out counts as
-/// one that reads nothing.
+/// The largest slice, in bytes: one HTTP/2 frame (RFC 9113, 6.5.2). A peer that reads less than this within the timeout has
+/// stalled.
 const SLICE: usize = 16 * 1024;
 
-/// How often it is noted that an answer moves.
-const NOTED_EVERY: Duration = Duration::from_millis(100);
+/// How often progress of a response is recorded.
+const RECORD_EVERY: Duration = Duration::from_millis(100);
 
-/// The answers of one connection that are on their way out.
+/// The responses of one connection that are being sent.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answers(Arc<Mutex<Waiting>>);
+pub(super) struct Responses(Arc<Mutex<Unread>>);
 
-/// Since when the peer has to read on, by answer.
+/// The responses that wait for the peer to read, with the time since when.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Unread {
     since: BTreeMap<u64, Instant>,
     next: u64,
-    /// When a slice was last handed on, of any answer.
-    moved: Option<Instant>,
+    /// When a slice of any response was last taken.
+    last_progress: Option<Instant>,
 }
 
-impl Waiting {
-    fn handed_on(&mut self, id: u64, now: Instant) {
+impl Unread {
+    fn slice_taken(&mut self, id: u64, now: Instant) {
         self.since.insert(id, now);
-        self.moved = Some(now);
+        self.last_progress = Some(now);
     }
 }
 
-impl Answers {
+impl Responses {
     /// Sends `response` in slices.
     pub(super) fn send(&self, response: Response) -> Response {
         if response.body().is_end_stream() {
             return response;
         }
-        let mut waiting = self.waiting();
-        let id = waiting.next;
-        waiting.next += 1;
+        let mut unread = self.unread();
+        let id = unread.next;
+        unread.next += 1;
         let now = Instant::now();
-        waiting.since.insert(id, now);
-        drop(waiting);
+        unread.since.insert(id, now);
+        drop(unread);
         response.map(|body| {
             Body::new(Sliced {
                 body,
                 rest: Bytes::new(),
                 id,
-                noted: Some(now),
-                answers: self.clone(),
+                recorded: Some(now),
+                responses: self.clone(),
             })
         })
     }
 
-    /// Returns when the peer has left an answer unread for so long.
+    /// Returns when the peer has left a response unread for this time.
     pub(super) async fn stalled(&self, timeout: Duration) {
         loop {
-            let oldest = self.waiting().since.values().min().copied();
+            let oldest = self.unread().since.values().min().copied();
             let next = oldest.unwrap_or_else(Instant::now) + timeout;
             if next <= Instant::now() {
                 return;
@@ -80,12 +80,12 @@ impl Answers {
         }
     }
 
-    /// Whether any answer has moved within this time.
-    pub(super) fn move_on(&self, time: Duration) -> bool {
-        self.waiting().moved.is_some_and(|moved| moved.elapsed() < time)
+    /// Whether any response has made progress within this time.
+    pub(super) fn make_progress(&self, time: Duration) -> bool {
+        self.unread().last_progress.is_some_and(|last| last.elapsed() < time)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn unread(&self) -> MutexGuard<'_, Unread> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,30 +93,29 @@ impl Answers {
 
 struct Sliced {
     body: Body,
-    /// What the body has given and was not handed on.
+    /// Data of the body that is not sent yet.
     rest: Bytes,
     id: u64,
-    /// When it was last noted that the peer has to read on.
-    noted: Option<Instant>,
-    answers: Answers,
+    /// When progress was last recorded; `None` while the service has nothing to send.
+    recorded: Option<Instant>,
+    responses: Responses,
 }
 
 impl Sliced {
-    /// Notes that a slice is handed on, or that there is none: then it is the service's turn. Not more often than matters,
-    /// since most answers are one slice.
-    fn note(&mut self, is_handed_on: bool) {
+    /// Records that the peer takes a slice, or that there is none to send. Not at each slice: most responses have only one.
+    fn record(&mut self, has_slice: bool) {
         let now = Instant::now();
-        match self.noted {
-            Some(noted) if is_handed_on && now.duration_since(noted) < NOTED_EVERY => return,
-            None if !is_handed_on => return,
+        match self.recorded {
+            Some(recorded) if has_slice && now.duration_since(recorded) < RECORD_EVERY => return,
+            None if !has_slice => return,
             _ => {}
         }
-        self.noted = is_handed_on.then_some(now);
-        let mut waiting = self.answers.waiting();
-        if is_handed_on {
-            waiting.handed_on(self.id, now);
+        self.recorded = has_slice.then_some(now);
+        let mut unread = self.responses.unread();
+        if has_slice {
+            unread.slice_taken(self.id, now);
         } else {
-            waiting.since.remove(&self.id);
+            unread.since.remove(&self.id);
         }
     }
 }
@@ -131,7 +130,7 @@ impl HttpBody for Sliced {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.rest.is_empty() {
             let polled = Pin::new(&mut self.body).poll_frame(context);
-            self.note(polled.is_ready());
+            self.record(polled.is_ready());
             match polled {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.rest = data,
@@ -140,13 +139,13 @@ impl HttpBody for Sliced {
                 other => return other,
             }
         } else {
-            self.note(true);
+            self.record(true);
         }
         let length = self.rest.len().min(SLICE);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
-    /// Never before the end was asked for: as long as the last slice is not taken, this is kept.
+    /// Never true early: the library must keep this body until the last slice is taken.
     fn is_end_stream(&self) -> bool {
         false
     }
@@ -165,9 +164,9 @@ impl HttpBody for Sliced {
 
 impl Drop for Sliced {
     fn drop(&mut self) {
-        let mut waiting = self.answers.waiting();
-        if waiting.since.remove(&self.id).is_some() {
-            waiting.moved = Some(Instant::now());
+        let mut unread = self.responses.unread();
+        if unread.since.remove(&self.id).is_some() {
+            unread.last_progress = Some(Instant::now());
         }
     }
 }
@@ -183,13 +182,13 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
-    fn sent(answers: &Answers, bytes: usize) -> Body {
-        answers.send(Response::new(Body::from(vec![7; bytes]))).into_body()
+    fn sent(responses: &Responses, bytes: usize) -> Body {
+        responses.send(Response::new(Body::from(vec![7; bytes]))).into_body()
     }
 
     #[tokio::test]
-    async fn a_body_leaves_in_slices_and_is_kept_until_its_end_is_asked_for() {
-        let mut body = sent(&Answers::default(), 2 * SLICE + 1);
+    async fn a_body_is_sent_in_slices_and_kept_until_its_end_is_read() {
+        let mut body = sent(&Responses::default(), 2 * SLICE + 1);
         assert_eq!(body.size_hint().exact(), Some(2 * SLICE as u64 + 1));
         let mut slices = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -200,9 +199,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_taken_stalls_and_one_that_is_does_not() {
-        let answers = Answers::default();
-        let mut body = sent(&answers, 3 * SLICE);
+    async fn a_response_stalls_only_while_it_is_not_read() {
+        let responses = Responses::default();
+        let mut body = sent(&responses, 3 * SLICE);
         let start = Instant::now();
         let reading = async {
             for _ in 0..3 {
@@ -212,38 +211,38 @@ mod tests {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = answers.stalled(TIMEOUT) => {}
+            () = responses.stalled(TIMEOUT) => {}
             () = reading => {}
         }
         assert_eq!(start.elapsed(), TIMEOUT * 3 / 2 + TIMEOUT);
-        assert!(!answers.move_on(TIMEOUT));
+        assert!(!responses.make_progress(TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beside_an_answer_that_stalls_others_are_seen_to_move() {
-        let answers = Answers::default();
-        let _unread = sent(&answers, SLICE);
-        let mut read = sent(&answers, 100 * SLICE);
+    async fn other_responses_make_progress_beside_a_stalled_one() {
+        let responses = Responses::default();
+        let _unread = sent(&responses, SLICE);
+        let mut read = sent(&responses, 100 * SLICE);
         let reading = async {
             while read.frame().await.is_some() {
                 tokio::time::sleep(TIMEOUT / 4).await;
             }
         };
         tokio::select! {
-            () = answers.stalled(TIMEOUT) => {}
+            () = responses.stalled(TIMEOUT) => {}
             () = reading => panic!("the other one stalls"),
         }
-        assert!(answers.move_on(TIMEOUT));
+        assert!(responses.make_progress(TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_has_nothing_to_say_does_not_stall() {
-        let answers = Answers::default();
+    async fn a_response_without_data_does_not_stall() {
+        let responses = Responses::default();
         let quiet = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        let mut quiet = answers.send(Response::new(quiet)).into_body();
+        let mut quiet = responses.send(Response::new(quiet)).into_body();
         let waits = tokio::time::timeout(TIMEOUT * 10, async {
             tokio::select! {
-                () = answers.stalled(TIMEOUT) => {}
+                () = responses.stalled(TIMEOUT) => {}
                 _ = quiet.frame() => {}
             }
         });

@@ -1,5 +1,5 @@
-//! TLS: on the faces, and on the way from a gateway to its service. Certificates come from files, and come anew when those
-//! change.
+//! TLS of the listeners, and of the connection from a gateway to its service. Certificates are read from files, and again
+//! when those change.
 
 mod pem;
 mod reload;
@@ -26,37 +26,37 @@ pub use self::{
 };
 use super::protocol::Protocol;
 
-/// How HTTP/2 is named in a handshake.
+/// The ALPN name of HTTP/2.
 const HTTP_2: &[u8] = b"h2";
-/// How HTTP/1.1 is.
+/// The ALPN name of HTTP/1.1.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// A certificate and its key, in PEM files.
 #[derive(Debug, Clone)]
 pub struct IdentityFiles {
-    /// The certificate, followed by those between it and its authority.
+    /// The certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
 }
 
-/// The TLS of both faces.
+/// TLS of the gRPC and the REST listener.
 #[derive(Debug, Clone)]
-pub struct FaceTls(Reloading<Faces>);
+pub struct ListenerTls(Reloading<Configs>);
 
 #[derive(Debug)]
-struct Faces {
+struct Configs {
     grpc: Arc<ServerConfig>,
     rest: Arc<ServerConfig>,
 }
 
-impl FaceTls {
-    /// Reads the files, and reads them again at each `interval`; needs the runtime. With `client_ca`, clients need a
-    /// certificate of an authority in that file.
+impl ListenerTls {
+    /// Reads the files, and again after each `interval`; needs the runtime. With `client_ca`, clients need a certificate
+    /// signed by an authority in that file.
     ///
     /// # Errors
-    /// As [`TlsError`] says, when the files are of no use now. When they are later, that is logged, and what was good
-    /// before stays in use.
+    /// If the files are invalid, see [`TlsError`]. If they become invalid later, that is logged, and the previous
+    /// certificate stays in use.
     pub fn load(identity: IdentityFiles, client_ca: Option<PathBuf>, interval: Duration) -> Result<Self, TlsError> {
         let reloading = Reloading::start(
             "the certificate of the listeners",
@@ -66,22 +66,22 @@ impl FaceTls {
                 let clients = client_ca.as_ref().map(|file| files.authorities(file)).transpose()?;
                 let identity = Arc::new(SingleCertAndKey::from(identity));
                 let config = |protocols: &[&[u8]]| config(Arc::clone(&identity), clients.clone(), protocols);
-                let faces = Faces {
+                let configs = Configs {
                     grpc: config(&[HTTP_2])?,
                     rest: config(&[HTTP_2, HTTP_1_1])?,
                 };
-                Ok((faces, Some(expiry)))
+                Ok((configs, Some(expiry)))
             },
         )?;
         Ok(Self(reloading))
     }
 
-    /// Shakes hands with a peer, on the certificate of this moment.
+    /// Performs the handshake with the current certificate.
     pub(super) async fn accept(&self, stream: TcpStream, protocol: Protocol) -> io::Result<TlsStream<TcpStream>> {
-        let faces = self.0.current();
+        let configs = self.0.current();
         let config = match protocol {
-            Protocol::Grpc => &faces.grpc,
-            Protocol::Rest | Protocol::Admin => &faces.rest,
+            Protocol::Grpc => &configs.grpc,
+            Protocol::Rest | Protocol::Admin => &configs.rest,
         };
         TlsAcceptor::from(Arc::clone(config)).accept(stream).await
     }

@@ -1,4 +1,4 @@
-//! The figures, collected and written down for Prometheus.
+//! Collects the metrics and renders them for Prometheus.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,61 +7,61 @@ use metrics_process::Collector;
 
 use super::metrics::{COUNT_BUCKETS, DURATION_BUCKETS, describe};
 
-/// How often what was recorded is put into its buckets: until then, each value takes memory of its own.
+/// How often recorded values are moved into their buckets. Until then each value takes memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// What `/metrics` answers.
+/// Renders the response of `/metrics`.
 #[derive(Clone)]
 pub struct Exposition {
-    figures: PrometheusHandle,
+    prometheus: PrometheusHandle,
     process: Collector,
-    looks: Vec<Arc<dyn Fn() + Send + Sync>>,
+    updates: Vec<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Exposition {
-    /// Begins to collect what every room counts from now on, for the whole process: once, and before anything is counted.
+    /// Starts to collect metrics for the whole process. Call it once, before anything is recorded.
     ///
     /// # Errors
-    /// When something collects already.
+    /// If a recorder is already installed.
     pub fn install() -> Result<Self, BuildError> {
         let mut builder =
             PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS)?;
         for (name, buckets) in COUNT_BUCKETS {
             builder = builder.set_buckets_for_metric(Matcher::Full(name.into()), buckets)?;
         }
-        let figures = builder.install_recorder()?;
+        let prometheus = builder.install_recorder()?;
         describe();
         let process = Collector::default();
         process.describe();
         Ok(Self {
-            figures,
+            prometheus,
             process,
-            looks: Vec::new(),
+            updates: Vec::new(),
         })
     }
 
-    /// Has `look` set figures that nobody counts, whenever somebody wants to know them.
+    /// Calls `update` before each rendering, to set gauges that are not kept up to date otherwise.
     #[must_use]
-    pub fn looking(mut self, look: impl Fn() + Send + Sync + 'static) -> Self {
-        self.looks.push(Arc::new(look));
+    pub fn before_rendering(mut self, update: impl Fn() + Send + Sync + 'static) -> Self {
+        self.updates.push(Arc::new(update));
         self
     }
 
-    /// Every figure as it is now, in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         self.process.collect();
-        for look in &self.looks {
-            look();
+        for update in &self.updates {
+            update();
         }
-        self.figures.render()
+        self.prometheus.render()
     }
 
-    /// Keeps the memory small that what is recorded takes, also while nobody asks. Never returns.
-    pub async fn keep_up(self) {
+    /// Keeps the memory of recorded values small even if nobody scrapes the metrics. Never returns.
+    pub async fn run_upkeep(self) {
         let mut every = tokio::time::interval(UPKEEP);
         loop {
             every.tick().await;
-            self.figures.run_upkeep();
+            self.prometheus.run_upkeep();
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The figures at `/metrics`: every name, what it means, and the handles through which the other rooms count. As long as
-//! nobody installs a recorder, which only the program does, a handle does nothing.
+//! Every metric at `/metrics`: its name, its help text and the handle that other modules record it with. Handles do nothing
+//! until a recorder is installed, which only the program does.
 //!
-//! Labels have few values, all known beforehand: never an email address, an identifier, a key or an organization.
+//! Labels have few values, all known in advance: never an email address, an identifier, a key or an organization.
 
 use std::{
     sync::{LazyLock, OnceLock},
@@ -34,14 +34,14 @@ const POOL_CONNECTIONS: &str = "device_assignment_pool_connections";
 const DATABASE_UP: &str = "device_assignment_database_up";
 const BUILD_INFO: &str = "device_assignment_build_info";
 
-/// The label of what is not known by name.
+/// The label value for everything without a name of its own.
 pub const OTHER: &str = "_OTHER";
 
 /// The upper bounds of the buckets of durations, in seconds.
 pub const DURATION_BUCKETS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// The histograms that are no durations, and the upper bounds of their buckets.
+/// The histograms that are not durations, with the upper bounds of their buckets.
 pub const COUNT_BUCKETS: [(&str, &[f64]); 2] = [
     (BATCH_CALLS, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
     (
@@ -52,161 +52,166 @@ pub const COUNT_BUCKETS: [(&str, &[f64]); 2] = [
     ),
 ];
 
-enum Kind {
+enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-/// Every metric but those of the process.
-const ALL: [(Kind, &str, Unit, &str); 22] = [
+/// Every metric except those of the process.
+const ALL: [(MetricKind, &str, Unit, &str); 22] = [
     (
-        Kind::Histogram,
+        MetricKind::Histogram,
         CALL_DURATION,
         Unit::Seconds,
-        "How long calls took, by method and code",
+        "Duration of calls over gRPC and REST, by method and status code",
     ),
     (
-        Kind::Histogram,
+        MetricKind::Histogram,
         REQUEST_DURATION,
         Unit::Seconds,
-        "How long REST requests took, by route and status",
+        "Duration of REST requests, by route and status",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         DEVICES,
         Unit::Count,
-        "Devices that calls named, by what became of each",
+        "Devices named in calls, by outcome",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         DEVICES_CREATED,
         Unit::Count,
-        "Devices that calls created",
+        "Devices created by calls",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         CUSTOMERS_CREATED,
         Unit::Count,
-        "Customers that calls created",
+        "Customers created by calls",
     ),
     (
-        Kind::Gauge,
+        MetricKind::Gauge,
         QUEUE_CALLS,
         Unit::Count,
-        "Calls that wait before the writer",
+        "Calls waiting in the writer queue",
     ),
     (
-        Kind::Gauge,
+        MetricKind::Gauge,
         QUEUE_DEVICES,
         Unit::Count,
-        "Devices of the calls that wait before the writer",
+        "Devices of the calls waiting in the writer queue",
     ),
     (
-        Kind::Histogram,
+        MetricKind::Histogram,
         QUEUE_WAIT,
         Unit::Seconds,
-        "How long calls waited before the writer",
+        "Time that calls waited in the writer queue",
     ),
-    (Kind::Histogram, BATCH_CALLS, Unit::Count, "Calls in one transaction"),
+    (MetricKind::Histogram, BATCH_CALLS, Unit::Count, "Calls in one batch"),
     (
-        Kind::Histogram,
+        MetricKind::Histogram,
         BATCH_DEVICES,
         Unit::Count,
-        "Devices that the calls of one transaction named",
+        "Devices in one batch",
     ),
     (
-        Kind::Histogram,
+        MetricKind::Histogram,
         BATCH_DURATION,
         Unit::Seconds,
-        "How long transactions took, reruns after conflicts included",
+        "Duration of batches, including reruns after conflicts, by outcome",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         STATEMENTS,
         Unit::Count,
-        "Statements sent to the database",
+        "Statements sent to the database, by kind",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         RERUNS,
         Unit::Count,
-        "Transactions that were run again, by cause",
+        "Batches that ran again, by cause",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         KEY_LOOKUPS,
         Unit::Count,
-        "API keys that were remembered (hit) or looked up in the database (miss)",
+        "API key lookups answered from memory (hit) or from the database (miss)",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         REFUSALS,
         Unit::Count,
-        "Calls that were refused or failed, by reason",
+        "Calls that were rejected or failed, by reason",
     ),
-    (Kind::Gauge, CONNECTIONS, Unit::Count, "Open connections of callers"),
     (
-        Kind::Counter,
+        MetricKind::Gauge,
+        CONNECTIONS,
+        Unit::Count,
+        "Open client connections, by listener",
+    ),
+    (
+        MetricKind::Counter,
         CONNECTIONS_TOTAL,
         Unit::Count,
-        "Connections that were accepted",
+        "Connections accepted, by listener",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         ACCEPT_ERRORS,
         Unit::Count,
-        "Connections that could not be accepted",
+        "Failed attempts to accept a connection, by listener",
     ),
     (
-        Kind::Counter,
+        MetricKind::Counter,
         CONNECTIONS_REFUSED,
         Unit::Count,
-        "Connections that were closed because their address has as many as it may",
+        "Connections closed because their address already has too many, by listener",
     ),
     (
-        Kind::Gauge,
+        MetricKind::Gauge,
         POOL_CONNECTIONS,
         Unit::Count,
-        "Connections to the database in a pool",
+        "Database connections in a pool, by state",
     ),
     (
-        Kind::Gauge,
+        MetricKind::Gauge,
         DATABASE_UP,
         Unit::Count,
-        "Whether the database answers, can be written and has the schema of this version: 1 or 0",
+        "1 if the database answers, is writable and has the schema of this version, otherwise 0",
     ),
     (
-        Kind::Gauge,
+        MetricKind::Gauge,
         BUILD_INFO,
         Unit::Count,
-        "1; the label names the version of the program",
+        "Always 1; the label is the version of the program",
     ),
 ];
 
-/// Tells the recorder what each metric is, and the version of the program.
+/// Registers every metric with its help text, and sets the version of the program.
 pub fn describe() {
     for (kind, name, unit, help) in ALL {
         match kind {
-            Kind::Counter => ::metrics::describe_counter!(name, unit, help),
-            Kind::Gauge => ::metrics::describe_gauge!(name, unit, help),
-            Kind::Histogram => ::metrics::describe_histogram!(name, unit, help),
+            MetricKind::Counter => ::metrics::describe_counter!(name, unit, help),
+            MetricKind::Gauge => ::metrics::describe_gauge!(name, unit, help),
+            MetricKind::Histogram => ::metrics::describe_histogram!(name, unit, help),
         }
     }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
 
-/// How many codes an RPC can be answered with.
+/// How many gRPC status codes there are.
 const CODES: usize = 17;
 
-/// How long the calls of one method took, by the code of the answer.
+/// How long the calls of one method took, by status code.
 pub struct CallDurations {
     method: &'static str,
     by_code: [OnceLock<Histogram>; CODES],
 }
 
 impl CallDurations {
-    /// Those of a method by this name.
+    /// The durations of the method with this name.
     pub const fn of(method: &'static str) -> Self {
         Self {
             method,
@@ -214,7 +219,7 @@ impl CallDurations {
         }
     }
 
-    /// Records a call that was answered with this code, given by its number and its name.
+    /// Records a call that ended with this status code, given as number and name.
     pub fn record(&self, code: i32, name: &'static str, duration: Duration) {
         let register = || histogram!(CALL_DURATION, "rpc_method" => self.method, "rpc_response_status_code" => name);
         if let Some(histogram) = usize::try_from(code).ok().and_then(|code| self.by_code.get(code)) {
@@ -223,7 +228,7 @@ impl CallDurations {
     }
 }
 
-/// Records a REST request that was answered with this status. `route` is a template, not a path.
+/// Records a REST request that ended with this status. `route` is a template, not a path.
 pub fn request(route: Option<&str>, status: u16, duration: Duration) {
     let route = route.map_or(SharedString::const_str(OTHER), |route| {
         SharedString::from_owned(route.to_owned())
@@ -235,26 +240,26 @@ pub fn request(route: Option<&str>, status: u16, duration: Duration) {
     histogram!(REQUEST_DURATION, labels).record(duration);
 }
 
-/// Counts a call that was refused or that failed.
+/// Counts a call that was rejected or failed.
 pub fn refusal(reason: &'static str) {
     counter!(REFUSALS, "reason" => reason).increment(1);
 }
 
-/// What calls did.
+/// Changes made by calls.
 pub struct Changes {
-    /// Devices that got an owner.
+    /// Devices assigned to a customer.
     pub assigned: Counter,
-    /// Devices that had this owner already.
+    /// Devices that the customer already owned.
     pub already_assigned: Counter,
-    /// Devices that are unknown.
+    /// Unknown devices.
     pub skipped: Counter,
-    /// Devices that are new.
+    /// New devices.
     pub devices_created: Counter,
-    /// Customers that are new.
+    /// New customers.
     pub customers_created: Counter,
 }
 
-/// What calls did, since the process began.
+/// Changes made by calls since the process started.
 pub static CHANGES: LazyLock<Changes> = LazyLock::new(|| Changes {
     assigned: counter!(DEVICES, "outcome" => "assigned"),
     already_assigned: counter!(DEVICES, "outcome" => "already_assigned"),
@@ -263,19 +268,19 @@ pub static CHANGES: LazyLock<Changes> = LazyLock::new(|| Changes {
     customers_created: counter!(CUSTOMERS_CREATED),
 });
 
-/// What waits in one queue.
+/// The metrics of one queue.
 #[derive(Debug)]
-pub struct QueueFigures {
-    /// The calls.
+pub struct QueueMetrics {
+    /// Waiting calls.
     pub calls: Gauge,
-    /// Their devices.
+    /// Devices of the waiting calls.
     pub devices: Gauge,
-    /// How long each waited.
+    /// How long each call waited.
     pub wait: Histogram,
 }
 
-impl QueueFigures {
-    /// Those of a queue by this name.
+impl QueueMetrics {
+    /// The metrics of the queue with this name.
     pub fn of(queue: &'static str) -> Self {
         Self {
             calls: gauge!(QUEUE_CALLS, "queue" => queue),
@@ -285,23 +290,23 @@ impl QueueFigures {
     }
 }
 
-/// Transactions.
+/// The metrics of batches.
 pub struct Batches {
-    /// The calls of each.
+    /// Calls in each batch.
     pub calls: Histogram,
-    /// The devices that those calls named.
+    /// Devices in each batch.
     pub devices: Histogram,
-    /// How long each took that was committed.
+    /// Duration of each committed batch.
     pub committed: Histogram,
-    /// How long each took that failed.
+    /// Duration of each failed batch.
     pub failed: Histogram,
-    /// Those run again because another writer came first.
+    /// Batches that ran again because another writer came first.
     pub reruns_after_conflict: Counter,
-    /// Those run again in parts, because one of their calls may have made them fail.
+    /// Batches that ran again in parts, because one of their calls may have made them fail.
     pub reruns_after_split: Counter,
 }
 
-/// The transactions of all lanes.
+/// The batches of all writer workers.
 pub static BATCHES: LazyLock<Batches> = LazyLock::new(|| Batches {
     calls: histogram!(BATCH_CALLS),
     devices: histogram!(BATCH_DEVICES),
@@ -311,48 +316,48 @@ pub static BATCHES: LazyLock<Batches> = LazyLock::new(|| Batches {
     reruns_after_split: counter!(RERUNS, "cause" => "split"),
 });
 
-/// How often statements of one kind were sent.
+/// The number of statements of one kind.
 pub fn statements(kind: &'static str) -> Counter {
     counter!(STATEMENTS, "kind" => kind)
 }
 
-/// Where API keys were found.
+/// API key lookups.
 pub struct KeyLookups {
-    /// In memory.
+    /// Answered from memory.
     pub hits: Counter,
-    /// In the database, or not at all.
+    /// Answered from the database.
     pub misses: Counter,
 }
 
-/// Where API keys were found, since the process began.
+/// API key lookups since the process started.
 pub static KEY_LOOKUPS_BY_RESULT: LazyLock<KeyLookups> = LazyLock::new(|| KeyLookups {
     hits: counter!(KEY_LOOKUPS, "result" => "hit"),
     misses: counter!(KEY_LOOKUPS, "result" => "miss"),
 });
 
-/// The connections of one listener.
+/// The metrics of one listener.
 #[derive(Debug, Clone)]
-pub struct FaceFigures {
+pub struct ListenerMetrics {
     open: Gauge,
     accepted: Counter,
-    /// Those that could not be accepted.
+    /// Failed attempts to accept a connection.
     pub accept_errors: Counter,
-    /// Those that were closed because their address has as many as it may.
-    pub refused: Counter,
+    /// Connections closed because their address already has too many.
+    pub rejected: Counter,
 }
 
-impl FaceFigures {
-    /// Those of a face by this name.
-    pub fn of(face: &'static str) -> Self {
+impl ListenerMetrics {
+    /// The metrics of the listener with this name.
+    pub fn of(listener: &'static str) -> Self {
         Self {
-            open: gauge!(CONNECTIONS, "face" => face),
-            accepted: counter!(CONNECTIONS_TOTAL, "face" => face),
-            accept_errors: counter!(ACCEPT_ERRORS, "face" => face),
-            refused: counter!(CONNECTIONS_REFUSED, "face" => face),
+            open: gauge!(CONNECTIONS, "face" => listener),
+            accepted: counter!(CONNECTIONS_TOTAL, "face" => listener),
+            accept_errors: counter!(ACCEPT_ERRORS, "face" => listener),
+            rejected: counter!(CONNECTIONS_REFUSED, "face" => listener),
         }
     }
 
-    /// Counts a connection, which is open until what is returned is dropped.
+    /// Counts a connection as open until the returned guard is dropped.
     pub fn accepted(&self) -> OpenConnection {
         self.accepted.increment(1);
         self.open.increment(1);
@@ -360,7 +365,7 @@ impl FaceFigures {
     }
 }
 
-/// A connection that counts as open.
+/// Counts one connection as open until it is dropped.
 #[derive(Debug)]
 pub struct OpenConnection(Gauge);
 
@@ -370,7 +375,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Says how many connections a pool has.
+/// Sets the number of connections in a pool.
 pub fn pool(name: &'static str, idle: usize, used: usize) {
     for (state, count) in [("idle", idle), ("used", used)] {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -378,7 +383,7 @@ pub fn pool(name: &'static str, idle: usize, used: usize) {
     }
 }
 
-/// Says whether the database answers.
+/// Sets whether the database is up.
 pub fn database_up(is_up: bool) {
     gauge!(DATABASE_UP).set(if is_up { 1 } else { 0 });
 }

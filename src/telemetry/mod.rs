@@ -1,4 +1,4 @@
-//! What the other rooms tell operators. It knows nothing of those rooms: they use it as they use `tracing`.
+//! Metrics and traces. Other modules use this one as they use `tracing`; it knows none of them.
 
 mod exposition;
 pub mod metrics;

@@ -1,8 +1,7 @@
-//! The spans of a trace, as OpenTelemetry's conventions name them and what is known of them. As long as nobody wants
-//! traces, which only the program can be told, each of these functions is a look at one flag.
+//! The spans of a trace, named after OpenTelemetry's conventions. While traces are off, each of these functions only checks
+//! a flag.
 //!
-//! A span says what was done and how it went: never an email address, an identifier, a key, a path that a caller made up, or
-//! a parameter of a statement.
+//! A span never holds an email address, an identifier, a key, a path from a caller or a parameter of a statement.
 
 use std::time::{Duration, Instant};
 
@@ -16,19 +15,19 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// What tells the spans of a trace from those of the log.
+/// The target of trace spans, which separates them from the log.
 pub const TARGET: &str = "device_assignment::trace";
 
-/// The header, and the metadata entry, that says which trace a request is part of (W3C Trace Context).
+/// The header and metadata entry that names the trace of a request (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The shortest form of the first, in bytes.
+/// The shortest valid `traceparent`, in bytes.
 const SHORTEST_TRACEPARENT: usize = 55;
-/// The longest value that is read or passed on, in bytes: what the specification asks everybody to take.
+/// The longest value that is read or passed on, in bytes. The specification asks for at least this much.
 const LONGEST: usize = 512;
 
-/// The answer to a REST request with this method, which stands in the trace that its headers name.
+/// The span of a REST request, in the trace that its headers name.
 pub fn request(headers: &HeaderMap, method: &str, route: Option<&str>) -> Span {
     let method = match method {
         "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH" => method,
@@ -49,7 +48,7 @@ pub fn request(headers: &HeaderMap, method: &str, route: Option<&str>) -> Span {
     span
 }
 
-/// Says how a REST request was answered.
+/// Records the status of a REST request.
 pub fn answered(request: &Span, status: u16) {
     request.record("http.response.status_code", status);
     if status >= 500 {
@@ -57,7 +56,7 @@ pub fn answered(request: &Span, status: u16) {
     }
 }
 
-/// A call of a method, given by its full name, which stands in the trace that its headers name.
+/// The span of a call, in the trace that its headers name. `method` is the full name.
 pub fn call(headers: &HeaderMap, method: &'static str) -> Span {
     let span = info_span!(
         target: TARGET,
@@ -74,7 +73,7 @@ pub fn call(headers: &HeaderMap, method: &'static str) -> Span {
     span
 }
 
-/// Says how a call was answered, and whether that is a fault of the service.
+/// Records the status of a call, and whether the service is at fault.
 pub fn returned(call: &Span, code: &'static str, is_fault: bool) {
     call.record("rpc.response.status_code", code);
     if is_fault {
@@ -82,7 +81,7 @@ pub fn returned(call: &Span, code: &'static str, is_fault: bool) {
     }
 }
 
-/// A statement, by what it does, in the span that is under way; none if there is none.
+/// The span of a statement, below the current span. Without a current span there is none.
 pub fn statement(system: &'static str, operation: &'static str, summary: &'static str) -> Span {
     if !is_under_way() {
         return Span::none();
@@ -99,12 +98,12 @@ pub fn statement(system: &'static str, operation: &'static str, summary: &'stati
     )
 }
 
-/// Says that what a span stands for failed.
+/// Marks a span as failed.
 pub fn failed(span: &Span) {
     span.record("otel.status_code", "ERROR");
 }
 
-/// What waits in a queue, and the span that it waits on behalf of.
+/// The time that a call waits in a queue, with the span of the call.
 #[derive(Debug)]
 pub struct Wait {
     since: Instant,
@@ -113,7 +112,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Begins to wait in a queue by this name.
+    /// Starts to wait in the queue with this name.
     pub fn begin(queue: &'static str) -> Self {
         let since = Instant::now();
         let (span, origin) = if is_under_way() {
@@ -127,14 +126,14 @@ impl Wait {
         Self { since, span, origin }
     }
 
-    /// Says that the wait is over, and how long it was.
+    /// Ends the wait and returns its duration.
     pub fn end(&mut self) -> Duration {
         self.span = Span::none();
         self.since.elapsed()
     }
 }
 
-/// What is done at once for several that waited: a child of the first of them that is traced, with links to the others.
+/// The span of a batch: a child of the first traced call in it, with links to the others.
 pub fn batch<'a>(waited: impl Iterator<Item = &'a Wait>, calls: usize, devices: usize) -> Span {
     let mut origins = waited.filter_map(|wait| wait.origin.as_ref());
     let Some(first) = origins.next() else {
@@ -155,7 +154,7 @@ pub fn batch<'a>(waited: impl Iterator<Item = &'a Wait>, calls: usize, devices: 
     span
 }
 
-/// The trace that a span belongs to, if it is traced, or else the one that the headers name.
+/// The trace of a span, or the one that the headers name if the span is not traced.
 pub fn id(span: &Span, headers: &HeaderMap) -> Option<TraceId> {
     let context = if span.is_disabled() {
         read(headers)
@@ -165,7 +164,7 @@ pub fn id(span: &Span, headers: &HeaderMap) -> Option<TraceId> {
     context.is_valid().then(|| context.trace_id())
 }
 
-/// Passes on to the next service which trace this is: that of the span under way, or else what the caller said.
+/// Passes the trace on to the next service: the current span's, or else the caller's.
 pub fn pass_on(from: &HeaderMap, to: &mut HeaderMap) {
     if is_under_way() {
         TraceContextPropagator::new().inject_context(&Span::current().context(), &mut Headers(to));
@@ -178,7 +177,7 @@ pub fn pass_on(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-/// Whether a span of a trace is under way.
+/// Whether the current span belongs to a trace.
 fn is_under_way() -> bool {
     tracing::span_enabled!(target: TARGET, tracing::Level::INFO)
         && Span::current().metadata().is_some_and(|span| span.target() == TARGET)
@@ -189,13 +188,13 @@ fn continue_in(span: &Span, headers: &HeaderMap) {
         return;
     }
     let parent = read(headers);
-    // An invalid one would count as one that does not want to be sampled.
+    // An invalid parent would turn sampling off.
     if parent.is_valid() {
         let _ = span.set_parent(Context::new().with_remote_span_context(parent));
     }
 }
 
-/// The span that the headers name; an invalid one if they name none. What is malformed counts as absent.
+/// The span that the headers name. Without one, or with a malformed one, the result is invalid.
 fn read(headers: &HeaderMap) -> SpanContext {
     if !headers.contains_key(&TRACEPARENT) {
         return SpanContext::NONE;
@@ -204,7 +203,7 @@ fn read(headers: &HeaderMap) -> SpanContext {
     context.span().span_context().clone()
 }
 
-/// Headers, as the library reads them.
+/// Lets the library read headers.
 struct ReadHeaders<'a>(&'a HeaderMap);
 
 impl Extractor for ReadHeaders<'_> {
@@ -224,7 +223,7 @@ impl Extractor for ReadHeaders<'_> {
     }
 }
 
-/// Headers, as the library writes them.
+/// Lets the library write headers.
 struct Headers<'a>(&'a mut HeaderMap);
 
 impl Injector for Headers<'_> {
@@ -252,17 +251,21 @@ mod tests {
     }
 
     #[test]
-    fn the_trace_of_a_caller_is_read() {
+    fn a_valid_header_is_read() {
         for flags in ["00", "01", "03"] {
             let traceparent = format!("00-{TRACE}-b7ad6b7169203331-{flags}");
             assert_eq!(id(&traceparent).as_deref(), Some(TRACE), "{traceparent}");
         }
         let of_a_later_version = format!("01-{TRACE}-b7ad6b7169203331-01-more");
-        assert_eq!(id(&of_a_later_version), None, "only what is known to be harmless");
+        assert_eq!(
+            id(&of_a_later_version),
+            None,
+            "unknown versions with more fields are ignored"
+        );
     }
 
     #[test]
-    fn what_is_malformed_is_absent() {
+    fn a_malformed_header_counts_as_absent() {
         for traceparent in [
             "",
             "canary",
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_caller_said_is_passed_on_as_it_is() {
+    fn a_header_is_passed_on_unchanged() {
         let from = headers("00-anything");
         let mut to = HeaderMap::new();
         pass_on(&from, &mut to);

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
-    metrics::Figures,
+    metrics::Metrics,
     support::{
         Answer, Client, Face, INVALID_KEY, MISSING_KEY, Program, Suite, TestDatabase, TestServer, load::eventually,
         new_key, organization,
@@ -308,11 +308,11 @@ async fn flooded(database: &'static TestDatabase) {
         let (codes, _) = tokio::join!(innocent, attackers);
         assert_eq!(codes, vec!["OK"; KEYS]);
 
-        let figures = Figures::of(program.admin).await;
+        let metrics = Metrics::of(program.admin).await;
         let seconds = started.elapsed().as_secs_f64();
         let wrong = refused_early.load(Ordering::Relaxed);
-        let looked_up = figures.get("device_assignment_key_lookups_total{result=\"miss\"}");
-        let lists = figures.get("device_assignment_statements_total{kind=\"list_api_keys\"}");
+        let looked_up = metrics.get("device_assignment_key_lookups_total{result=\"miss\"}");
+        let lists = metrics.get("device_assignment_statements_total{kind=\"list_api_keys\"}");
         println!("{wrong} calls refused early in {seconds:.1} s: {looked_up} look-ups, {lists} lists of keys");
         let keys = f64::from(u32::try_from(KEYS).expect("a few"));
         assert!(looked_up <= keys + BURST + RATE * seconds + 1.0, "{looked_up}");

@@ -1,9 +1,9 @@
-//! The log: one line a call, and nothing in it that belongs to a caller; nor in figures and traces.
+//! The log: one line a call, and nothing in it that belongs to a caller; nor in metrics and traces.
 
 use serde_json::{Value, json};
 
 use crate::{
-    metrics::Figures,
+    metrics::Metrics,
     support::{Answer, Client, Collector, Face, PATH, Program, Suite, TestDatabase, organization, program::command},
 };
 
@@ -99,14 +99,14 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
         counts: None,
     });
 
-    let figures = Figures::of(program.admin).await;
+    let metrics = Metrics::of(program.admin).await;
     let ended = program.end_by("-TERM").await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert_eq!(ended.stdout, "", "the log goes to stderr");
     for canary in CANARIES.into_iter().chain([key.as_str()]) {
         let line = ended.log.lines().find(|line| line.contains(canary));
         assert_eq!(line, None, "{canary} stands in the log");
-        assert!(!figures.text.contains(canary), "{canary} stands among the figures");
+        assert!(!metrics.text.contains(canary), "{canary} stands among the metrics");
         assert!(
             !format!("{:?}", collector.spans()).contains(canary),
             "{canary} stands in a trace"

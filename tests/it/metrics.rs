@@ -1,4 +1,4 @@
-//! The figures for Prometheus: what is documented is there, means what it says, and tells nothing of callers.
+//! The metrics for Prometheus: what is documented is there, means what it says, and tells nothing of callers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ const DOCUMENT: &str = include_str!("../../docs/METRICS.md");
 
 pub fn register(suite: &mut Suite) {
     suite.on_each("metrics::what_is_documented_is_there_and_nothing_else", documented);
-    suite.on_each("metrics::figures_are_right", figures);
+    suite.on_each("metrics::figures_are_right", metrics);
     suite.on_each("metrics::more_callers_are_no_more_series", cardinality);
     suite.on_each("metrics::a_gateway_has_its_own", gateway);
     suite.on(Kind::Sqlite, "metrics::a_library_has_none", library);
@@ -27,12 +27,12 @@ pub fn register(suite: &mut Suite) {
 
 /// What `/metrics` says, by series.
 #[derive(Debug)]
-pub struct Figures {
+pub struct Metrics {
     pub text: String,
     series: BTreeMap<String, f64>,
 }
 
-impl Figures {
+impl Metrics {
     pub async fn of(admin: SocketAddr) -> Self {
         let answer = reqwest::get(format!("http://{admin}/metrics"))
             .await
@@ -93,26 +93,26 @@ async fn documented(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
     make_calls(&program, &key).await;
-    let figures = Figures::of(program.admin).await;
-    assert_eq!(figures.types(), promised());
-    for name in figures.types().into_keys() {
-        assert!(figures.text.contains(&format!("# HELP {name} ")), "{name} has no help");
+    let metrics = Metrics::of(program.admin).await;
+    assert_eq!(metrics.types(), promised());
+    for name in metrics.types().into_keys() {
+        assert!(metrics.text.contains(&format!("# HELP {name} ")), "{name} has no help");
     }
-    check_labels(&figures);
-    check_format(&figures).await;
+    check_labels(&metrics);
+    check_format(&metrics).await;
     program.terminate().await;
 }
 
 /// Every label, and every value that the document lists, is one that stands in the row of its metric.
-fn check_labels(figures: &Figures) {
+fn check_labels(metrics: &Metrics) {
     let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for row in DOCUMENT.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').collect();
         let words = cells[3].split('`').skip(1).step_by(2);
         labels.insert(cells[1].trim().trim_matches('`'), words.collect());
     }
-    let types = figures.types();
-    for series in figures.series.keys() {
+    let types = metrics.types();
+    for series in metrics.series.keys() {
         let Some((name, pairs)) = series.strip_suffix('}').and_then(|series| series.split_once('{')) else {
             continue;
         };
@@ -129,7 +129,7 @@ fn check_labels(figures: &Figures) {
 }
 
 /// Asks Prometheus' own checker, where it is installed, whether the text is right.
-async fn check_format(figures: &Figures) {
+async fn check_format(metrics: &Metrics) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join("promtool").is_file()) {
         return;
@@ -142,21 +142,21 @@ async fn check_format(figures: &Figures) {
         .spawn()
         .expect("promtool");
     let mut stdin = check.stdin.take().expect("a pipe");
-    stdin.write_all(figures.text.as_bytes()).await.expect("written");
+    stdin.write_all(metrics.text.as_bytes()).await.expect("written");
     drop(stdin);
     let output = check.wait_with_output().await.expect("promtool ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &*String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
 }
 
-async fn figures(database: &'static TestDatabase) {
+async fn metrics(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
     make_calls(&program, &key).await;
-    let figures = Figures::of(program.admin).await;
+    let metrics = Metrics::of(program.admin).await;
 
     let calls_of = |method: &str, code: &str| {
-        figures.get(&format!(
+        metrics.get(&format!(
             "rpc_server_call_duration_seconds_count{{rpc_method=\"telemetron.device_assignment.v1.{method}\",\
              rpc_response_status_code=\"{code}\"}}"
         ))
@@ -166,14 +166,14 @@ async fn figures(database: &'static TestDatabase) {
         [calls("OK"), calls("INVALID_ARGUMENT"), calls("UNAUTHENTICATED")],
         [4.0, 2.0, 1.0],
         "{}",
-        figures.text
+        metrics.text
     );
     // The gateway asks before it reads a body.
     let checks = |code: &str| calls_of("OrganizationService/CheckCredentials", code);
-    assert_eq!(checks("UNAUTHENTICATED"), 1.0, "{}", figures.text);
-    assert!(checks("OK") >= 1.0, "{}", figures.text);
+    assert_eq!(checks("UNAUTHENTICATED"), 1.0, "{}", metrics.text);
+    assert!(checks("OK") >= 1.0, "{}", metrics.text);
     let requests = |status: &str| {
-        figures.get(&format!(
+        metrics.get(&format!(
             "http_server_request_duration_seconds_count{{http_route=\"{}\",http_response_status_code=\"{status}\"}}",
             PATH
         ))
@@ -205,23 +205,23 @@ async fn figures(database: &'static TestDatabase) {
         ("connections_total{face=\"grpc\"}", 1.0),
     ] {
         assert_eq!(
-            figures.get(&format!("device_assignment_{series}")),
+            metrics.get(&format!("device_assignment_{series}")),
             expected,
             "{series}"
         );
     }
     // A key that was forgotten in between, on a machine that was busy, is looked up again.
-    let lookups = |result: &str| figures.get(&format!("device_assignment_key_lookups_total{{result=\"{result}\"}}"));
-    assert_eq!(lookups("hit") + lookups("miss"), 6.0 + checks("OK"), "{}", figures.text);
+    let lookups = |result: &str| metrics.get(&format!("device_assignment_key_lookups_total{{result=\"{result}\"}}"));
+    assert_eq!(lookups("hit") + lookups("miss"), 6.0 + checks("OK"), "{}", metrics.text);
     assert_eq!(
         lookups("miss"),
-        figures.get("device_assignment_statements_total{kind=\"find_api_key\"}")
+        metrics.get("device_assignment_statements_total{kind=\"find_api_key\"}")
     );
     let version = format!(
         "device_assignment_build_info{{version=\"{}\"}}",
         env!("CARGO_PKG_VERSION")
     );
-    assert_eq!(figures.get(&version), 1.0);
+    assert_eq!(metrics.get(&version), 1.0);
     program.terminate().await;
 }
 
@@ -236,7 +236,7 @@ async fn cardinality(database: &'static TestDatabase) {
     make_calls(&program, &key).await;
     let client = program.client(Face::Grpc, &key);
     ask_for_nothing(&program, &client, 0).await;
-    let before = Figures::of(program.admin).await;
+    let before = Metrics::of(program.admin).await;
 
     // Large calls, each of other identifiers; then small ones, each of another customer.
     for call in 0..4 {
@@ -264,7 +264,7 @@ async fn cardinality(database: &'static TestDatabase) {
     for number in 0..50 {
         ask_for_nothing(&program, &client, number).await;
     }
-    let after = Figures::of(program.admin).await;
+    let after = Metrics::of(program.admin).await;
     assert_eq!(
         after.series.keys().collect::<Vec<_>>(),
         before.series.keys().collect::<Vec<_>>()
@@ -292,14 +292,14 @@ async fn gateway(database: &'static TestDatabase) {
     let gateway = Program::gateway(command(&["gateway"]), service.grpc).await;
     let client = gateway.client(Face::Rest, &key);
     client.create("owner@example.com", &["SN-1"]).await.ok();
-    let figures = Figures::of(gateway.admin).await;
+    let metrics = Metrics::of(gateway.admin).await;
     let requests = format!(
         "http_server_request_duration_seconds_count{{http_route=\"{PATH}\",http_response_status_code=\"200\"}}"
     );
-    assert_eq!(figures.get(&requests), 1.0, "{}", figures.text);
-    assert_eq!(figures.get("device_assignment_connections_total{face=\"rest\"}"), 1.0);
+    assert_eq!(metrics.get(&requests), 1.0, "{}", metrics.text);
+    assert_eq!(metrics.get("device_assignment_connections_total{face=\"rest\"}"), 1.0);
     // Of a service it has nothing, not even zeros.
-    let names = figures.types();
+    let names = metrics.types();
     let of_service = ["queue", "batch", "database", "pool", "devices"].map(|part| format!("device_assignment_{part}"));
     let strange = names
         .keys()
@@ -310,12 +310,12 @@ async fn gateway(database: &'static TestDatabase) {
         names.iter().all(|(name, kind)| promised.get(name) == Some(kind)),
         "{names:?}"
     );
-    check_format(&figures).await;
+    check_format(&metrics).await;
     gateway.terminate().await;
     service.terminate().await;
 }
 
-/// A server that nobody installed a recorder for, as in a program of another's, has no figures to show.
+/// A server that nobody installed a recorder for, as in a program of another's, has no metrics to show.
 async fn library(database: &'static TestDatabase) {
     let server = TestServer::start(database).await;
     let answer = reqwest::get(format!("http://{}/metrics", server.admin)).await;

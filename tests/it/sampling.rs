@@ -10,7 +10,7 @@ use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
 use crate::{
-    metrics::Figures,
+    metrics::Metrics,
     support::{
         Client, Face, INVALID_KEY, PATH, Program, Suite, TestDatabase, load::eventually, organization, program::command,
     },
@@ -41,7 +41,7 @@ fn left_out(lines: &[Value], is_audit: bool) -> (usize, usize) {
         if is_audit {
             line["target"] == "audit" && line["event"] == "lines.left_out"
         } else {
-            line["message"] == "lines about calls without a known caller were left out"
+            line["message"] == "lines about unauthenticated calls were left out"
         }
     };
     let said = lines
@@ -148,9 +148,9 @@ async fn of_service(database: &'static TestDatabase) {
     let wrong: usize = wrong.iter().chain(&more).sum();
     let strange = ATTACKERS * (CALLS + 8);
 
-    let figures = Figures::of(program.admin).await;
+    let metrics = Metrics::of(program.admin).await;
     let counted: f64 = ["MISSING_API_KEY", "INVALID_API_KEY"]
-        .map(|reason| figures.get(&format!("device_assignment_refusals_total{{reason=\"{reason}\"}}")))
+        .map(|reason| metrics.get(&format!("device_assignment_refusals_total{{reason=\"{reason}\"}}")))
         .iter()
         .sum();
     assert_eq!(

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    metrics::Figures,
+    metrics::Metrics,
     support::{
         Answer, Client, Collector, Face, Kind, PATH, Program, Proxy, Suite, TestDatabase, organization,
         program::command,
@@ -156,7 +156,7 @@ impl World {
     async fn check(self) {
         let mut out = Vec::new();
         for program in self.programs.into_iter().rev() {
-            out.push(("figures", Figures::of(program.admin).await.text));
+            out.push(("metrics", Metrics::of(program.admin).await.text));
             let ended = program.end_by("-TERM").await;
             assert_eq!(ended.code, Some(0), "{}", ended.log);
             out.push(("standard output", ended.stdout));

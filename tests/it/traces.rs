@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, process::Command};
 use tonic::metadata::MetadataValue;
 
 use crate::{
-    metrics::Figures,
+    metrics::Metrics,
     support::{
         Answer, Client, Collector, Face, Kind, PATH, Program, Suite, TestDatabase,
         collector::{Collected, hex, tree},
@@ -391,8 +391,8 @@ async fn batches(database: &'static TestDatabase) {
             .await;
         } else {
             eventually("the call waits in the queue", Duration::from_secs(10), async || {
-                let figures = Figures::of(program.admin).await;
-                figures.get("device_assignment_queue_calls{queue=\"small\"}") == waiting as f64
+                let metrics = Metrics::of(program.admin).await;
+                metrics.get("device_assignment_queue_calls{queue=\"small\"}") == waiting as f64
             })
             .await;
         }

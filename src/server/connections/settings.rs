@@ -1,37 +1,36 @@
 use std::time::Duration;
 
-/// What peers may take before anything is known of them. The figures follow the defaults of the large proxies, where
-/// there are any.
+/// The limits of connections. The defaults follow those of the large proxies, where they have any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionSettings {
-    /// The most connections of a listener. A network that is no trusted proxy's may have no more of them than are left for
-    /// all others; further ones are closed.
+    /// The most connections of a listener. A network, except that of a trusted proxy, may have no more of them than are left
+    /// for all others; further ones are closed.
     pub max_connections: usize,
-    /// How long a peer may take for the TLS handshake, where there is one.
+    /// The timeout of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// How long a peer may take for the head of a request, the first one after it has connected included. So it is also how
-    /// long an HTTP/1.1 connection may be idle: a proxy in front has to give up its own sooner.
+    /// The timeout for the head of a request, including the first one on a connection. An HTTP/1.1 connection may be idle for
+    /// as long, so a proxy in front must close its idle connections sooner.
     pub head_timeout: Duration,
-    /// How long a peer may leave an answer unread, all of it or the rest, before its connection is closed.
+    /// How long a peer may leave a response unread before its connection is closed.
     pub write_timeout: Duration,
-    /// The most requests that one HTTP/2 connection may have under way.
+    /// The most concurrent streams of an HTTP/2 connection.
     pub max_streams: u32,
-    /// How many streams an HTTP/2 peer may make the service reset before its connection is closed.
+    /// How many streams the service may have to reset on an HTTP/2 connection before it closes the connection.
     pub max_local_resets: usize,
-    /// How many streams an HTTP/2 peer may reset before they were looked at (CVE-2023-44487).
+    /// How many streams an HTTP/2 peer may reset before they were accepted (CVE-2023-44487).
     pub max_pending_resets: usize,
-    /// How many frames that ask for nothing (pings, settings) an HTTP/2 peer may send. Each request makes room for 100 more,
-    /// and each KiB that it is sent for one.
+    /// How many control frames (pings, settings) an HTTP/2 peer may send. Each request allows 100 more, and each KiB of
+    /// response one more.
     pub max_control_frames: usize,
     /// The largest head of an HTTP/2 request, in bytes.
     pub max_head_bytes: u32,
-    /// How often an HTTP/2 peer is asked whether it is still there.
+    /// The interval of HTTP/2 keepalive pings.
     pub keepalive_interval: Duration,
-    /// How long it may take to answer that.
+    /// How long the peer may take to answer a keepalive ping.
     pub keepalive_timeout: Duration,
-    /// How long a connection lives, so that load spreads over instances that were added since. A tenth more or less.
+    /// The maximum age of a connection, give or take a tenth, so that load spreads to new instances.
     pub max_age: Duration,
-    /// How long what is under way may take after that.
+    /// How long calls in flight may take after that.
     pub max_age_grace: Duration,
 }
 

@@ -2,13 +2,13 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
 
-/// A request, in parts: whether the lines of a part have to end with CR LF.
+/// A request, in parts. The flag says whether the lines of a part must end with CR LF.
 type Request = Vec<(Vec<u8>, bool)>;
 
-/// A field that says nothing of a body, though it may look so.
+/// A field that does not describe the body, even if it looks similar.
 fn field() -> impl Strategy<Value = String> {
     prop_oneof![
-        "[a-zA-Z-]{1,20}: ?[ -~\t]{0,40}".prop_filter("says something of the body", |line| {
+        "[a-zA-Z-]{1,20}: ?[ -~\t]{0,40}".prop_filter("describes the body", |line| {
             let line = line.to_lowercase();
             !line.starts_with("content-length:") && !line.starts_with("transfer-encoding:")
         }),
@@ -54,7 +54,7 @@ fn request() -> impl Strategy<Value = Request> {
                 let mut request = vec![(head(&line, &fields, framing, &at), true)];
                 for (chunk, extension) in chunks.into_iter().filter(|(chunk, _)| !chunk.is_empty()) {
                     request.push((format!("0{:X}{extension}\r\n", chunk.len()).into_bytes(), true));
-                    // Where its data end, the library wants CR LF in any case.
+                    // After the data of a chunk, the library itself requires CR LF.
                     request.push(([chunk.as_slice(), b"\r\n"].concat(), false));
                 }
                 let last: String = trailers.iter().map(|field| format!("{field}\r\n")).collect();
@@ -65,22 +65,22 @@ fn request() -> impl Strategy<Value = Request> {
     )
 }
 
-/// Where in `bytes` a bare LF is found, when they come in such pieces.
+/// The index of the bare LF in `bytes` that is found if they arrive in these pieces.
 fn bare_lf(bytes: &[u8], pieces: &[usize]) -> Option<usize> {
     let mut heads = Heads::default();
     let mut sizes = pieces.iter().cycle();
     let mut read = 0;
     while let Some(rest) = bytes.get(read..).filter(|rest| !rest.is_empty()) {
         let size = sizes.next().copied().unwrap_or(usize::MAX).min(rest.len());
-        if let Some(place) = heads.bare_lf(&rest[..size]) {
-            return Some(read + place);
+        if let Some(index) = heads.bare_lf(&rest[..size]) {
+            return Some(read + index);
         }
         read += size;
     }
     None
 }
 
-/// The bytes of `requests`, and of each line that has to end with CR LF the places of its first byte and of the CR.
+/// The bytes of `requests`, and for each line that must end with CR LF the indexes of its first byte and of the CR.
 fn bytes_and_lines(requests: &[Request]) -> (Vec<u8>, Vec<(usize, usize)>) {
     let (mut bytes, mut lines) = (Vec::new(), Vec::new());
     for (part, has_lines) in requests.iter().flatten() {
@@ -111,7 +111,7 @@ proptest! {
     ) {
         let (mut bytes, lines) = bytes_and_lines(&requests);
         let (begin, place) = lines[at.index(lines.len())];
-        // A CR before that one would take its place.
+        // Another CR before it would do instead.
         prop_assume!(place == begin || bytes[place - 1] != b'\r');
         bytes.remove(place);
         prop_assert_eq!(bare_lf(&bytes, &pieces), Some(place));
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_the_pieces_make_no_difference(
+    fn pieces_make_no_difference(
         bytes in vec(prop_oneof![
             Just(b"GET / HTTP/1.1\r\n".to_vec()),
             Just(b"content-length: 5\r\n".to_vec()),
@@ -155,10 +155,10 @@ proptest! {
 }
 
 #[test]
-fn what_is_spoiled_ends_with_a_cr() {
+fn the_bytes_read_end_with_a_cr() {
     let mut bytes = [0; 16];
     let mut buffer = ReadBuf::new(&mut bytes);
     buffer.put_slice(b"GET / HTTP\nx: y");
-    spoil(&mut buffer, 10);
+    end_with_cr(&mut buffer, 10);
     assert_eq!(buffer.filled(), b"GET / HTTP\r");
 }

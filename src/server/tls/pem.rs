@@ -1,4 +1,4 @@
-//! Certificates and keys as files hold them, and what can be wrong with them.
+//! Reads certificates and keys from PEM files.
 
 use std::{
     fs,
@@ -17,36 +17,36 @@ use x509_cert::{Certificate, der::Decode};
 
 use super::{IdentityFiles, provider};
 
-/// Why files are of no use for TLS.
+/// Why the files cannot be used for TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
-    /// The system does not let the program read a file.
+    /// A file cannot be read.
     #[error("{} cannot be read ({error})", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         error: String,
     },
     /// A file without a certificate.
-    #[error("{} holds no certificate in PEM form", .0.display())]
+    #[error("{} has no certificate in PEM format", .0.display())]
     NoCertificate(PathBuf),
-    /// A file with a certificate that is none.
-    #[error("{} holds a certificate that is damaged", .0.display())]
+    /// A file with an invalid certificate.
+    #[error("{} has an invalid certificate", .0.display())]
     BrokenCertificate(PathBuf),
     /// A file without a key.
-    #[error("{} holds no private key in PEM form, or only an encrypted one", .0.display())]
+    #[error("{} has no private key in PEM format, or only an encrypted one", .0.display())]
     NoKey(PathBuf),
     /// A key that cannot be used.
     #[error(
-        "the private key in {} is damaged or of no kind that is supported; use RSA of 2048 bits or more, ECDSA on P-256 or \
+        "the private key in {} is invalid or of an unsupported kind; use RSA with at least 2048 bits, ECDSA on P-256 or \
          P-384, or Ed25519",
         .0.display()
     )]
     BrokenKey(PathBuf),
     /// The key of another certificate.
     #[error(
-        "the private key in {} does not belong to the first certificate in {}; name the two that were made together",
+        "the private key in {} does not belong to the first certificate in {}; use the key and the certificate that were made together",
         key.display(),
         certificate.display()
     )]
@@ -56,33 +56,33 @@ pub enum TlsError {
         /// The file of the key.
         key: PathBuf,
     },
-    /// A certificate of the past.
+    /// The certificate has expired.
     #[error("the certificate in {} expired at {not_after}; renew it", file.display())]
     Expired {
         /// The file.
         file: PathBuf,
-        /// Until when it was valid.
+        /// The end of its validity.
         not_after: String,
     },
-    /// A certificate of the future.
-    #[error("the certificate in {} is not valid before {not_before}; check it, and the clock", file.display())]
+    /// The certificate is not valid yet.
+    #[error("the certificate in {} is not valid before {not_before}; check the certificate and the clock", file.display())]
     NotYetValid {
         /// The file.
         file: PathBuf,
-        /// From when on it is valid.
+        /// The start of its validity.
         not_before: String,
     },
-    /// Anything else that the library has against them.
+    /// Any other error of the library.
     #[error("TLS cannot be set up: {0}")]
     Unusable(String),
 }
 
-/// When a certificate ends.
+/// When a certificate expires.
 #[derive(Debug, Clone)]
 pub(super) struct Expiry {
-    /// That moment, to be read.
+    /// The time, for people.
     pub(super) at: String,
-    /// From when on nobody should wait any longer to renew it, since 1970.
+    /// When it should have been renewed, since 1970.
     renew_by: Duration,
 }
 
@@ -92,11 +92,10 @@ impl Expiry {
     }
 }
 
-/// How long before it ends a certificate should have been renewed, at the latest; one that does not live long, in the last
-/// tenth of its life.
+/// How long before its end a certificate should have been renewed. For a short-lived one it is the last tenth of its life.
 const RENEW_BEFORE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// Reads files, and keeps a digest of all that it has read: two of them are alike if the files were.
+/// Reads files and keeps a digest of their content. Equal digests mean equal files.
 pub(super) struct Files(Sha256);
 
 impl Files {
@@ -128,19 +127,19 @@ impl Files {
         let content = self.read(file)?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
         match certificates {
-            // Its text may quote the file.
+            // Not its own text, which may quote the file.
             Err(_) => Err(TlsError::BrokenCertificate(file.to_owned())),
             Ok(certificates) if certificates.is_empty() => Err(TlsError::NoCertificate(file.to_owned())),
             Ok(certificates) => Ok(certificates),
         }
     }
 
-    /// A certificate that is valid now, with its key, and until when it is.
+    /// A certificate that is valid now, with its key and its expiry.
     pub(super) fn identity(&mut self, files: &IdentityFiles) -> Result<(CertifiedKey, Expiry), TlsError> {
         let IdentityFiles { certificate: file, key } = files;
         let broken = || TlsError::BrokenCertificate(file.clone());
         let chain = self.certificates(file)?;
-        // Before anything is judged, so that a change of either file changes the digest.
+        // Both files are read before any check, so that a change of either changes the digest.
         let content = self.read(key)?;
         let own = chain.first().ok_or_else(broken)?;
         let own = Certificate::from_der(own).map_err(|_| broken())?;
@@ -157,7 +156,7 @@ impl Files {
         Ok((identity, expiry))
     }
 
-    /// The authorities in a file.
+    /// The certificate authorities in a file.
     pub(super) fn authorities(&mut self, file: &Path) -> Result<Arc<RootCertStore>, TlsError> {
         let mut authorities = RootCertStore::empty();
         for certificate in self.certificates(file)? {
@@ -188,7 +187,7 @@ fn check_validity(certificate: &Certificate, file: &Path) -> Result<Expiry, TlsE
     })
 }
 
-/// The time since 1970, as certificates count it.
+/// The time since 1970.
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What is made of files, and made again when they change.
+//! A value built from files, and built again when they change.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -9,35 +9,35 @@ use tokio::{
 
 use super::pem::{Expiry, Files, TlsError};
 
-/// Something that was made of files, as of now. Who uses it keeps what they took, whatever comes after.
+/// A value built from files. Users keep the value that they took when it is replaced.
 pub(super) struct Reloading<T> {
     current: watch::Receiver<Arc<T>>,
     /// Ends with the last clone.
     _task: Arc<JoinSet<()>>,
 }
 
-/// What was made, and until when it is good, where that is known.
-type Made<T> = (T, Option<Expiry>);
+/// The value, and its expiry if there is one.
+type Built<T> = (T, Option<Expiry>);
 
 impl<T: Send + Sync + 'static> Reloading<T> {
-    /// Makes it, and looks at each `interval` whether the files are still the same. They are read, and not watched: so it
-    /// makes no difference whether they are written over, renamed, or reached over links that change, as on Kubernetes.
+    /// Builds the value, and checks after each `interval` whether the files have changed. They are read, not watched, so it
+    /// makes no difference whether they are overwritten, renamed, or reached through links that change, as on Kubernetes.
     pub(super) fn start(
         what: &'static str,
         interval: Duration,
-        make: impl Fn(&mut Files) -> Result<Made<T>, TlsError> + Send + Sync + 'static,
+        build: impl Fn(&mut Files) -> Result<Built<T>, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, TlsError> {
-        let look = move || {
+        let load = move || {
             let mut files = Files::new();
-            let made = make(&mut files);
-            (files.digest(), made)
+            let built = build(&mut files);
+            (files.digest(), built)
         };
-        let (digest, made) = look();
-        let (first, expiry) = made?;
+        let (digest, built) = load();
+        let (first, expiry) = built?;
         tracing::info!(expires = at(&expiry), "{what} is in use");
         let (sender, current) = watch::channel(Arc::new(first));
         let mut task = JoinSet::new();
-        task.spawn(keep_up(what, interval, Arc::new(look), (digest, expiry), sender));
+        task.spawn(reload(what, interval, Arc::new(load), (digest, expiry), sender));
         Ok(Self {
             current,
             _task: Arc::new(task),
@@ -49,41 +49,41 @@ impl<T: Send + Sync + 'static> Reloading<T> {
     }
 }
 
-async fn keep_up<T: Send + Sync + 'static>(
+async fn reload<T: Send + Sync + 'static>(
     what: &'static str,
     interval: Duration,
-    look: Arc<impl Fn() -> ([u8; 32], Result<Made<T>, TlsError>) + Send + Sync + 'static>,
+    load: Arc<impl Fn() -> ([u8; 32], Result<Built<T>, TlsError>) + Send + Sync + 'static>,
     (mut in_use, mut expiry): ([u8; 32], Option<Expiry>),
     sender: watch::Sender<Arc<T>>,
 ) {
-    // Files that were of no use when they were last looked at, and whether that was told.
-    let mut broken = None;
+    // The digest of files that were invalid at the last check, and whether that was logged.
+    let mut invalid = None;
     loop {
         tokio::time::sleep(interval).await;
-        let look = Arc::clone(&look);
-        let Ok((digest, made)) = spawn_blocking(move || look()).await else {
+        let load = Arc::clone(&load);
+        let Ok((digest, built)) = spawn_blocking(move || load()).await else {
             continue;
         };
-        match made {
-            _ if digest == in_use => broken = None,
-            Ok((made, its_expiry)) => {
-                sender.send_replace(Arc::new(made));
-                (in_use, expiry, broken) = (digest, its_expiry, None);
+        match built {
+            _ if digest == in_use => invalid = None,
+            Ok((built, its_expiry)) => {
+                sender.send_replace(Arc::new(built));
+                (in_use, expiry, invalid) = (digest, its_expiry, None);
                 tracing::info!(
                     expires = at(&expiry),
-                    "{what} has changed; new connections get the new one"
+                    "{what} has changed; new connections use the new one"
                 );
             }
-            Err(error) if broken == Some((digest, false)) => {
-                tracing::error!(%error, "{what} has changed, but is of no use; the one before stays in use");
-                broken = Some((digest, true));
+            Err(error) if invalid == Some((digest, false)) => {
+                tracing::error!(%error, "{what} has changed and is invalid; the previous one stays in use");
+                invalid = Some((digest, true));
             }
-            // A certificate and its key may be written one after the other: they are looked at twice.
-            Err(_) if broken.is_none_or(|(seen, _)| seen != digest) => broken = Some((digest, false)),
+            // A certificate and its key may be written one after the other, so an error counts only at the second check.
+            Err(_) if invalid.is_none_or(|(seen, _)| seen != digest) => invalid = Some((digest, false)),
             Err(_) => {}
         }
         if let Some(Expiry { at, .. }) = expiry.take_if(|expiry| expiry.is_near()) {
-            tracing::warn!(expires = at, "{what} ends soon, and has not been renewed");
+            tracing::warn!(expires = at, "{what} expires soon and has not been renewed");
         }
     }
 }

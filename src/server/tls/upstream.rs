@@ -1,4 +1,4 @@
-//! The way from a gateway to its service.
+//! The connection from a gateway to its service.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,33 +15,33 @@ use tower::{BoxError, ServiceExt, service_fn};
 
 use super::{HTTP_2, IdentityFiles, TlsError, pem::Files, provider, reload::Reloading};
 
-/// Where a gateway's service is, and how to speak to it.
+/// The service of a gateway.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     /// The address of the service.
     pub endpoint: Endpoint,
-    /// For an https address.
+    /// TLS, for an https address.
     pub tls: Option<UpstreamTls>,
 }
 
-/// The PEM files of a gateway as a client of its service.
+/// The PEM files for the connection to the service.
 #[derive(Debug, Clone, Default)]
 pub struct UpstreamFiles {
-    /// The authorities of the service's certificate; the public ones if there is none.
+    /// The certificate authorities to trust; the public ones if there is no file.
     pub ca: Option<PathBuf>,
-    /// The certificate by which the service knows the gateway.
+    /// The client certificate of the gateway.
     pub identity: Option<IdentityFiles>,
 }
 
-/// The TLS of a gateway as a client of its service.
+/// TLS of the connection to the service.
 #[derive(Debug, Clone)]
 pub struct UpstreamTls(Reloading<ClientConfig>);
 
 impl UpstreamTls {
-    /// As [`FaceTls::load`](super::FaceTls::load).
+    /// Reads the files, like [`ListenerTls::load`](super::ListenerTls::load).
     ///
     /// # Errors
-    /// As there.
+    /// If the files are invalid.
     pub fn load(files: UpstreamFiles, interval: Duration) -> Result<Self, TlsError> {
         let UpstreamFiles { ca, identity } = files;
         let reloading = Reloading::start("the TLS of the upstream", interval, move |files: &mut Files| {
@@ -71,23 +71,23 @@ impl UpstreamTls {
         Ok(Self(reloading))
     }
 
-    /// Connects, with the certificates of this moment.
+    /// Connects with the current certificates.
     async fn connect(&self, tcp: HttpConnector, uri: Uri) -> Result<TokioIo<TlsStream<TcpStream>>, BoxError> {
-        // An IPv6 address stands in brackets in a URL, and nowhere else.
+        // In a URL an IPv6 address is in brackets.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned())?;
         let stream = tcp.oneshot(uri).await?.into_inner();
         let connector = TlsConnector::from(self.0.current());
         let stream = connector.connect(name, stream).await?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP_2) {
-            return Err("what answers there speaks TLS, but not HTTP/2".into());
+            return Err("the server speaks TLS but not HTTP/2".into());
         }
         Ok(TokioIo::new(stream))
     }
 }
 
 impl Upstream {
-    /// A channel that connects when it is used, within `connect_timeout`.
+    /// A channel that connects on first use, within `connect_timeout`.
     pub(in crate::server) fn channel(self, connect_timeout: Duration) -> Channel {
         let endpoint = self.endpoint.tcp_nodelay(true).connect_timeout(connect_timeout);
         let Some(tls) = self.tls else {

@@ -20,7 +20,7 @@ use crate::{
         assign_devices::{AssignDevices, Outcome},
         id::OrganizationId,
     },
-    telemetry::{metrics::QueueFigures, trace::Wait},
+    telemetry::{metrics::QueueMetrics, trace::Wait},
 };
 
 /// When there will be room in a queue that is full by number: as soon as the next batch is taken.
@@ -55,7 +55,7 @@ pub(super) struct Queue {
     lanes: usize,
     waiting: Mutex<Waiting>,
     changed: Notify,
-    figures: QueueFigures,
+    figures: QueueMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Queue {
             lanes,
             waiting: Mutex::default(),
             changed: Notify::new(),
-            figures: QueueFigures::of(name),
+            figures: QueueMetrics::of(name),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     victim::{ATTACKER, MIB, Victim, Way},
 };
 use crate::{
-    metrics::Figures,
+    metrics::Metrics,
     support::{
         Client, Face, Kind, PATH, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
         program::command,
@@ -196,7 +196,7 @@ async fn stalled_http_1(database: &'static TestDatabase) {
     stream.read_u8().await.expect("an answer");
     // No more than that is read. This side cannot see the end before it has read all that came before.
     eventually("the connection is closed", LIMIT, async || {
-        let metrics = Figures::of(program.admin).await;
+        let metrics = Metrics::of(program.admin).await;
         metrics.get("device_assignment_connections{face=\"rest\"}") == 0.0
     })
     .await;

@@ -58,17 +58,17 @@ async fn files() {
         (&missing, &key, &missing, "cannot be read"),
         (&directory, &key, &directory, "cannot be read"),
         (&cert, &missing, &missing, "cannot be read"),
-        (&empty, &key, &empty, "holds no certificate in PEM form"),
-        (&key, &key, &key, "holds no certificate in PEM form"),
-        (&damaged, &key, &damaged, "damaged"),
-        (&cut, &key, &cut, "damaged"),
-        (&cert, &cert, &cert, "holds no private key in PEM form"),
+        (&empty, &key, &empty, "has no certificate in PEM format"),
+        (&key, &key, &key, "has no certificate in PEM format"),
+        (&damaged, &key, &damaged, "invalid certificate"),
+        (&cut, &key, &cut, "invalid certificate"),
+        (&cert, &cert, &cert, "has no private key in PEM format"),
         (&cert, &encrypted, &encrypted, "or only an encrypted one"),
         (
             &cert,
             &damaged_key,
             &damaged_key,
-            "damaged or of no kind that is supported",
+            "invalid or of an unsupported kind",
         ),
         (&cert, &other_key, &other_key, "does not belong to"),
         // The authority's before its own: the chain is the wrong way round.
@@ -94,8 +94,8 @@ async fn files() {
     }
     for (file, words) in [
         (&missing, "cannot be read"),
-        (&empty, "holds no certificate in PEM form"),
-        (&damaged, "damaged"),
+        (&empty, "has no certificate in PEM format"),
+        (&damaged, "invalid certificate"),
     ] {
         cases.push((
             format!("{SERVE} --tls-cert {cert} --tls-key {key} --tls-client-ca {file}"),

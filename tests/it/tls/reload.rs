@@ -204,7 +204,7 @@ async fn broken(database: &TestDatabase) {
         ("expired at 2020-01-01T00:00:00Z", &|| {
             drop(folder.put("server.crt", &expired.certificate))
         }),
-        ("holds no certificate", &|| drop(folder.put("server.crt", ""))),
+        ("has no certificate", &|| drop(folder.put("server.crt", ""))),
         ("cannot be read", &|| {
             fs::remove_file(folder.path("server.crt")).expect("removed")
         }),
@@ -243,7 +243,7 @@ async fn ends_soon(database: &TestDatabase) {
     let (day, hour) = (time::Duration::DAY, time::Duration::HOUR);
     folder.put_identity("server", &lives(day, hour));
     let program = serve(database, &folder, &["--tls-reload-interval", &interval()]).await;
-    let soon = "ends soon, and has not been renewed";
+    let soon = "expires soon and has not been renewed";
     eventually(soon, SEEN, async || count(&program.logged(), soon) > 0).await;
     // Time for more, of which there must be none.
     tokio::time::sleep(INTERVAL * 5).await;
