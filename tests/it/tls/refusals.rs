@@ -64,12 +64,7 @@ async fn files() {
         (&cut, &key, &cut, "invalid certificate"),
         (&cert, &cert, &cert, "has no private key in PEM format"),
         (&cert, &encrypted, &encrypted, "or only an encrypted one"),
-        (
-            &cert,
-            &damaged_key,
-            &damaged_key,
-            "invalid or of an unsupported kind",
-        ),
+        (&cert, &damaged_key, &damaged_key, "invalid or of an unsupported kind"),
         (&cert, &other_key, &other_key, "does not belong to"),
         // The authority's before its own: the chain is the wrong way round.
         (&ca, &key, &ca, "does not belong to"),
