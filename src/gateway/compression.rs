@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Full};
 use tonic::Status;
 
 use super::problem::Problem;
-use crate::body::holding;
+use crate::body::hold_until_sent;
 
 /// A smaller body is sent as it is: it fits into one network packet anyway.
 const MIN_BYTES: u64 = 1_024;
@@ -69,7 +69,7 @@ async fn compressed(response: Response) -> Result<Response, axum::BoxError> {
     parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     // The empty body still holds the share of the bytes in flight.
     let response = Response::from_parts(parts, Full::new(Bytes::from(bytes)));
-    Ok(holding(response, body))
+    Ok(hold_until_sent(response, body))
 }
 
 /// Whether the client accepts gzip (RFC 9110, 12.5.3).
@@ -125,9 +125,9 @@ mod tests {
     #[tokio::test]
     async fn a_compressed_answer_keeps_its_share_until_it_is_dropped() {
         let shares = Shares::new(usize::MAX);
-        let mut share = shares.nothing(Holder::Network(None));
+        let mut share = shares.empty(Holder::Network(None));
         assert!(share.grow(100_000));
-        let response = holding(Response::new(Body::from(" ".repeat(100_000))), share);
+        let response = hold_until_sent(Response::new(Body::from(" ".repeat(100_000))), share);
         let mut body = compressed(response).await.expect("gzip").into_body();
         let data = body.frame().await.expect("a frame").expect("no error").into_data();
         assert!(data.expect("data").len() < 1_000);
