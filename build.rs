@@ -1,4 +1,4 @@
-//! Generates from `proto/` the messages and their client; and for the server also its side of the RPC, the JSON form of the
+//! Generates the messages and the client from `proto/`. For the server also generates its side of the RPC, the JSON form of the
 //! messages and its description, the descriptor set for reflection, and the guides as pages (`build/guides.rs`).
 
 #[cfg(feature = "server")]
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the server has beside the generated code.
+/// What only the server needs.
 #[cfg(feature = "server")]
 mod server {
     use std::{env, error::Error, fs, path::PathBuf};
@@ -46,7 +46,7 @@ mod server {
         Ok(with_json(config))
     }
 
-    /// Gives the messages their JSON form, and its description.
+    /// Gives the messages their JSON form and its description.
     fn with_json(config: Builder) -> Builder {
         let request = format!("{PACKAGE}.AssignDevicesToOwnerRequest");
         let response = format!("{PACKAGE}.AssignDevicesToOwnerResponse");
@@ -65,7 +65,7 @@ mod server {
                 format!(".{request}"), // each of its fields
                 "#[serde(default, deserialize_with = \"crate::pb::null_as_absent\")]",
             );
-        // What the types do not say of the JSON. The limit on devices is a setting: the gateway puts it in.
+        // Rules that the types do not express. The gateway adds the limit on devices, which is a setting.
         let id = |kind| format!(r#"pattern = "^{kind}_[0-9a-hjkmnp-tv-z]{{26}}$""#);
         let schemas = [
             (
@@ -96,7 +96,7 @@ mod server {
         config
     }
 
-    /// What the proto says of each RPC, without its paragraph on errors: REST has a table of its own.
+    /// The comment of each RPC in the proto, without the paragraph on errors. REST has a table of its own.
     fn descriptions(descriptors: &FileDescriptorSet) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         const SERVICE: i32 = 6; // in a file (descriptor.proto)
         const METHOD: i32 = 2; // in a service

@@ -22,6 +22,10 @@ use tonic::Status;
 use super::problem::Problem;
 use crate::body::hold_until_sent;
 
+/// The level of compression. An answer of 10,000 devices shrinks from 940 KB to 194 KB in 3.4 ms of CPU time; level 1 saves 1 ms
+/// and leaves 273 KB, level 6 takes 3 ms more and leaves 190 KB.
+const LEVEL: Compression = Compression::new(2);
+
 /// A smaller body is sent as it is: it fits into one network packet anyway.
 const MIN_BYTES: u64 = 1_024;
 
@@ -58,7 +62,7 @@ fn is_compressible(response: &Response) -> bool {
 
 async fn compressed(response: Response) -> Result<Response, axum::BoxError> {
     let (mut parts, mut body) = response.into_parts();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::new(), LEVEL);
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
             encoder.write_all(&data)?;

@@ -1,4 +1,4 @@
-//! The answer to a call, in the form in which it leaves: its bytes, and what the call holds until they are gone.
+//! Encodes the answer to a call before it is sent.
 
 use std::future::ready;
 
@@ -8,16 +8,16 @@ use tonic::Status;
 
 use crate::body::hold_until_sent;
 
-/// Turns the message that a handler answered with into its bytes, and keeps `held` until they are gone.
+/// Encodes the message of a handler, and keeps `held` until its bytes have been sent.
 ///
-/// Bytes take less memory than the message, their number is known, and a caller that does not read its answer goes on
-/// holding what the call held.
+/// The bytes take less memory than the message, and their length is known. A caller that does not read its answer keeps
+/// holding its permits and its share.
 ///
 /// # Errors
 /// When the message cannot be encoded.
 pub(super) async fn encoded<H: Send + Unpin + 'static>(response: Response, held: H) -> Result<Response, Status> {
     if response.body().is_end_stream() {
-        // A refusal is in the head alone, and must stay there: clients take a frame of data after it for a broken stream.
+        // An error is in the headers alone. A data frame after them would be a broken stream for clients.
         return Ok(response);
     }
     let (parts, body) = response.into_parts();

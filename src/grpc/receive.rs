@@ -1,7 +1,6 @@
-//! The request of a call: received whole before anything is done about it, and measured before it is decoded.
+//! Receives the request of a call as a whole, and measures it before it is decoded.
 //!
-//! A message that is decoded as it comes would have to be bounded by the decoder, which is generated and knows no bounds on
-//! lists: 4 million empty identifiers fit into 8 MiB, and take 100 MiB once they are decoded.
+//! The generated decoder has no bounds on lists: 4 million empty identifiers fit into 8 MiB, and take 100 MiB once decoded.
 
 use axum::body::{Body, Bytes};
 use http::HeaderMap;
@@ -16,26 +15,26 @@ use crate::{
     shares::{Holder, Share},
 };
 
-/// What stands before a message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
+/// The length of the prefix of a message: a flag for compression and the length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX: usize = 5;
 
 /// The header that names the encoding of the messages, and the one that lists what the other side supports.
 const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
-/// What a device adds to the size of an answer, at most, beside its identifier: an id of 30 bytes, tags and lengths.
+/// The most that a device adds to the size of an answer, its identifier excepted: an id of 30 bytes, tags and lengths.
 const ANSWER_BYTES_PER_DEVICE: usize = 48;
 
-/// What an answer has beside its devices, at most.
+/// The largest size of an answer without devices.
 const ANSWER_BYTES: usize = 1_024;
 
-/// A request that arrived.
+/// A request that has arrived.
 pub(super) struct Received {
-    /// Its body: the message behind its prefix.
+    /// Its body: the prefix and the message.
     pub(super) body: Bytes,
-    /// How many device identifiers it lists.
+    /// The number of device identifiers.
     pub(super) devices: usize,
-    /// How many bytes those take in it.
+    /// The bytes that they take in the message.
     device_bytes: usize,
 }
 
@@ -57,7 +56,7 @@ pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Status> {
     Err(status)
 }
 
-/// Receives the request of a call. `share` pays for it while it arrives.
+/// Receives the request of a call. `share` accounts for it while it arrives.
 ///
 /// # Errors
 /// As [`BodyError`] says.
@@ -83,11 +82,11 @@ pub(super) async fn request(
 }
 
 impl Received {
-    /// Takes from `share` what the answer may need, so that what is carried out can also be answered.
+    /// Reserves the largest possible answer in `share`, so that every call that is carried out can also be answered.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] when the answer could be larger than `max_bytes`, [`Error::NoRoom`] when there is no room
-    /// for it now.
+    /// [`Error::InvalidRequest`] when the answer could be larger than `max_bytes`, [`Error::NoRoom`] when the
+    /// bytes in flight do not allow it now.
     pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
         let answer = self.devices * ANSWER_BYTES_PER_DEVICE + self.device_bytes + ANSWER_BYTES;
         if answer > max_bytes {
@@ -97,8 +96,8 @@ impl Received {
     }
 }
 
-/// How often `field` occurs in `message` and how many bytes it takes, as far as that can be read: what cannot is refused when
-/// it is decoded.
+/// How often `field` occurs in `message`, and how many bytes it takes, up to the first error. The decoder rejects a message with
+/// an error.
 fn measure(mut message: &[u8], field: u32) -> (usize, usize) {
     let (mut count, mut bytes) = (0, 0);
     let mut before = message.len();

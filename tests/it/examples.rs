@@ -1,5 +1,4 @@
-//! The clients in `examples/`, each run against the real program: what it prints, and what it does while a call cannot be
-//! carried out.
+//! The clients in `examples/`, run against the real program: their output, and their retries.
 
 use std::time::{Duration, Instant};
 
@@ -21,12 +20,12 @@ use crate::support::{
     program::{command, finish, refused, stderr, stdout},
 };
 
-/// How long something may take that takes a second or two on an idle machine.
+/// The timeout for something that takes a second or two on an idle machine.
 const HANGS: Duration = Duration::from_secs(60);
 
 const SERVICE: &str = "telemetron.device_assignment.v1.DeviceAssignmentService";
 
-/// `buf curl` takes 4 MiB at most, and the JSON that Python writes by default has more than 8 MiB in such a request.
+/// `buf curl` accepts at most 4 MiB. The JSON that Python writes for such a request is larger than 8 MiB.
 const TOO_LARGE_FOR: [&str; 2] = ["buf", "python_rest"];
 
 type Test = fn(&'static TestDatabase, Example) -> LocalBoxFuture<'static, ()>;
@@ -82,8 +81,8 @@ async fn assigns(database: &TestDatabase, example: Example) {
     assert_eq!(json!(owned), json!({"john@example.com": ["-SN 2", "SN-1"]}));
 }
 
-/// An answer of 5.2 MiB, which is more than gRPC libraries take by default: as many identifiers as a call may have, each of
-/// as many characters as it may have.
+/// An answer of 5.2 MiB, which is more than gRPC libraries accept by default: the maximum number of identifiers, each of the
+/// maximum length.
 async fn largest(database: &TestDatabase, example: Example) {
     let (output, calls) = call_with_largest(database, example).await;
     let said = stdout(&output);
@@ -95,7 +94,7 @@ async fn largest(database: &TestDatabase, example: Example) {
     assert_eq!(calls, 1);
 }
 
-/// What comes from the library itself goes away by no waiting.
+/// An error of the client library is not retried.
 async fn too_large(database: &TestDatabase, example: Example) {
     let (output, calls) = call_with_largest(database, example).await;
     let said = refused(&output, 1);
@@ -103,7 +102,7 @@ async fn too_large(database: &TestDatabase, example: Example) {
     assert_eq!(calls, 1, "it is not tried again");
 }
 
-/// What a client prints of the largest call, and how often it was carried out.
+/// What a client prints about the largest call, and how often the service carried it out.
 async fn call_with_largest(database: &TestDatabase, example: Example) -> (std::process::Output, usize) {
     const COUNT: usize = 10_000;
     let key = organization(database, "acme").await;
@@ -154,7 +153,7 @@ async fn violations(database: &TestDatabase, example: Example) {
     ] {
         assert!(said.contains(&line), "{line:?} in {said}");
     }
-    // What is wrong with the whole call.
+    // An error of the whole call.
     let said = refused(
         &finish(example.command(&server, "tlm_x", &["john@example.com", "SN-1"]).await).await,
         1,
@@ -163,13 +162,13 @@ async fn violations(database: &TestDatabase, example: Example) {
     server.terminate().await;
 }
 
-/// The lines about calls that were answered with `code`.
+/// The log lines of calls that ended with `code`.
 fn answered<'a>(log: &'a str, code: &str) -> impl Iterator<Item = &'a str> {
     let code = format!("\"code\":\"{code}\"");
     log.lines().filter(move |line| line.contains(&code))
 }
 
-/// The key's limit is reached: the client comes back when its share has, and not before.
+/// The key reached its limit: the client waits as long as the answer says, then repeats the call.
 async fn waits(database: &TestDatabase, example: Example) {
     let key = organization(database, "acme").await;
     devices(database, "acme", &["SN-1", "SN-2", "SN-3", "SN-4"]).await;
@@ -199,7 +198,7 @@ async fn waits(database: &TestDatabase, example: Example) {
     assert_eq!(answers, [1, 2], "{log}");
 }
 
-/// The database is away when the call is made, and back before the client gives up.
+/// The database is unreachable when the call is made, and back before the client gives up.
 async fn outage(database: &TestDatabase, example: Example) {
     const OURS: &str = "not-the-example";
     let key = organization(database, "acme").await;
@@ -228,7 +227,7 @@ async fn outage(database: &TestDatabase, example: Example) {
     server.terminate().await;
 }
 
-/// The service takes the connection, and says nothing.
+/// The service accepts the connection and never answers.
 async fn deadline(database: &TestDatabase, example: Example) {
     let key = organization(database, "acme").await;
     let server = Program::serve(database.url()).await;
@@ -239,13 +238,13 @@ async fn deadline(database: &TestDatabase, example: Example) {
     let said = refused(&finish(run).await, 1);
     let took = start.elapsed();
     assert_ne!(said.trim(), "");
-    // Not a measurement: unless told otherwise it waits for 30 s.
+    // Not a measurement: the default is 30 s.
     assert!(took < Duration::from_secs(20), "{took:?}: {said}");
     server.signal("-CONT").await;
     server.terminate().await;
 }
 
-/// A program on a new database, and a key of it.
+/// Runs a test with a program on a new database, and a key.
 async fn on_new<F: Future<Output = Program>>(test: impl FnOnce(Program, String) -> F) {
     let database = TestDatabase::create(Kind::Sqlite).await;
     let key = organization(&database, "acme").await;
@@ -270,19 +269,19 @@ async fn explore(server: Program, _key: String) -> Program {
 }
 
 async fn details_by_v1alpha(server: Program, key: String) -> Program {
-    // The one version that is on the PATH speaks no other.
+    // The version on the PATH supports only this one.
     assert_details_are_text(&[], &server, &key).await;
     server
 }
 
-/// As later ones do, from the types that reflection v1 tells of.
+/// As later versions do: with the types from reflection v1.
 async fn details_by_v1(server: Program, key: String) -> Program {
     let channel = server.client(Face::Grpc, &key).channel();
     let mut files = FileDescriptorSet::default();
     for question in [
         MessageRequest::FileContainingSymbol(SERVICE.into()),
         MessageRequest::FileContainingSymbol("google.rpc.BadRequest".into()),
-        MessageRequest::FileByFilename("google/protobuf/duration.proto".into()), // which that one imports
+        MessageRequest::FileByFilename("google/protobuf/duration.proto".into()), // imported by the other
     ] {
         let question = ServerReflectionRequest {
             host: String::new(),

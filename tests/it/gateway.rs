@@ -1,4 +1,4 @@
-//! A gateway in a process of its own, when all is not well with its service.
+//! A separate gateway whose service fails.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,7 +21,7 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("gateway::a_key_that_is_longer_than_the_transport_takes", long_key);
 }
 
-/// A gateway in this process, over a channel.
+/// A gateway in this process that calls its service over a channel.
 struct Gateway {
     client: Client,
     stop: oneshot::Sender<()>,
@@ -57,7 +57,7 @@ impl Gateway {
     }
 }
 
-/// The outcome is unknown: try again, and nothing of why.
+/// The outcome is unknown: the caller is told to try again, and learns no cause.
 #[track_caller]
 fn assert_unavailable(answer: &Answer) {
     assert_eq!(answer.code, "UNAVAILABLE", "{answer:?}");

@@ -1,4 +1,4 @@
-//! The Host header and `:authority`: a request says once, and in a valid way, for whom it is.
+//! The Host header and `:authority`: a request names exactly one valid host.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "host::http_2_needs_one_authority", http_2);
 }
 
-/// Each listener for HTTP/1.1, with a path that it answers to.
+/// Each HTTP/1.1 listener, with a path that it serves.
 fn listeners(server: &TestServer) -> [(SocketAddr, &'static str); 3] {
     [
         (server.rest, "/openapi.json"),
@@ -53,10 +53,10 @@ async fn http_1(database: &TestDatabase) {
             let request = format!("GET {path} HTTP/1.1\r\n{fields}connection: close\r\n\r\n");
             assert_eq!(ask(address, &request).await.status, 200, "{request:?}");
         }
-        // What the target says counts, but the header has to be there.
+        // The target takes precedence, but the header is required.
         let request = format!("GET http://example.com{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         assert_eq!(ask(address, &request).await.status, 200, "{request:?}");
-        // HTTP/1.0 knows no such header.
+        // HTTP/1.0 has no such header.
         let request = format!("GET {path} HTTP/1.0\r\n\r\n");
         assert_eq!(ask(address, &request).await.status, 200, "{request:?}");
 
@@ -96,14 +96,14 @@ async fn http_1(database: &TestDatabase) {
     server.stop().await;
 }
 
-/// The status and the sentence that an HTTP/2 request with these Host headers is answered.
+/// The status and the error of an HTTP/2 request with these Host headers.
 async fn over_http_2(address: SocketAddr, uri: &str, hosts: &[&str]) -> (u16, Value) {
     let stream = TcpStream::connect(address).await.expect("a connection");
     let (requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
     let connection = tokio::spawn(connection);
     let mut request = Request::builder().method(Method::GET).uri(uri);
     if uri.starts_with('/') {
-        // The client leaves `:authority` out of such a request alone.
+        // The client omits `:authority` only in such a request.
         request = request.version(Version::HTTP_11);
     }
     for host in hosts {

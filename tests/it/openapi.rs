@@ -53,7 +53,7 @@ fn example_answer() -> Value {
     operation()["responses"]["200"]["content"]["application/json"]["example"].take()
 }
 
-/// An answer without what differs from call to call.
+/// An answer without its ids.
 pub fn without_ids(mut answer: Value) -> Value {
     let is_id = |name: &str| ["customerId", "deviceId", "requestId"].contains(&name);
     match &mut answer {

@@ -1,4 +1,4 @@
-//! The REST face: bodies, what HTTP itself refuses, the JSON byte for byte.
+//! The REST API: bodies, errors of HTTP itself, and the JSON byte for byte.
 
 use insta::{allow_duplicates, assert_snapshot};
 use reqwest::Method;
@@ -12,14 +12,14 @@ use crate::{
 pub fn register(suite: &mut Suite) {
     for face in [Face::Rest, Face::RemoteRest] {
         let name = |test: &str| format!("rest::{test}::{}", face.name());
-        suite.on_each(&name("bodies_that_are_refused"), move |db| refused_bodies(db, face));
+        suite.on_each(&name("bodies_that_are_rejected"), move |db| refused_bodies(db, face));
         suite.on_each(&name("bodies_that_are_accepted"), move |db| accepted_bodies(db, face));
-        suite.on_each(&name("what_http_itself_refuses"), move |db| refused_by_http(db, face));
+        suite.on_each(&name("errors_of_http_itself"), move |db| refused_by_http(db, face));
         suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, face));
     }
 }
 
-/// Snapshots with what differs from run to run taken out.
+/// Replaces ids in snapshots by placeholders.
 fn redacted(check: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\b(cust|dev)_[0-9a-hjkmnp-tv-z]{26}\b", "${1}_ID");

@@ -1,4 +1,4 @@
-//! Peers that are slow, silent, many or hostile: they are let go of, and nobody else notices.
+//! Slow, silent, numerous or hostile clients: the server closes their connections, and other clients are not affected.
 
 use std::{
     net::SocketAddr,
@@ -20,27 +20,27 @@ use crate::support::{
     program::command,
 };
 
-/// What a peer gets until it is let go of, here.
+/// The timeout for a client in these tests.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// What may come on top of it.
+/// The margin for a busy machine.
 const MARGIN: Duration = Duration::from_secs(5);
 
 pub fn register(suite: &mut Suite) {
     suite.on(
         Kind::Sqlite,
-        "wire::slow_and_silent_peers_are_let_go_of",
+        "wire::slow_and_silent_clients_are_disconnected",
         slow_and_silent,
     );
-    suite.on(Kind::Sqlite, "wire::a_slow_body_is_refused", slow_body);
+    suite.on(Kind::Sqlite, "wire::a_slow_body_is_rejected", slow_body);
     suite.on(Kind::Sqlite, "wire::an_address_leaves_connections_to_others", too_many);
     suite.on(
         Kind::Sqlite,
-        "wire::more_connections_of_a_proxy_than_there_may_be_wait",
+        "wire::connections_of_a_proxy_over_the_limit_wait",
         a_proxy_has_all,
     );
     suite.on(
         Kind::Sqlite,
-        "wire::a_connection_that_is_old_is_ended_and_no_call_cut",
+        "wire::an_old_connection_ends_without_cutting_calls",
         old_age,
     );
     suite.on(Kind::Sqlite, "wire::without_file_descriptors_it_waits", no_descriptors);
@@ -57,7 +57,7 @@ fn impatient() -> ServerSettings {
     }
 }
 
-/// Connects, says `greeting`, then one byte of `drip` after the other; returns when the other side has closed.
+/// Connects, sends `greeting`, then the bytes of `drip` one by one. Returns how long the server kept the connection open.
 async fn until_closed(address: SocketAddr, greeting: &[u8], drip: &[u8]) -> Duration {
     let stream = TcpStream::connect(address).await.expect("a connection");
     let start = Instant::now();
@@ -86,7 +86,7 @@ async fn slow_and_silent(database: &TestDatabase) {
     let load = Load::start("load", clients(4, |face| server.client(face, &key)));
     let (rest, grpc) = (server.rest, server.grpc);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    // An answer to no question, half a head, a head of which a byte comes now and then, half a preface.
+    // An answer without a question, half a head, a head that arrives byte by byte, half a preface.
     let mut peers: Vec<(SocketAddr, &[u8], &[u8])> = vec![
         (rest, b"", b""),
         (grpc, b"", b""),
@@ -104,7 +104,7 @@ async fn slow_and_silent(database: &TestDatabase) {
             .into_iter()
             .zip(0..)
             .map(|((address, greeting, drip), number)| async move {
-                // Not all in the same instant: the system's own queue for connections is short.
+                // Not all at once: the system's queue of new connections is short.
                 tokio::time::sleep(Duration::from_micros(300) * number).await;
                 until_closed(address, greeting, drip).await
             }),
@@ -155,13 +155,13 @@ async fn too_many(database: &TestDatabase) {
     settings.connections.max_connections = 4;
     let server = TestServer::start_with(database, settings).await;
     for address in [server.rest, server.grpc] {
-        // One address alone may have half of them.
+        // A single address can have half of them.
         let open = [TcpStream::connect(address).await, TcpStream::connect(address).await];
         let mut third = TcpStream::connect(address).await.expect("a connection");
-        // Closed at once, with an error or without: not after the time that a head may take.
+        // Closed at once, with or without an error, and not after the timeout for a head.
         let read = tokio::time::timeout(MARGIN, third.read(&mut [0])).await;
         assert!(matches!(read.expect("closed in time"), Ok(0) | Err(_)));
-        // Another address does not notice.
+        // Another address is not affected.
         let face = if address == server.rest { Face::Rest } else { Face::Grpc };
         let client = server.client(face, &key).at("127.0.0.2".parse().expect("an address"));
         client.create("john@example.com", &["SN-1"]).await.ok();
@@ -180,7 +180,7 @@ async fn a_proxy_has_all(database: &TestDatabase) {
     let server = TestServer::start_with(database, settings).await;
     let _first = TcpStream::connect(server.rest).await.expect("a connection");
     let _second = TcpStream::connect(server.rest).await.expect("a connection");
-    // Both are accepted before anybody else, and closed after a while.
+    // Both are accepted first, and closed after the timeout.
     let start = Instant::now();
     server
         .client(Face::Rest, &key)
@@ -202,8 +202,8 @@ async fn old_age(database: &TestDatabase) {
     let calls = load.finish().await;
     println!("{}", tally(&calls));
     server.stop().await;
-    // The client of the tests gives up a call that it was about to send when it learns that the connection ends; what
-    // the service had taken on, it answers.
+    // When the connection ends, the test client abandons a call that it was about to send. The service answers every call that
+    // it has accepted.
     let owned = owned(database).await;
     for call in calls.iter().filter(|call| !call.is(&["OK"])) {
         assert!(call.is_lost() && !owned.contains_key(&call.email), "{call:?}");
@@ -213,7 +213,7 @@ async fn old_age(database: &TestDatabase) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-/// Clock ticks that a process has used, and how many there are in a second (proc(5); always 100 on Linux).
+/// The clock ticks that a process has used (proc(5)): 100 a second on Linux.
 fn ticks(process: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
     let (_, fields) = stat.rsplit_once(')').expect("fields");
@@ -228,7 +228,7 @@ fn ticks(process: u32) -> u64 {
     number(11) + number(12)
 }
 
-/// More connections than the process may have descriptors: it goes on, does not spin, and recovers.
+/// More connections than file descriptors: the process keeps running, uses little CPU, and recovers.
 async fn no_descriptors(database: &TestDatabase) {
     const TICKS_A_SECOND: u64 = 100;
     let key = organization(database, "acme").await;

@@ -1,21 +1,20 @@
-"""What the description cannot say, and schemathesis cannot know."""
+"""Checks of rules that the description cannot express."""
 
 import schemathesis
 
 
-# What the service drops around a value: Unicode's White_Space.
+# The white space that the service removes around a value: Unicode's White_Space.
 WHITE_SPACE = "".join(map(chr, [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]))
 
 
 @schemathesis.hook
 def filter_body(_context, body):
-    """Values with white space around them are left to the tests of the service: whether they are right is not to be told from
-    the description's limits, which are those of what is between."""
+    """Leaves out values with white space around them: the description's limits apply to the text without it."""
     return all(text == text.strip(WHITE_SPACE) for text in texts(body))
 
 
 def texts(value):
-    """Every text in a JSON value, names of members excepted."""
+    """Every text in a JSON value, without the names of members."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -27,19 +26,19 @@ def texts(value):
 
 
 @schemathesis.check
-def right_requests_are_refused_for_want_of_devices_only(_context, response, case):
-    """A request that is as described is refused only when none of its identifiers leads to a device."""
+def valid_requests_fail_only_for_lack_of_devices(_context, response, case):
+    """A valid request fails only if none of its devices exists."""
     if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 400:
         return
     code = response.json()["code"]
-    assert code == "FAILED_PRECONDITION", f"a right request was answered {code}: {response.text}"
+    assert code == "FAILED_PRECONDITION", f"a valid request failed with {code}: {response.text}"
 
 
 @schemathesis.check
-def refusals_name_their_request(_context, response, _case):
-    """The envelope and the header name one id, and every refusal has the envelope."""
+def errors_name_their_request(_context, response, _case):
+    """Every error has the envelope, with the request id of the header."""
     if response.status_code == 200:
         return
     envelope = response.json()
     assert next(iter(envelope)) == "error", f"an envelope begins with the error: {response.text}"
-    assert [envelope["requestId"]] == response.headers["x-request-id"], "the envelope and the header name two ids"
+    assert [envelope["requestId"]] == response.headers["x-request-id"], "the envelope and the header have different ids"

@@ -1,4 +1,4 @@
-//! A real browser, driven as a person would use it, that can reach nothing but this machine.
+//! A real browser, used as a person would. It can reach only this machine.
 
 use std::{env, path::Path, process::Stdio, time::Duration};
 
@@ -16,11 +16,11 @@ use tokio::{
 
 use super::program::is_on_path;
 
-/// How long a page may take: a machine may have much else to do.
+/// The timeout for a page, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why no browser can be tested with, if so.
+/// Why there is no browser to test with, if so.
 pub fn browser_missing() -> Option<&'static str> {
     let there_are = is_on_path("chromium") && is_on_path("chromedriver");
     (!there_are).then_some("chromium and chromedriver are not on the PATH")
@@ -70,14 +70,14 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
-    /// Sets what the browser says of the person's preference: `light` or `dark`.
+    /// Sets the preferred color scheme: `light` or `dark`.
     pub async fn prefer(&self, color_scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": color_scheme }]);
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features }))
             .await;
     }
 
-    /// Lets pages read the clipboard, which a person would be asked for.
+    /// Lets pages use the clipboard without a question to the person.
     pub async fn grant_clipboard(&self) {
         let permissions = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
         self.devtools("Browser.grantPermissions", permissions).await;
@@ -109,7 +109,7 @@ impl Browser {
         self.element(css).await.text().await.expect(css)
     }
 
-    /// The address of everything that was asked for since the last call of this.
+    /// The addresses requested since the last call of this function.
     pub async fn requests(&self) -> Vec<String> {
         let log = self.page.get_log("performance").await.expect("a log");
         let events = log
@@ -124,7 +124,7 @@ impl Browser {
             .collect()
     }
 
-    /// What the console complained of since the last call of this.
+    /// The messages on the console since the last call of this function.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.page.get_log("browser").await.expect("a log");
         log.into_iter().map(|entry| entry.message).collect()
@@ -149,7 +149,7 @@ fn capabilities(profile: &Path) -> impl Into<thirtyfour::Capabilities> {
     let profile = format!("--user-data-dir={}", profile.display());
     for argument in [
         "--headless",
-        "--no-sandbox", // which a browser of root has not
+        "--no-sandbox", // not available to root
         "--disable-gpu",
         "--disable-dev-shm-usage",
         "--disable-quic",
@@ -160,7 +160,7 @@ fn capabilities(profile: &Path) -> impl Into<thirtyfour::Capabilities> {
         "--hide-scrollbars",
         "--window-size=1280,1000",
         "--no-proxy-server",
-        // The network is off, but for the service.
+        // No network except this machine.
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         &profile,
     ] {
@@ -174,13 +174,13 @@ fn capabilities(profile: &Path) -> impl Into<thirtyfour::Capabilities> {
     chromium
 }
 
-/// The port that a chromedriver says it has.
+/// The port that chromedriver prints.
 async fn listening(driver: &mut Child) -> u16 {
     let stdout = driver.stdout.take().expect("a pipe");
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await.expect("text") {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
-            // What it says later must have somewhere to go.
+            // Keep reading, so that it never blocks on a full pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return port.trim_end_matches('.').parse().expect("a port");
         }
