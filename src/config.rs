@@ -13,7 +13,7 @@ mod template;
 pub use self::{
     conflicts::Conflict,
     parsers::AdminAddr,
-    read::{ReadError, Sources, read},
+    read::{ReadError, read},
     settings::{
         AdminConfig, ClientConfig, DatabaseConfig, EMBEDDED_DATABASE, GatewayConfig, LogFormat, ProcessConfig,
         RateLimitsConfig, ServeConfig, ServerConfig, TlsConfig, TraceConfig,

@@ -33,7 +33,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use self::signals::Signals;
 
 use crate::{
-    config::{Conflict, GatewayConfig, ProcessConfig, ReadError, Sources, TraceConfig, read},
+    config::{Conflict, GatewayConfig, ProcessConfig, ReadError, TraceConfig, read},
     domain::Error,
     server::ServeError,
 };
@@ -176,11 +176,8 @@ pub fn command() -> clap::Command {
 
 /// Runs the program: reads the arguments, does what they say, and tells how it went.
 pub fn run() -> ExitCode {
-    let sources = Sources {
-        arguments: env::args_os().collect(),
-        environment: &|name| env::var_os(name),
-    };
-    let cli: Cli = match read(&command(), &sources, conflicts) {
+    let arguments: Vec<_> = env::args_os().collect();
+    let cli: Cli = match read(&command(), &arguments, |name| env::var_os(name), conflicts) {
         Ok(cli) => cli,
         Err(ReadError::Usage(error)) => {
             // There is nobody to tell when it cannot be printed.

@@ -21,14 +21,6 @@ use super::{
 /// The one setting that cannot be in the file: its path.
 pub(super) const CONFIG: &str = "config";
 
-/// Where settings come from, besides the file that one of them names.
-pub struct Sources<'a> {
-    /// The command line, beginning with the name of the program.
-    pub arguments: Vec<OsString>,
-    /// Returns the value of an environment variable, if it is set.
-    pub environment: &'a dyn Fn(&str) -> Option<OsString>,
-}
-
 /// Why settings cannot be read.
 #[derive(Debug)]
 pub enum ReadError {
@@ -39,43 +31,32 @@ pub enum ReadError {
     Mistakes(Vec<String>),
 }
 
-/// An option that is a setting.
-pub(super) struct Setting<'a> {
-    pub(super) arg: &'a Arg,
-    pub(super) name: &'a str,
-    pub(super) variable: &'a str,
-}
-
-impl<'a> Setting<'a> {
-    fn of(arg: &'a Arg) -> Option<Self> {
-        let (name, variable) = (arg.get_long()?, arg.get_env()?.to_str()?);
-        Some(Self { arg, name, variable })
-    }
-
-    pub(super) fn all(command: &'a Command) -> impl Iterator<Item = Self> {
-        command.get_arguments().filter_map(Self::of)
-    }
+/// The name and the environment variable of a setting. Other options have none.
+fn setting(arg: &Arg) -> Option<(&str, &str)> {
+    Some((arg.get_long()?, arg.get_env()?.to_str()?))
 }
 
 /// Reads the settings of `command` and of the subcommand that the command line names.
 ///
 /// When the command line stops at a command whose subcommand is optional, the settings of all its subcommands are checked.
+/// `arguments` begin with the name of the program; `environment` returns the value of a variable that is set.
 ///
 /// # Errors
 /// When the command line is invalid or asks for help, and when there are mistakes.
 pub fn read<P: FromArgMatches>(
     command: &Command,
-    sources: &Sources<'_>,
+    arguments: &[OsString],
+    environment: impl Fn(&str) -> Option<OsString>,
     conflicts: impl Fn(&P) -> Vec<Conflict>,
 ) -> Result<P, ReadError> {
-    let parse = |command: Command| command.try_get_matches_from(&sources.arguments);
+    let parse = |command: Command| command.try_get_matches_from(arguments);
     let flags = parse(map_args(command.clone(), &accept_all)).map_err(|error| {
         // The error of the real command has its complete help and usage.
         let real = parse(command.clone()).err();
         usage(real.filter(|real| real.kind() == error.kind()).unwrap_or(error))
     })?;
     let mut reader = Reader {
-        sources,
+        environment: &environment,
         file: None,
         found: BTreeMap::new(),
         mistakes: Vec::new(),
@@ -111,7 +92,7 @@ fn usage(mut error: clap::Error) -> ReadError {
 
 /// Lets a setting be absent or have any value: to find out which flags were given.
 fn accept_all(arg: Arg) -> Arg {
-    if Setting::of(&arg).is_none() {
+    if setting(&arg).is_none() {
         return arg;
     }
     let arg = arg.env(None::<&str>).default_value(None::<&str>).required(false);
@@ -124,7 +105,7 @@ fn map_args(command: Command, change: &impl Fn(Arg) -> Arg) -> Command {
 }
 
 struct Reader<'a> {
-    sources: &'a Sources<'a>,
+    environment: &'a dyn Fn(&str) -> Option<OsString>,
     file: Option<SettingsFile>,
     /// By name, where each value is from, and the value unless it is invalid.
     found: BTreeMap<String, (String, Option<Vec<OsString>>)>,
@@ -134,9 +115,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads the file of settings, if one is named.
     fn read_file(&mut self, command: &Command, flags: &ArgMatches) {
-        Setting::all(command)
-            .filter(|setting| setting.name == CONFIG)
-            .for_each(|config| self.read(&config, Some(flags)));
+        command
+            .get_arguments()
+            .filter(|arg| arg.get_long() == Some(CONFIG))
+            .for_each(|config| self.read(config, Some(flags)));
         let Some((origin, Some(path))) = self.found.get(CONFIG) else {
             return;
         };
@@ -145,7 +127,7 @@ impl Reader<'_> {
             Ok(file) => {
                 self.mistakes.extend(file.mistakes.iter().cloned());
                 // Settings of other commands are fine: one file may serve them all.
-                let known = names(command);
+                let known: BTreeSet<&str> = file_settings(command).into_iter().map(|(_, name, _)| name).collect();
                 for entry in file.entries.iter().filter(|entry| !known.contains(entry.key.as_str())) {
                     self.mistakes.push(format!(
                         "{}, line {}: {}",
@@ -163,8 +145,8 @@ impl Reader<'_> {
     /// Adds the names of the commands, from the first to the last, to `paths`.
     fn visit(&mut self, command: &Command, flags: Option<&ArgMatches>, above: &[String], paths: &mut Vec<Vec<String>>) {
         let path = [above, &[command.get_name().to_owned()]].concat();
-        for setting in Setting::all(command) {
-            self.read(&setting, flags);
+        for arg in command.get_arguments() {
+            self.read(arg, flags);
         }
         if let Some((name, flags)) = flags.and_then(ArgMatches::subcommand) {
             let below = command.find_subcommand(name);
@@ -180,12 +162,11 @@ impl Reader<'_> {
     }
 
     /// Takes the value of a setting from the first source that has one, and checks it.
-    fn read(&mut self, setting: &Setting<'_>, flags: Option<&ArgMatches>) {
-        let Setting { arg, name, variable } = setting;
-        if self.found.contains_key(*name) {
+    fn read(&mut self, arg: &Arg, flags: Option<&ArgMatches>) {
+        let Some((name, variable)) = setting(arg).filter(|(name, _)| !self.found.contains_key(*name)) else {
             return;
-        }
-        let Some((origin, values)) = self.find(setting, flags) else {
+        };
+        let Some((origin, values)) = self.find(arg, name, variable, flags) else {
             if flags.is_some() && arg.is_required_set() {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
                 self.mistakes
@@ -193,26 +174,26 @@ impl Reader<'_> {
             }
             return;
         };
-        let values = values.and_then(|values| check(setting, &values).map(|()| values).map_err(Some));
+        let values = values.and_then(|values| check(arg, name, &values).map(|()| values).map_err(Some));
         if let Err(Some(problem)) = &values {
             self.mistakes.push(format!("--{name} ({origin}): {problem}"));
         }
-        self.found.insert((*name).to_owned(), (origin, values.ok()));
+        self.found.insert(name.to_owned(), (origin, values.ok()));
     }
 
     /// Where a value is from, and the value, or what is wrong with its type.
-    fn find(&self, setting: &Setting<'_>, flags: Option<&ArgMatches>) -> Option<(String, FileValue)> {
-        let id = setting.arg.get_id().as_str();
+    fn find(&self, arg: &Arg, name: &str, variable: &str, flags: Option<&ArgMatches>) -> Option<(String, FileValue)> {
+        let id = arg.get_id().as_str();
         if let Some(flags) = flags.filter(|flags| flags.value_source(id) == Some(ValueSource::CommandLine)) {
             let values = flags.get_raw(id)?.map(ToOwned::to_owned);
             return Some(("from the command line".into(), Ok(values.collect())));
         }
-        if let Some(value) = (self.sources.environment)(setting.variable) {
-            return Some((format!("from {}", setting.variable), Ok(vec![value])));
+        if let Some(value) = (self.environment)(variable) {
+            return Some((format!("from {variable}"), Ok(vec![value])));
         }
         let file = self.file.as_ref()?;
-        let entry = file.entries.iter().find(|entry| entry.key == setting.name)?;
-        let is_list = setting.arg.get_value_delimiter().is_some();
+        let entry = file.entries.iter().find(|entry| entry.key == name)?;
+        let is_list = arg.get_value_delimiter().is_some();
         let value = match &entry.value {
             Ok(_) if entry.is_list && !is_list => Err(Some("must be one value, not a list".into())),
             value => value.clone(),
@@ -222,7 +203,7 @@ impl Reader<'_> {
 
     /// Makes the value that was found the default of its setting.
     fn resolve(&self, arg: Arg) -> Arg {
-        let found = Setting::of(&arg).and_then(|setting| self.found.get(setting.name));
+        let found = setting(&arg).and_then(|(name, _)| self.found.get(name));
         let values = found.and_then(|(_, values)| values.as_ref());
         let arg = arg.env(None::<&str>);
         match values {
@@ -249,14 +230,14 @@ impl Reader<'_> {
 }
 
 /// Checks values as clap checks flags.
-fn check(setting: &Setting<'_>, values: &[OsString]) -> Result<(), String> {
+fn check(arg: &Arg, name: &str, values: &[OsString]) -> Result<(), String> {
     let flags = values.iter().map(|value| {
-        let mut flag = OsString::from(format!("--{}=", setting.name));
+        let mut flag = OsString::from(format!("--{name}="));
         flag.push(value);
         flag
     });
-    let arg = setting.arg.clone().env(None::<&str>).global(false).required(false);
-    let command = Command::new("setting").no_binary_name(true).arg(arg);
+    let alone = arg.clone().env(None::<&str>).global(false).required(false);
+    let command = Command::new("setting").no_binary_name(true).arg(alone);
     let Err(error) = command.try_get_matches_from(flags) else {
         return Ok(());
     };
@@ -267,17 +248,19 @@ fn check(setting: &Setting<'_>, values: &[OsString]) -> Result<(), String> {
         (Some(cause), _) => cause.to_string(),
         _ => "must be one value, in UTF-8".into(),
     };
-    Err(match setting.arg.get_default_values() {
+    Err(match arg.get_default_values() {
         [default] if !default.is_empty() => format!("{problem}; the default is {}", default.display()),
         _ => problem,
     })
 }
 
-/// The names of all settings that can be in a file.
-fn names(command: &Command) -> BTreeSet<&str> {
-    let own = Setting::all(command).map(|setting| setting.name);
-    let below = command.get_subcommands().flat_map(names);
-    own.chain(below).filter(|name| *name != CONFIG).collect()
+/// The settings of a command and all its subcommands that can be in a file: option, name and environment variable.
+pub(super) fn file_settings(command: &Command) -> Vec<(&Arg, &str, &str)> {
+    let own = command
+        .get_arguments()
+        .filter_map(|arg| setting(arg).map(|(name, variable)| (arg, name, variable)));
+    let below = command.get_subcommands().flat_map(file_settings);
+    own.chain(below).filter(|(_, name, _)| *name != CONFIG).collect()
 }
 
 fn unknown(entry: &Entry, known: &BTreeSet<&str>) -> String {

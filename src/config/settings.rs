@@ -65,17 +65,17 @@ settings! {
     /// Settings of every subcommand.
     ProcessConfig in MAIN => {
         /// TOML file with settings; `device-assignment config default` prints a template
-        #[arg(env = "CONFIG_FILE", global = true, display_order = 7)]
+        #[arg(env = "CONFIG_FILE", global = true, display_order = 507)]
         config: Option<PathBuf>, FILE;
         /// Format of the log on stderr; RUST_LOG sets its level
-        #[arg(global = true, display_order = 8)]
+        #[arg(global = true, display_order = 508)]
         log_format: LogFormat = "auto", FORMAT;
     }
 
     /// The database, and how long to wait for it.
     DatabaseConfig in "Database" => {
         /// Database: sqlite://FILE?mode=rwc or postgres://USER:PASSWORD@HOST:PORT/DATABASE
-        #[arg(help_heading = MAIN, display_order = 1)]
+        #[arg(help_heading = MAIN, display_order = 501)]
         database_url: DatabaseUrl = EMBEDDED_DATABASE, URL, DatabaseUrl::parse;
         /// How long to wait at startup for a database that cannot be reached
         connect_timeout: Duration = "30s", DURATION, duration(Duration::ZERO, YEAR);
@@ -84,16 +84,16 @@ settings! {
     /// Settings of `serve`, besides those of its database.
     ServeConfig in MAIN => {
         /// Address of the gRPC API, as in localhost:50051; :50051 listens on all interfaces
-        #[arg(display_order = 2)]
+        #[arg(display_order = 502)]
         grpc_addr: SocketAddr = "127.0.0.1:50051", ADDR, listen_address;
         /// Update the schema of a PostgreSQL database before starting (SQLite is always updated)
         #[arg(action = Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         #[arg(hide_possible_values = true, help_heading = "Database")]
         migrate: bool = "false", BOOL, BoolishValueParser::new();
-        /// Largest response, in bytes; a request whose response could be larger is rejected
+        /// Maximum size of a response, in bytes; a request whose response could be larger is rejected
         #[arg(help_heading = "Requests")]
         max_answer_bytes: usize = "8388608", BYTES, number(1..=GIB);
-        /// Longest time that a call can ask for
+        /// Maximum timeout that a call can ask for
         #[arg(help_heading = "Requests")]
         max_request_timeout: Duration = "60s", DURATION, duration(MS, DAY);
         ..rate_limits: RateLimitsConfig;
@@ -105,7 +105,7 @@ settings! {
     /// Settings of `gateway`.
     GatewayConfig in MAIN => {
         /// gRPC address of the service, as in http://host:50051 or https://host:50051
-        #[arg(display_order = 1)]
+        #[arg(display_order = 501)]
         upstream: Uri, URL, service_url;
         ..upstream_tls: UpstreamTlsConfig;
         ..server: ServerConfig;
@@ -114,7 +114,7 @@ settings! {
     /// Settings that `serve` and `gateway` share.
     ServerConfig in MAIN => {
         /// Address of the REST API, as in localhost:8080; :8080 listens on all interfaces
-        #[arg(display_order = 3)]
+        #[arg(display_order = 503)]
         rest_addr: SocketAddr = "127.0.0.1:8080", ADDR, listen_address;
         ..requests: RequestsConfig;
         ..tls: TlsConfig;
@@ -129,29 +129,29 @@ settings! {
     RateLimitsConfig in "Rate limits (of this instance; a rate of 0 disables a limit)" => {
         /// Calls per second with one API key
         key_calls_per_second: u32 = "10000", COUNT, number(0..=1_000_000_000_u32);
-        /// Calls with one API key that can come at once
+        /// Calls with one API key allowed in a burst
         key_calls_burst: u32 = "20000", COUNT, number(1..=1_000_000_000_u32);
         /// Device identifiers per second with one API key
         key_devices_per_second: u32 = "1000000", COUNT, number(0..=1_000_000_000_u32);
-        /// Device identifiers with one API key that can come at once; the largest request must fit
+        /// Device identifiers with one API key allowed in a burst; not less than in the largest request
         key_devices_burst: u32 = "2000000", COUNT, number(1..=1_000_000_000_u32);
         /// Invalid API keys per second from one address (IPv6: one /64 network)
         failed_keys_per_second: u32 = "10", COUNT, number(0..=1_000_000_000_u32);
-        /// Invalid API keys from one address that can come at once
+        /// Invalid API keys from one address allowed in a burst
         failed_keys_burst: u32 = "100", COUNT, number(1..=1_000_000_000_u32);
     }
 
     /// How many calls `serve` carries out and queues.
     CapacityConfig in "Capacity" => {
-        /// Most calls in progress; 0 disables the limit. One organization gets at most half
+        /// Maximum number of calls in progress; 0 disables the limit. One organization gets at most half
         max_in_flight: usize = "4096", COUNT, number(0..=MOST);
-        /// Most calls in progress without a key (health checks, reflection). One address gets at most half
+        /// Maximum number of calls without a key (health checks, reflection). One address gets at most half
         max_keyless_calls: usize = "1000", COUNT, number(1..=MOST);
-        /// Most calls that wait to be written; small and large calls wait in separate queues of this length
+        /// Maximum number of calls waiting to be written, in each of the queues for small and for large calls
         queue_calls: usize = "4096", COUNT, number(1..=MOST);
-        /// Most device identifiers that wait to be written, in each of the two queues
+        /// Maximum number of device identifiers waiting to be written, in each of these queues
         queue_devices: usize = "1500000", COUNT, number(1..=MOST);
-        /// Writer workers for small calls, each with a PostgreSQL connection, 1 to 64 (SQLite has one)
+        /// Number of writer workers for small calls, each with a PostgreSQL connection, 1 to 64 (SQLite has one)
         writer_lanes: usize = "4", COUNT, number(1..=64_usize);
     }
 
@@ -165,11 +165,11 @@ settings! {
 
     /// What `serve` and `gateway` allow one request.
     RequestsConfig in "Requests" => {
-        /// Largest request, in bytes
+        /// Maximum size of a request, in bytes
         max_request_bytes: usize = "8388608", BYTES, number(1..=GIB);
-        /// Most device identifiers in one request; a gateway and its service should have the same value
+        /// Maximum number of device identifiers in one request; a gateway and its service should have the same value
         max_devices_per_request: usize = "10000", COUNT, number(1..=MOST);
-        /// Memory for all requests and responses in progress, in bytes. One organization or address gets at most half
+        /// Maximum memory for requests and responses in progress, in bytes. One organization or address gets at most half
         max_bytes_in_flight: usize = "67108864", BYTES, number(1..=1024 * GIB);
         /// Timeout of a call that asks for none
         request_timeout: Duration = "10s", DURATION, duration(MS, DAY);
@@ -178,10 +178,10 @@ settings! {
     /// TLS of the listeners of `serve` and `gateway`.
     TlsConfig in "TLS" => {
         /// PEM file with the certificate of this server and its intermediates; enables TLS
-        #[arg(help_heading = MAIN, display_order = 4)]
+        #[arg(help_heading = MAIN, display_order = 504)]
         tls_cert: Option<PathBuf>, FILE;
         /// PEM file with the private key of the certificate
-        #[arg(help_heading = MAIN, display_order = 5)]
+        #[arg(help_heading = MAIN, display_order = 505)]
         tls_key: Option<PathBuf>, FILE;
         /// PEM file with CA certificates; clients then need a certificate of one of these CAs
         tls_client_ca: Option<PathBuf>, FILE;
@@ -207,7 +207,7 @@ settings! {
 
     /// What clients of `serve` and `gateway` can use of each listener.
     ConnectionsConfig in "Connections" => {
-        /// Most connections per listener. One address (IPv6: one /64 network) gets at most half, a trusted proxy all
+        /// Maximum number of connections per listener. One address (IPv6: one /64 network) gets at most half, a trusted proxy all
         max_connections: usize = "4096", COUNT, number(1..=MOST);
         /// Timeout for the head of a request and for an idle HTTP/1.1 connection; that of a proxy must be shorter
         head_timeout: Duration = "10s", DURATION, duration(MS, DAY);
@@ -215,7 +215,7 @@ settings! {
         body_timeout: Duration = "30s", DURATION, duration(MS, DAY);
         /// How long a client can leave a response unread before its connection is closed
         write_timeout: Duration = "10s", DURATION, duration(MS, DAY);
-        /// Most requests in progress on one HTTP/2 connection
+        /// Maximum number of requests in progress on one HTTP/2 connection
         max_streams: u32 = "128", COUNT, number(1..=u32::MAX);
         /// Stream resets that an HTTP/2 client can cause before its connection is closed
         max_local_resets: usize = "1024", COUNT, number(0..=MOST);
@@ -223,7 +223,7 @@ settings! {
         max_pending_resets: usize = "20", COUNT, number(0..=MOST);
         /// Control frames (PING, SETTINGS) that an HTTP/2 client can send; each of its requests allows 100 more
         max_control_frames: usize = "1000", COUNT, number(1..=MOST);
-        /// Largest head of an HTTP/2 request, in bytes
+        /// Maximum size of the head of an HTTP/2 request, in bytes
         max_head_bytes: u32 = "16384", BYTES, number(1_024..=u32::MAX);
         /// How often an HTTP/2 client is sent a ping
         keepalive_interval: Duration = "30s", DURATION, duration(MS, DAY);
@@ -250,7 +250,7 @@ settings! {
     HealthConfig in "Health" => {
         /// How often to check the database (for a gateway: the service)
         health_interval: Duration = "500ms", DURATION, duration(MS, DAY);
-        /// After this time without a successful check, calls fail at once
+        /// Time without a successful check after which calls fail at once
         health_timeout: Duration = "2s", DURATION, duration(MS, DAY);
         /// How long to accept calls after SIGTERM, so that load balancers notice; calls in progress then have 10s to finish
         shutdown_grace: Duration = "0s", DURATION, duration(Duration::ZERO, MINUTE);
@@ -258,7 +258,7 @@ settings! {
 
     /// The listener for operators of `serve` and `gateway`.
     AdminConfig in "Operations" => {
-        /// Address for health checks and metrics, or off; it must not be public
+        /// Address for health checks and metrics, or off; must not be public
         admin_addr: AdminAddr = "127.0.0.1:9090", ADDR, admin_address;
     }
 

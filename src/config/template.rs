@@ -1,8 +1,10 @@
 //! The template of a settings file, made from the declarations.
 
-use clap::{Command, builder::PossibleValue};
+use std::collections::BTreeSet;
 
-use super::read::{CONFIG, Setting};
+use clap::{Arg, Command, builder::PossibleValue};
+
+use super::read::{CONFIG, file_settings};
 
 const HEAD: &str = "\
 # Settings of device-assignment. Use this file with `--config FILE` or CONFIG_FILE.
@@ -14,12 +16,25 @@ const HEAD: &str = "\
 /// A settings file that lists every setting of `command` and its subcommands, each commented out: with its meaning, unit,
 /// environment variable, default, and the subcommands that use it.
 pub fn template(command: &Command) -> String {
-    let mut settings = Vec::new();
-    collect(command, None, &mut settings);
     let mut sections: Vec<(&str, String)> = Vec::new();
-    for (setting, users) in &settings {
-        let heading = setting.arg.get_help_heading().unwrap_or("Main settings");
-        let text = describe(setting, users);
+    let mut names = BTreeSet::new();
+    for (arg, name, variable) in file_settings(command)
+        .into_iter()
+        .filter(|(_, name, _)| names.insert(*name))
+    {
+        let heading = arg.get_help_heading().unwrap_or("Main settings");
+        // `config check` has the settings of other subcommands.
+        let users = command.get_subcommands().filter(|user| user.get_name() != CONFIG);
+        let users = users.filter(|user| file_settings(user).iter().any(|(_, other, _)| *other == name));
+        let users: Vec<&str> = users.map(Command::get_name).collect();
+        let users = if users.is_empty() {
+            "all subcommands".into()
+        } else {
+            users.join(", ")
+        };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let (unit, default) = (unit(arg), default(arg, name));
+        let text = format!("\n# {help}\n# {unit}; {variable} in the environment; for {users}\n{default}\n");
         match sections.iter_mut().find(|(name, _)| *name == heading) {
             Some((_, section)) => section.push_str(&text),
             None => sections.push((heading, format!("\n\n# --- {heading} ---\n{text}"))),
@@ -29,41 +44,24 @@ pub fn template(command: &Command) -> String {
     format!("{HEAD}{sections}")
 }
 
-/// Adds the settings of a command, each with the subcommands that use it.
-fn collect<'a>(command: &'a Command, user: Option<&'a str>, settings: &mut Vec<(Setting<'a>, Vec<&'a str>)>) {
-    for setting in Setting::all(command).filter(|setting| setting.name != CONFIG) {
-        match settings.iter_mut().find(|(known, _)| known.name == setting.name) {
-            Some((_, users)) => users.extend(user.filter(|user| !users.contains(user))),
-            None => settings.push((setting, user.into_iter().collect())),
-        }
+fn unit(arg: &Arg) -> String {
+    let valid = arg.get_possible_values();
+    if valid.is_empty() || arg.is_hide_possible_values_set() {
+        return arg.get_value_names().unwrap_or_default().join(" ");
     }
-    // `config check` repeats the settings of others.
-    for below in command.get_subcommands().filter(|command| command.get_name() != CONFIG) {
-        collect(below, user.or(Some(below.get_name())), settings);
-    }
+    valid
+        .iter()
+        .map(PossibleValue::get_name)
+        .collect::<Vec<_>>()
+        .join(" or ")
 }
 
-fn describe(setting: &Setting<'_>, users: &[&str]) -> String {
-    let Setting { arg, name, variable } = setting;
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let valid = arg.get_possible_values();
-    let valid: Vec<&str> = valid.iter().map(PossibleValue::get_name).collect();
-    let unit = if valid.is_empty() || arg.is_hide_possible_values_set() {
-        arg.get_value_names().unwrap_or_default().join(" ")
-    } else {
-        valid.join(" or ")
-    };
-    let users = if users.is_empty() {
-        "all subcommands".into()
-    } else {
-        users.join(", ")
-    };
-    let default = match arg.get_default_values() {
-        [] => format!("# No default. Write {name} = {}", toml(&unit)),
+fn default(arg: &Arg, name: &str) -> String {
+    match arg.get_default_values() {
+        [] => format!("# No default. Write {name} = {}", toml(&unit(arg))),
         [default] => format!("#{name} = {}", toml(&default.to_string_lossy())),
         defaults => format!("#{name} = {defaults:?}"),
-    };
-    format!("\n# {help}\n# {unit}; {variable} in the environment; for {users}\n{default}\n")
+    }
 }
 
 /// A value in TOML: an integer or a boolean as it is, anything else in quotes.

@@ -10,8 +10,7 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use device_assignment::config::{
-    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, ReadError, ServeConfig, Sources,
-    read,
+    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, ReadError, ServeConfig, read,
 };
 use tempfile::TempDir;
 
@@ -62,14 +61,12 @@ struct Serve {
 
 fn tell(arguments: &str, environment: &[(&str, &str)]) -> Result<Told, ReadError> {
     let arguments = ["device-assignment"].into_iter().chain(arguments.split_whitespace());
-    let sources = Sources {
-        arguments: arguments.map(OsString::from).collect(),
-        environment: &|name| {
-            let variable = environment.iter().find(|(variable, _)| *variable == name);
-            variable.map(|(_, value)| value.into())
-        },
+    let arguments: Vec<OsString> = arguments.map(OsString::from).collect();
+    let variable = |name: &str| {
+        let variable = environment.iter().find(|(variable, _)| *variable == name);
+        variable.map(|(_, value)| value.into())
     };
-    read(&Told::command(), &sources, |_| Vec::<Conflict>::new())
+    read(&Told::command(), &arguments, variable, |_| Vec::<Conflict>::new())
 }
 
 /// The mistakes in settings that must have some.
