@@ -155,7 +155,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let in_flight = Shares::new(settings.max_bytes_in_flight);
     let log_sampler = Arc::<LogSampler>::default();
-    let service = Service::start(database.clone(), settings.service, Arc::clone(&log_sampler)).await?;
+    let service = Service::start(database.clone(), settings.service, Arc::clone(&log_sampler));
     let service = Arc::new(service);
     let (routes, health) = grpc::routes(
         Arc::clone(&service),

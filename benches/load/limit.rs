@@ -8,12 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use device_assignment::storage::Database;
+use device_assignment::storage::{Database, Purpose};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::{
-    DbBackend,
     prelude::Uuid,
-    sqlx::{self, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, pool::PoolConnection},
+    sqlx::{self, ConnectOptions as _, Connection, PgConnection, SqliteConnection},
 };
 
 use crate::world::{self, Organization, Sizes};
@@ -76,10 +75,13 @@ pub async fn raw(
     duration: Duration,
     seed: u64,
 ) -> f64 {
-    let pool = database.own_connection().await.expect("a connection");
-    let mut connection = match pool.get_database_backend() {
-        DbBackend::Postgres => Raw::Postgres(pool.get_postgres_connection_pool().acquire().await.expect("one")),
-        _ => Raw::Sqlite(pool.get_sqlite_connection_pool().acquire().await.expect("one")),
+    let url = database.url();
+    let mut connection = if url.is_sqlite() {
+        let options = url.sqlite_options(Purpose::Writes).expect("options");
+        Raw::Sqlite(options.connect().await.expect("a connection"))
+    } else {
+        let options = url.postgres_options(Purpose::Writes).expect("options");
+        Raw::Postgres(options.connect().await.expect("a connection"))
     };
     let mut random = StdRng::seed_from_u64(seed);
     let start = Instant::now();
@@ -101,15 +103,18 @@ pub async fn raw(
         calls += 1;
     }
     let rate = f64::from(calls) / start.elapsed().as_secs_f64();
-    drop(connection);
-    pool.close().await.expect("closed");
+    match connection {
+        Raw::Postgres(connection) => connection.close().await,
+        Raw::Sqlite(connection) => connection.close().await,
+    }
+    .expect("closed");
     rate
 }
 
 /// A connection of the driver's, with nothing of ours around it.
 enum Raw {
-    Postgres(PoolConnection<Postgres>),
-    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
 }
 
 /// One statement, and so one transaction. The found rows and the new ones come one after the other: a join of the two would

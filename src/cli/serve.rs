@@ -152,7 +152,7 @@ fn service_settings(config: &ServeConfig) -> ServiceSettings {
             max_in_flight: (capacity.max_in_flight > 0).then_some(capacity.max_in_flight),
         },
         writer: WriterSettings {
-            lanes: capacity.writer_lanes,
+            workers: capacity.writer_lanes,
             queue_calls: capacity.queue_calls,
             queue_devices: capacity.queue_devices,
             ..WriterSettings::default()

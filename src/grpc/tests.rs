@@ -32,9 +32,7 @@ async fn misbehaving(folder: &TempDir) -> (Router, String) {
     create_organization(&database, &name).await.expect("an organization");
     let label = ApiKeyLabel::parse("test").expect("a label");
     let key = create_api_key(&database, "acme", &label, None).await.expect("a key");
-    let service = Service::start(database, ServiceSettings::default(), Arc::default())
-        .await
-        .expect("a service");
+    let service = Service::start(database, ServiceSettings::default(), Arc::default());
     let methods = Router::new()
         .route("/test.Service/Panics", post(async || -> () { panic!("with a secret") }))
         .route("/test.Service/Hangs", post(std::future::pending::<()>));

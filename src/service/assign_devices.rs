@@ -10,7 +10,7 @@ use crate::{
         Error, Metered,
         assign_devices::{AssignDevices, Outcome},
     },
-    storage::Answer,
+    storage::PendingOutcome,
 };
 
 /// What is asked for, as the caller gave it.
@@ -77,7 +77,7 @@ impl Service {
 
 /// Sees to it that what a call changed is told of: also when its caller goes away, whose command may be under way already.
 struct Witness {
-    answer: Option<Answer>,
+    answer: Option<PendingOutcome>,
     caller: Arc<Caller>,
 }
 

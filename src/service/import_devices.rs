@@ -70,23 +70,21 @@ pub async fn import_devices(
     mut on_event: impl FnMut(ImportEvent),
 ) -> Result<ImportReport, ImportError> {
     let organization = find_organization(database, organization).await?;
-    let import = DeviceImport::begin(database, organization.id)
-        .await
-        .map_err(Error::from)?;
+    let mut import = DeviceImport::new(database, organization.id);
     let rows = Rows::new(list, COLUMNS)?;
     let ignored = rows.ignored_columns();
     if !ignored.is_empty() {
         on_event(ImportEvent::IgnoredColumns(ignored));
     }
     let mut report = ImportReport::default();
-    let result = import_rows(&import, rows, &mut on_event, &mut report).await;
+    let result = import_rows(&mut import, rows, &mut on_event, &mut report).await;
     // The batches before an error are in the database.
     audit::devices_imported(organization.id, &report);
     result.map(|()| report)
 }
 
 async fn import_rows<R: Read>(
-    import: &DeviceImport,
+    import: &mut DeviceImport,
     mut rows: Rows<R, 2>,
     on_event: &mut impl FnMut(ImportEvent),
     report: &mut ImportReport,

@@ -16,7 +16,6 @@ mod ownership;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    domain::Error,
     log_sampler::LogSampler,
     storage::{Database, Writer, WriterSettings},
 };
@@ -73,16 +72,9 @@ pub struct Service {
 
 impl Service {
     /// Starts the service over a database whose schema is up to date. `log_sampler` is that of the process.
-    ///
-    /// # Errors
-    /// When the database's driver refuses.
-    pub async fn start(
-        database: Database,
-        settings: ServiceSettings,
-        log_sampler: Arc<LogSampler>,
-    ) -> Result<Self, Error> {
-        let writer = Writer::start(&database, settings.writer).await?;
-        Ok(Self {
+    pub fn start(database: Database, settings: ServiceSettings, log_sampler: Arc<LogSampler>) -> Self {
+        let writer = Writer::start(&database, settings.writer);
+        Self {
             settings,
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
@@ -90,7 +82,7 @@ impl Service {
             limits: limits::Limits::new(settings.limits),
             log_sampler,
             writer,
-        })
+        }
     }
 
     /// Which lines about calls without a known caller are logged.

@@ -1,4 +1,4 @@
-//! API keys: whose they are, and whether they still hold.
+//! API keys: who owns them, and whether they are valid.
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr};
 use time::OffsetDateTime;
@@ -6,37 +6,36 @@ use uuid::Uuid;
 
 use super::{
     Database, DatabaseError,
-    attempts::{Attempts, pause},
     entity::{api_key, organization},
-    observed::Kind,
-    session::Session,
-    sql::{Column, Sql},
+    sql::Column,
+    statement_kind::StatementKind,
+    statements::USE_API_KEYS,
+    write_connection::AnyWriteConnection,
 };
 use crate::domain::{
     api_key::{ApiKeyDigest, ApiKeyHint},
     id::{ApiKeyId, OrganizationId},
 };
 
-static FINDS: Kind = Kind::new("find_api_key", "SELECT", "SELECT api_key");
-static LISTS: Kind = Kind::new("list_api_keys", "SELECT", "SELECT api_key");
-static USES: Kind = Kind::new("use_api_keys", "UPDATE", "UPDATE api_key");
+static FIND: StatementKind = StatementKind::new("find_api_key", "SELECT", "SELECT api_key");
+static LIST: StatementKind = StatementKind::new("list_api_keys", "SELECT", "SELECT api_key");
 
-/// An API key, as stored: without the key.
+/// An API key as stored: without the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRecord {
-    /// The organization it belongs to.
+    /// Its organization.
     pub organization: OrganizationId,
     /// Its id.
     pub id: ApiKeyId,
-    /// What its owner calls it.
+    /// Its label.
     pub label: String,
-    /// Since when it exists.
+    /// When it was created.
     pub created_at: OffsetDateTime,
-    /// From when on it is refused.
+    /// When it expires.
     pub expires_at: Option<OffsetDateTime>,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
-    /// When it was last used, as far as instances have told.
+    /// When it was last used, as far as instances have reported it.
     pub last_used_at: Option<OffsetDateTime>,
     /// Its first and last characters; `None` for a key from before they were stored.
     pub hint: Option<ApiKeyHint>,
@@ -51,48 +50,35 @@ pub struct RevokedKey {
     pub is_new: bool,
 }
 
-/// Whose key it is, and whether it is still valid.
+/// The owner of a key, and whether the key is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyOwner {
     /// The key.
     pub key: ApiKeyId,
-    /// What its owner calls it.
+    /// Its label.
     pub label: String,
-    /// Since when it exists.
+    /// When it was created.
     pub created_at: OffsetDateTime,
-    /// The organization it belongs to.
+    /// Its organization.
     pub organization: OrganizationId,
     /// The name of that organization.
     pub organization_name: String,
-    /// From when on it is refused.
+    /// When it expires.
     pub expires_at: Option<OffsetDateTime>,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
 }
 
-/// That a key was used.
+/// A use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyUse {
-    /// The organization it belongs to.
+    /// Its organization.
     pub organization: OrganizationId,
     /// The key.
     pub key: ApiKeyId,
     /// When, to the second.
     pub at: OffsetDateTime,
 }
-
-/// Only ever forward: other instances tell of the same keys. Not a statement of a call, so it may concern several
-/// organizations.
-const USE_KEYS: Sql = Sql {
-    kind: &USES,
-    postgres: "UPDATE api_key SET last_used_at = used.at \
-               FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS used (organization_id, id, at) \
-               WHERE api_key.organization_id = used.organization_id AND api_key.id = used.id \
-               AND (api_key.last_used_at IS NULL OR api_key.last_used_at < used.at)",
-    sqlite: "UPDATE api_key SET last_used_at = used.value ->> 2 FROM json_each(?1) AS used \
-             WHERE api_key.organization_id = unhex(used.value ->> 0) AND api_key.id = unhex(used.value ->> 1) \
-             AND (api_key.last_used_at IS NULL OR api_key.last_used_at < used.value ->> 2)",
-};
 
 impl Database {
     /// Stores a new key of `organization`.
@@ -122,16 +108,16 @@ impl Database {
         Ok(row.insert(&self.reads()).await?.into())
     }
 
-    /// Whose key this is, if it is one.
+    /// The owner of the key with this digest.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn key_owner(&self, digest: &ApiKeyDigest) -> Result<Option<KeyOwner>, DatabaseError> {
         let query = api_key::Entity::find()
-            .find_also_related(organization::Entity)
+            .find_both_related(organization::Entity)
             .filter(api_key::Column::Digest.eq(digest.to_vec()));
         let row = self
-            .read(&FINDS, move |db| {
+            .read(&FIND, move |db| {
                 let query = query.clone();
                 async move { query.one(&db).await }
             })
@@ -141,15 +127,14 @@ impl Database {
             label: key.label,
             created_at: key.created_at,
             organization: key.organization_id.into(),
-            // A foreign key sees to it that there is one.
-            organization_name: organization.map(|organization| organization.name).unwrap_or_default(),
+            organization_name: organization.name,
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
         }))
     }
 
-    /// The digests of keys that are not revoked: of so many at most, and those of the newest keys (the order of their ids is
-    /// that of their creation). Not a statement of a call, so it concerns all organizations.
+    /// The digests of keys that are not revoked, at most `at_most` of them, newest first: the order of the ids is the order of
+    /// their creation. Not part of a call, so that it covers all organizations.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -160,24 +145,23 @@ impl Database {
             .filter(api_key::Column::RevokedAt.is_null())
             .order_by_desc(api_key::Column::Id)
             .limit(u64::from(at_most));
-        self.read(&LISTS, move |db| {
+        self.read(&LIST, move |db| {
             let query = query.clone();
             async move { query.into_tuple().all(&db).await }
         })
         .await
     }
 
-    /// Stores when these keys were last used, unless a later use is stored already. On a connection of its own, so that no
-    /// call waits for it.
+    /// Stores when these keys were last used, unless a later use is stored already. Uses its own connection, so that no call
+    /// waits for it.
     ///
     /// # Errors
     /// When the database cannot be written; the same can be stored later.
     pub async fn use_keys(&self, uses: &[KeyUse]) -> Result<(), DatabaseError> {
-        let pool = self.own_connection().await?;
-        // In one order everywhere: two instances that lock the same rows in different orders deadlock.
+        // Sorted: two instances that lock the same rows in different orders deadlock.
         let mut uses = uses.to_vec();
         uses.sort_unstable_by_key(|used| (used.organization, used.key));
-        let statement = USE_KEYS.bind(
+        let statement = USE_API_KEYS.bind(
             [],
             [
                 Column::Ids(uses.iter().map(|used| used.organization.uuid()).collect()),
@@ -185,18 +169,9 @@ impl Database {
                 Column::Times(uses.iter().map(|used| used.at).collect()),
             ],
         );
-        let statements = [statement];
-        let mut attempts = Attempts::default();
-        let written = loop {
-            let mut session = Session::take(&pool).await?;
-            match session.write(&statements).await {
-                Err(failure) if attempts.may_succeed_after(&failure) => pause().await,
-                result => break result,
-            }
-        };
-        if let Err(error) = pool.close().await {
-            tracing::debug!(%error, "closing a connection failed");
-        }
+        let mut connection = AnyWriteConnection::new(self);
+        let written = connection.write(&[statement]).await;
+        connection.close().await;
         written.map(drop)
     }
 
@@ -212,7 +187,7 @@ impl Database {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    /// Revokes a key, once and for all; `None` when there is no such key. A key that was revoked before keeps its time.
+    /// Revokes a key; `None` if there is no such key. A key that was revoked before keeps its time.
     ///
     /// # Errors
     /// When the database cannot be written.

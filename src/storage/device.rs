@@ -1,17 +1,15 @@
-//! Devices: created by an assignment, or brought in by an operator from a list.
+//! Devices: created by an assignment, or imported by an operator.
 
 use std::collections::BTreeMap;
 
-use sea_orm::DatabaseConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
     Database, DatabaseError,
-    attempts::{Attempts, pause},
-    observed::Kind,
-    session::Session,
     sql::{Column, Scalar, Sql, Statement},
+    statements::{INSERT_DEVICES, INSERT_UNKNOWN_DEVICES, UPDATE_DEVICE_TYPES},
+    write_connection::AnyWriteConnection,
 };
 use crate::domain::{
     device::{DeviceIdentifier, DeviceType},
@@ -19,84 +17,37 @@ use crate::domain::{
     plan::NewDevice,
 };
 
-static INSERTS: Kind = Kind::new("insert_devices", "INSERT", "INSERT device");
-static UPDATES_OF_TYPES: Kind = Kind::new("update_device_types", "UPDATE", "UPDATE device");
-
-macro_rules! insert {
-    ($on_conflict:literal) => {
-        Sql {
-            kind: &INSERTS,
-            postgres: concat!(
-                "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
-                 SELECT $1, row.id, row.identifier, row.device_type, $2 \
-                 FROM unnest($3::uuid[], $4::text[], $5::text[]) AS row (id, identifier, device_type)",
-                $on_conflict
-            ),
-            // Without a WHERE, SQLite would read the ON of an upsert as that of a join.
-            sqlite: concat!(
-                "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
-                 SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, ?2 FROM json_each(?3) WHERE true",
-                $on_conflict
-            ),
-        }
-    };
-}
-
-const INSERT: Sql = insert!("");
-const INSERT_UNKNOWN: Sql = insert!(" ON CONFLICT (organization_id, identifier) DO NOTHING");
-
-const UPDATE_TYPES: Sql = Sql {
-    kind: &UPDATES_OF_TYPES,
-    postgres: "UPDATE device SET device_type = row.device_type \
-               FROM unnest($2::text[], $3::text[]) AS row (identifier, device_type) \
-               WHERE device.organization_id = $1 AND device.identifier = row.identifier \
-               AND device.device_type <> row.device_type",
-    // An upsert of rows that exist, because an UPDATE leaves SQLite free to search the list for each device that the
-    // organization has; the CROSS JOIN makes it look up each row of the list.
-    sqlite: "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
-             SELECT known.organization_id, known.id, known.identifier, row.value ->> 1, known.created_at \
-             FROM json_each(?2) AS row CROSS JOIN device AS known \
-             WHERE known.organization_id = ?1 AND known.identifier = row.value ->> 0 \
-             AND known.device_type <> row.value ->> 1 \
-             ON CONFLICT DO UPDATE SET device_type = excluded.device_type",
-};
-
-/// What became of a batch of devices.
+/// What a write of an import changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Devices that are new.
+    /// New devices.
     pub created: u64,
-    /// Devices that were there with another type. The others were there just so.
+    /// Devices that existed with another type. The others existed with the type of the list.
     pub updated: u64,
 }
 
-/// Brings devices of one organization into the database, batch by batch, each a transaction.
-#[derive(Debug)]
+/// Imports devices of one organization, one transaction after another.
 pub struct DeviceImport {
-    connection: DatabaseConnection,
+    connection: AnyWriteConnection,
     organization: OrganizationId,
 }
 
 impl DeviceImport {
     /// Prepares an import into `organization`.
-    ///
-    /// # Errors
-    /// When the database cannot be connected to.
-    pub async fn begin(database: &Database, organization: OrganizationId) -> Result<Self, DatabaseError> {
-        let connection = database.own_connection().await?;
-        Ok(Self {
-            connection,
+    pub fn new(database: &Database, organization: OrganizationId) -> Self {
+        Self {
+            connection: AnyWriteConnection::new(database),
             organization,
-        })
+        }
     }
 
-    /// Creates the devices that are new and gives those that exist the type of the list. Of an identifier that stands
-    /// there twice, the last counts.
+    /// Creates the devices that are new, and gives those that exist the type of the list, in one transaction. If an
+    /// identifier is repeated, the last one counts.
     ///
     /// # Errors
-    /// When the database cannot be written: the batch has not happened, and can be written again.
-    pub async fn write(&self, batch: &[(DeviceIdentifier, DeviceType)]) -> Result<Imported, DatabaseError> {
-        let devices: BTreeMap<_, _> = batch.iter().map(|(identifier, kind)| (identifier, kind)).collect();
+    /// When the database cannot be written: nothing of this call is written, and it can be repeated.
+    pub async fn write(&mut self, devices: &[(DeviceIdentifier, DeviceType)]) -> Result<Imported, DatabaseError> {
+        let devices: BTreeMap<_, _> = devices.iter().map(|(identifier, kind)| (identifier, kind)).collect();
         let devices: Vec<NewDevice<'_>> = devices
             .into_iter()
             .map(|(identifier, device_type)| NewDevice {
@@ -107,33 +58,25 @@ impl DeviceImport {
             .collect();
         let now = OffsetDateTime::now_utc();
         let statements = [
-            devices_of(INSERT_UNKNOWN, self.organization, &devices, now),
+            statement(&INSERT_UNKNOWN_DEVICES, self.organization, &devices, now),
             update_types(self.organization, &devices),
         ];
-        let mut attempts = Attempts::default();
-        let written = loop {
-            let mut session = Session::take(&self.connection).await?;
-            match session.write(&statements).await {
-                Err(failure) if attempts.may_succeed_after(&failure) => pause().await,
-                result => break result?,
-            }
-        };
-        let [created, updated] = written.try_into().unwrap_or_default();
+        let [created, updated] = self.connection.write(&statements).await?;
         Ok(Imported { created, updated })
     }
 }
 
-/// The statement that inserts `devices`, of which none must be there yet.
+/// The statement that inserts `devices`, and fails if one of them exists.
 pub(super) fn insert<'a>(
     organization: OrganizationId,
     devices: &[NewDevice<'a>],
     now: OffsetDateTime,
 ) -> Statement<'a> {
-    devices_of(INSERT, organization, devices, now)
+    statement(&INSERT_DEVICES, organization, devices, now)
 }
 
-fn devices_of<'a>(
-    sql: Sql,
+fn statement<'a>(
+    sql: &'static Sql,
     organization: OrganizationId,
     devices: &[NewDevice<'a>],
     now: OffsetDateTime,
@@ -149,7 +92,7 @@ fn devices_of<'a>(
 }
 
 fn update_types<'a>(organization: OrganizationId, devices: &[NewDevice<'a>]) -> Statement<'a> {
-    UPDATE_TYPES.bind(
+    UPDATE_DEVICE_TYPES.bind(
         [Scalar::Id(organization.uuid())],
         [
             Column::Texts(devices.iter().map(|device| device.identifier.as_str()).collect()),

@@ -1,47 +1,74 @@
-//! Driver errors, classified once: what to do about a failed statement follows from here.
+//! Driver errors, classified once by what to do about them.
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
 use super::FileError;
 use crate::domain::{Cause, Error};
 
-/// Why the database did not do what was asked.
+/// Why the database did not run a statement or a transaction.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// Another writer came first: with the same rows, or with a lock. Nothing happened; the same again may succeed.
+    /// Another writer came first, with the same rows or with a lock. Nothing happened; a rerun may succeed.
     #[error("another writer came first: {0}")]
     Conflict(#[source] DbErr),
     /// A lock or a statement took too long.
     #[error("the database is busy: {0}")]
     Busy(#[source] DbErr),
-    /// The database cannot be reached, or went away: if it was during a commit, the outcome is unknown.
+    /// The database cannot be reached, or the connection broke: if it was during a commit, the outcome is unknown.
     #[error("the database is out of reach: {0}")]
     Unreachable(#[source] DbErr),
-    /// No connection can be made: nothing was asked, and nothing happened.
-    #[error("no connection to the database can be made: {0}")]
+    /// No connection can be made. Nothing happened.
+    #[error("cannot connect to the database: {0}")]
     NotConnected(#[source] DbErr),
-    /// The file of an embedded database is read-only, or its disk is full or fails: nothing can be written, and what is
-    /// there can be read.
+    /// The file of an embedded database is read-only, or its disk is full or fails. It can still be read.
     #[error("the database cannot be written: {0}")]
     NotWritable(#[source] DbErr),
     /// The file of an SQLite database cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The database is known not to be writable, so that it was not asked.
+    /// The database is known not to be writable, so that nothing was tried.
     #[error("the database is known not to be writable")]
     KnownNotWritable,
     /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
     Silent(std::time::Duration),
-    /// The database is known to be out of reach, so that it was not asked, or not waited for: then the outcome is unknown.
+    /// The database is known to be out of reach. Nothing was tried, or the answer was not waited for: then the outcome is
+    /// unknown.
     #[error("the database is known to be out of reach")]
     OutOfReach,
-    /// Anything else: a fault of ours or of the schema.
-    #[error("the database refused: {0}")]
+    /// Anything else: a bug or a wrong schema.
+    #[error("the database rejected a statement: {0}")]
     Fault(#[source] DbErr),
-    /// The code that handles a batch panicked.
-    #[error("a batch panicked")]
+    /// The code that runs a transaction panicked.
+    #[error("a transaction panicked")]
     Panicked,
+}
+
+/// Why a batch was not committed.
+#[derive(Debug)]
+pub(super) struct BatchError {
+    /// The index of the group that failed, if it was one of them.
+    pub(super) index: Option<usize>,
+    pub(super) error: DatabaseError,
+}
+
+impl BatchError {
+    /// The error if another writer came first.
+    pub(super) fn conflict(&self) -> Option<&DatabaseError> {
+        Some(&self.error).filter(|error| matches!(error, DatabaseError::Conflict(_)))
+    }
+}
+
+impl From<DatabaseError> for BatchError {
+    fn from(error: DatabaseError) -> Self {
+        Self { index: None, error }
+    }
+}
+
+impl From<BatchError> for DatabaseError {
+    fn from(error: BatchError) -> Self {
+        error.error
+    }
 }
 
 impl From<sqlx::Error> for DatabaseError {
@@ -81,9 +108,9 @@ impl From<DbErr> for DatabaseError {
 }
 
 impl From<DatabaseError> for Error {
-    fn from(failure: DatabaseError) -> Self {
-        match failure {
-            DatabaseError::Fault(_) | DatabaseError::Panicked => Self::Internal(Cause::new(failure)),
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Fault(_) | DatabaseError::Panicked => Self::Internal(Cause::new(error)),
             DatabaseError::Conflict(_)
             | DatabaseError::Busy(_)
             | DatabaseError::Unreachable(_)
@@ -92,7 +119,7 @@ impl From<DatabaseError> for Error {
             | DatabaseError::File(_)
             | DatabaseError::KnownNotWritable
             | DatabaseError::Silent(_)
-            | DatabaseError::OutOfReach => Self::Unavailable(Cause::new(failure)),
+            | DatabaseError::OutOfReach => Self::Unavailable(Cause::new(error)),
         }
     }
 }

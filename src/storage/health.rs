@@ -1,49 +1,53 @@
-//! Whether the database can be worked with: one task asks it all the time, and everybody else goes by what it found.
+//! The health of the database: one task checks it, and everybody else relies on its result.
 
 use std::time::{Duration, Instant};
 
-use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sea_orm::sqlx::{self, Postgres, Sqlite};
 use tokio::sync::watch;
 
-use super::{Database, DatabaseError, SchemaStatus};
+use super::{
+    Database, DatabaseError, SchemaStatus,
+    backend::{Backend, code},
+    options::Purpose,
+};
 use crate::telemetry::metrics;
 
-/// The SQLSTATE of PostgreSQL for it.
+/// A SQLSTATE.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
-/// How long after a failed write another one is tried. That one is small, and may succeed where the calls' do not: not so
-/// often that readiness turns with every question.
+/// How long after a failed write the next one is tried. It is small, and may succeed where those of calls fail: readiness must
+/// not change with every check.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
 
-/// What was last found out about a database.
+/// The result of the last check of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// It answers, and has the schema that this program was written for. Also what is supposed until it is asked.
+    /// It answers and has the schema of this program. Also assumed before the first check.
     Good,
-    /// It cannot be reached, lets nobody in, or does not answer.
+    /// It cannot be reached, rejects connections, or does not answer.
     OutOfReach,
-    /// It is an embedded one that can be read and not written: its file is read-only, or its disk is full or fails.
+    /// An embedded database that can be read but not written: its file is read-only, or its disk is full or fails.
     NotWritable {
         /// When a write last failed.
         failed_at: Instant,
     },
-    /// Its schema lacks steps.
+    /// Its schema lacks steps of this program.
     SchemaBehind,
     /// A newer version of the program has changed its schema.
     SchemaAhead,
 }
 
-/// How closely a database is watched.
+/// How often and how patiently a database is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthSettings {
-    /// How often it is asked.
+    /// The time between checks.
     pub interval: Duration,
-    /// How long nothing may be heard of it before it counts as out of reach.
+    /// How long it may be silent before it counts as out of reach.
     pub timeout: Duration,
 }
 
 impl HealthSettings {
-    /// How long an answer may take: the question came an interval after the last answer.
+    /// How long an answer may take. A check begins one interval after the last answer.
     pub fn answer_within(&self) -> Duration {
         self.timeout.saturating_sub(self.interval).max(self.interval)
     }
@@ -53,19 +57,19 @@ impl Default for HealthSettings {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(500),
-            // Long for a machine that is merely busy: a database that is given up loses the calls under way.
+            // Long enough for a busy machine: when a database counts as out of reach, the calls in progress fail.
             timeout: Duration::from_secs(2),
         }
     }
 }
 
 impl Database {
-    /// What was last found out about it, and whatever is from now on. Only [`watch`] finds anything out.
+    /// The result of the last check and of those to come. Only [`watch`] checks.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// Refuses at once what would only find out, after a while, that the database is out of reach.
+    /// Fails at once if the database is out of reach, instead of after a time-out.
     pub(super) fn check_reach(&self) -> Result<(), DatabaseError> {
         match *self.health.borrow() {
             Health::OutOfReach => Err(DatabaseError::OutOfReach),
@@ -81,16 +85,16 @@ impl Database {
         }
     }
 
-    /// Tells everybody that a write failed because nothing can be written.
-    pub(super) fn note_failed_write(&self, failure: &DatabaseError) {
+    /// Publishes that the database cannot be written.
+    pub(super) fn note_failed_write(&self, error: &DatabaseError) {
         let failed_at = Instant::now();
-        self.tell(Health::NotWritable { failed_at }, failed_at, Some(failure));
+        self.publish(Health::NotWritable { failed_at }, failed_at, Some(error));
     }
 
-    /// The one place where what is known of the database changes. Says whether anything is new.
-    fn tell(&self, health: Health, asked_at: Instant, cause: Option<&DatabaseError>) -> bool {
+    /// Publishes the health; the only place where it changes. Returns whether it is new.
+    fn publish(&self, health: Health, asked_at: Instant, cause: Option<&DatabaseError>) -> bool {
         let is_new = self.health.send_if_modified(|known| {
-            // A write that failed since says more.
+            // A write that failed since then is newer.
             if matches!(known, Health::NotWritable { failed_at } if *failed_at > asked_at) {
                 return false;
             }
@@ -120,150 +124,114 @@ impl Database {
     }
 }
 
-/// Returns when the database is out of reach.
+/// Waits until the database is out of reach.
 pub(super) async fn out_of_reach(health: &mut watch::Receiver<Health>) {
     if health.wait_for(|health| *health == Health::OutOfReach).await.is_err() {
-        // Nobody is left who could tell.
+        // Nobody checks any more.
         std::future::pending().await
     }
 }
 
-/// Asks `database` how it is, for ever, and tells everybody what it says.
+/// Checks `database` again and again, and publishes what it finds.
 pub async fn watch(database: Database, settings: HealthSettings) {
-    let mut watcher = Watcher {
-        // An embedded database is slow at worst.
-        answer_within: if database.url().is_sqlite() {
-            Duration::MAX
-        } else {
-            settings.answer_within()
-        },
-        database,
-        connection: None,
-    };
-    loop {
-        let next = Instant::now() + settings.interval;
-        watcher.look().await;
-        tokio::time::sleep_until(next.into()).await;
+    if database.url().is_sqlite() {
+        Watcher::<Sqlite>::new(database, settings).run().await;
+    } else {
+        Watcher::<Postgres>::new(database, settings).run().await;
     }
 }
 
-struct Watcher {
+struct Watcher<B: Backend> {
     database: Database,
-    answer_within: Duration,
-    /// Of its own: those of the others may be busy.
-    connection: Option<Connection>,
+    settings: HealthSettings,
+    /// Its own connection: the others may be busy.
+    connection: Option<B::Connection>,
 }
 
-/// A connection to ask after the database's health.
-pub(super) enum Connection {
-    Postgres(PgConnection),
-    Sqlite(SqliteConnection),
-}
+impl<B: Backend> Watcher<B> {
+    fn new(database: Database, settings: HealthSettings) -> Self {
+        Self {
+            database,
+            settings,
+            connection: None,
+        }
+    }
 
-impl Watcher {
-    async fn look(&mut self) {
+    async fn run(mut self) {
+        loop {
+            let next = Instant::now() + self.settings.interval;
+            self.check().await;
+            tokio::time::sleep_until(next.into()).await;
+        }
+    }
+
+    async fn check(&mut self) {
         let known = *self.database.health.borrow();
         if matches!(known, Health::NotWritable { failed_at } if failed_at.elapsed() < PROBE_AFTER) {
             return;
         }
-        let limit = self.answer_within;
+        let limit = if B::IS_EMBEDDED {
+            Duration::MAX
+        } else {
+            self.settings.answer_within()
+        };
         let asked_at = Instant::now();
-        let (health, cause) = match tokio::time::timeout(limit, self.ask()).await {
-            Ok(Ok(taken)) => (health_of(&SchemaStatus::of(taken)), None),
-            // A database that has no room for one more connection is there for those who have one.
+        let (health, cause) = match tokio::time::timeout(limit, self.applied_steps()).await {
+            Ok(Ok(applied)) => (health_of(&SchemaStatus::of(applied)), None),
+            // The database works for those who have a connection.
             Ok(Err(error)) if code(&error).as_deref() == Some(TOO_MANY_CONNECTIONS) => return,
             Ok(Err(error)) => match DatabaseError::from(error) {
                 DatabaseError::Busy(_) | DatabaseError::Conflict(_) => return,
-                failure @ DatabaseError::NotWritable(_) => {
-                    self.database.note_failed_write(&failure);
+                error @ DatabaseError::NotWritable(_) => {
+                    self.database.note_failed_write(&error);
                     return;
                 }
-                failure => (Health::OutOfReach, Some(failure)),
+                error => (Health::OutOfReach, Some(error)),
             },
             Err(_elapsed) => (Health::OutOfReach, Some(DatabaseError::Silent(limit))),
         };
-        let is_new = self.database.tell(health, asked_at, cause.as_ref());
+        let is_new = self.database.publish(health, asked_at, cause.as_ref());
         if is_new
             && health == Health::OutOfReach
-            && !self.database.url().is_sqlite()
+            && !B::IS_EMBEDDED
             && let Err(error) = self.database.renew_reads().await
         {
             tracing::error!(%error, "reconnecting failed");
         }
     }
 
-    /// Asks which steps the schema has taken: who can say that is within reach.
-    async fn ask(&mut self) -> Result<Vec<String>, sqlx::Error> {
-        let first = self.ask_once().await;
+    /// Reads the applied steps of the schema. Tries twice: perhaps only the connection is broken.
+    async fn applied_steps(&mut self) -> Result<Vec<String>, sqlx::Error> {
+        let first = self.try_applied_steps().await;
         if let Err(error) = &first {
-            // It may be no more than this connection that has ended.
-            tracing::debug!(%error, "asking after the database's health failed");
-            return self.ask_once().await;
+            tracing::debug!(%error, "a health check of the database failed");
+            return self.try_applied_steps().await;
         }
         first
     }
 
-    async fn ask_once(&mut self) -> Result<Vec<String>, sqlx::Error> {
+    async fn try_applied_steps(&mut self) -> Result<Vec<String>, sqlx::Error> {
         let is_in_doubt = matches!(
             *self.database.health.borrow(),
             Health::OutOfReach | Health::NotWritable { .. }
         );
-        // Taken out, so that one that failed, or whose answer is no longer waited for, is not used again. One that was
-        // opened when its file was read-only stays so.
+        // Taken out, so that it is closed on an error or a time-out. While in doubt, a new one: a connection that was opened
+        // when its file was read-only stays read-only.
         let mut connection = match self.connection.take() {
             Some(connection) if !is_in_doubt => connection,
             _ => {
-                let mut fresh = self.database.health_connection().await?;
-                fresh.check_writable(is_in_doubt).await?;
+                let mut fresh = B::connect(self.database.url(), Purpose::Health).await?;
+                B::check_writable(&mut fresh, is_in_doubt).await?;
                 fresh
             }
         };
-        let taken = connection.steps().await?;
+        let applied = match B::applied_steps(&mut connection).await {
+            // The table does not exist. (PostgreSQL: undefined_table; SQLite: ERROR.)
+            Err(error) if matches!(code(&error).as_deref(), Some("42P01" | "1")) => Vec::new(),
+            applied => applied?,
+        };
         self.connection = Some(connection);
-        Ok(taken)
-    }
-}
-
-impl Connection {
-    /// Checks that an embedded database can be written: `really`, or as far as the file is open for that, which costs a
-    /// healthy one no access to the disk.
-    async fn check_writable(&mut self, really: bool) -> Result<(), sqlx::Error> {
-        let Self::Sqlite(connection) = self else {
-            return Ok(());
-        };
-        let mut transaction = match connection.begin_with("BEGIN IMMEDIATE").await {
-            Ok(transaction) => transaction,
-            // Somebody writes: so it can be written.
-            Err(error) if !really && matches!(code(&error).as_deref(), Some("5" | "261")) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        // A number in the head of the file that nothing else uses. To set it needs a file that is not read-only, and
-        // changes a page even if it stays the same, which no UPDATE does.
-        let number: i64 = sqlx::query_scalar("PRAGMA user_version")
-            .fetch_one(&mut *transaction)
-            .await?;
-        sqlx::query(AssertSqlSafe(format!("PRAGMA user_version = {number}")))
-            .execute(&mut *transaction)
-            .await?;
-        if really {
-            transaction.commit().await
-        } else {
-            transaction.rollback().await
-        }
-    }
-
-    /// The steps that the schema has taken.
-    async fn steps(&mut self) -> Result<Vec<String>, sqlx::Error> {
-        const STEPS: &str = "SELECT version FROM seaql_migrations ORDER BY version";
-        let steps = match self {
-            Self::Postgres(connection) => sqlx::query_scalar(STEPS).fetch_all(connection).await,
-            Self::Sqlite(connection) => sqlx::query_scalar(STEPS).fetch_all(connection).await,
-        };
-        match steps {
-            // Without that table, none. (PostgreSQL: undefined_table; SQLite: ERROR.)
-            Err(error) if matches!(code(&error).as_deref(), Some("42P01" | "1")) => Ok(Vec::new()),
-            steps => steps,
-        }
+        Ok(applied)
     }
 }
 
@@ -275,9 +243,4 @@ fn health_of(schema: &SchemaStatus) -> Health {
     } else {
         Health::SchemaBehind
     }
-}
-
-/// The SQLSTATE, or the result code of SQLite.
-fn code(error: &sqlx::Error) -> Option<String> {
-    Some(error.as_database_error()?.code()?.into_owned())
 }

@@ -1,8 +1,8 @@
-//! The database: connections, schema, entities, statements, and the lanes that write.
+//! The database: connections, schema, entities, statements, and the workers that write.
 
 mod api_key;
 mod assign_devices;
-mod attempts;
+mod backend;
 mod connect;
 mod device;
 pub mod entity;
@@ -10,12 +10,14 @@ mod error;
 mod file;
 mod health;
 mod migrate;
-mod observed;
+mod options;
 mod organization;
 mod ownership;
-mod session;
 mod sql;
+mod statement_kind;
+mod statements;
 mod url;
+mod write_connection;
 mod writer;
 
 pub use api_key::{ApiKeyRecord, KeyOwner, KeyUse, RevokedKey};
@@ -25,7 +27,8 @@ pub use error::DatabaseError;
 pub use file::FileError;
 pub use health::{Health, HealthSettings, watch};
 pub use migrate::{SchemaStatus, migrate, schema_status};
+pub use options::Purpose;
 pub use organization::OrganizationRecord;
 pub use ownership::{Assigned, CustomerRecord, DeviceRecord};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
-pub use writer::{Answer, Writer, WriterSettings};
+pub use writer::{PendingOutcome, Writer, WriterSettings};

@@ -1,8 +1,6 @@
-//! Who owns what, read for operators.
+//! Customers, devices and their assignments, read for operators.
 
-use sea_orm::{
-    ColumnTrait, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationTrait, Select,
-};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use time::OffsetDateTime;
 
 use super::{
@@ -15,29 +13,29 @@ use crate::domain::{
     id::{CustomerId, DeviceId, OrganizationId},
 };
 
-/// A customer, as stored.
+/// A stored customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerRecord {
     /// Its id.
     pub id: CustomerId,
-    /// The address that it is known by.
+    /// Its email address.
     pub email: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Since when it exists.
+    /// When it was created.
     pub created_at: OffsetDateTime,
 }
 
-/// A device, as stored.
+/// A stored device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceRecord {
     /// Its id.
     pub id: DeviceId,
-    /// What the organization knows it by.
+    /// Its identifier.
     pub identifier: String,
-    /// What kind of device it is.
+    /// Its type.
     pub device_type: String,
-    /// Since when it exists.
+    /// When it was created.
     pub created_at: OffsetDateTime,
 }
 
@@ -46,7 +44,7 @@ pub struct DeviceRecord {
 pub struct Assigned<T> {
     /// The device of the customer, or the owner of the device.
     pub record: T,
-    /// Since when the one belongs to the other.
+    /// When the device was assigned.
     pub since: OffsetDateTime,
 }
 
@@ -117,8 +115,7 @@ impl Database {
             query = query.filter(device_assignment::Column::DeviceId.gt(after.uuid()));
         }
         let query = query
-            .join(JoinType::InnerJoin, device_assignment::Relation::Device.def())
-            .select_also(device::Entity)
+            .find_both_related(device::Entity)
             .order_by_asc(device_assignment::Column::DeviceId)
             .limit(limit);
         Ok(assigned(query.all(&self.reads()).await?))
@@ -140,8 +137,7 @@ impl Database {
             query = query.filter(device_assignment::Column::CustomerId.gt(after.uuid()));
         }
         let query = query
-            .join(JoinType::InnerJoin, device_assignment::Relation::Customer.def())
-            .select_also(customer::Entity)
+            .find_both_related(customer::Entity)
             .order_by_asc(device_assignment::Column::CustomerId)
             .limit(limit);
         Ok(assigned(query.all(&self.reads()).await?))
@@ -160,13 +156,10 @@ fn assignments_to(organization: OrganizationId, device: DeviceId) -> Select<devi
         .filter(device_assignment::Column::DeviceId.eq(device.uuid()))
 }
 
-fn assigned<T: Into<Record>, Record>(rows: Vec<(device_assignment::Model, Option<T>)>) -> Vec<Assigned<Record>> {
-    let assigned = rows.into_iter().filter_map(|(assignment, other)| {
-        Some(Assigned {
-            // There is one: the assignment's foreign key says so.
-            record: other?.into(),
-            since: assignment.created_at,
-        })
+fn assigned<T: Into<Record>, Record>(rows: Vec<(device_assignment::Model, T)>) -> Vec<Assigned<Record>> {
+    let assigned = rows.into_iter().map(|(assignment, record)| Assigned {
+        record: record.into(),
+        since: assignment.created_at,
     });
     assigned.collect()
 }

@@ -1,22 +1,36 @@
 //! Statements over sets of rows: one constant text and a constant number of parameters for any number of rows.
 //!
 //! PostgreSQL takes each column as an array, SQLite all rows of a set as one JSON array of arrays. A list of placeholders
-//! instead would make a new text for each length, which churns the statement cache and meets the limit on parameters.
+//! would be a new text for each length: that fills the statement cache, and meets the limit on parameters.
 
 use sea_orm::sqlx::{Arguments, Error, postgres::PgArguments, sqlite::SqliteArguments};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-use super::observed::Kind;
+use super::statement_kind::StatementKind;
 
-/// One statement, as each database wants it. The organization's id is the first parameter of those of a call: none reaches
-/// across organizations, and a sharded PostgreSQL finds what it is about on the one shard that holds the organization.
-#[derive(Clone, Copy)]
+/// A statement in the SQL of each database. In a statement of a call, the organization's id is the first parameter: no
+/// statement reaches across organizations, and a sharded PostgreSQL finds all its rows on one shard.
 pub(super) struct Sql {
-    /// What it does, for operators.
-    pub(super) kind: &'static Kind,
+    pub(super) kind: StatementKind,
     pub(super) postgres: &'static str,
     pub(super) sqlite: &'static str,
+}
+
+/// The text of a file without the comment at its top: logs, `pg_stat_activity` and the like show the beginning of a
+/// statement, and cut the rest off.
+pub(super) const fn without_header(file: &'static str) -> &'static str {
+    let mut rest = file.as_bytes();
+    while let [b'-', b'-', after @ ..] = rest {
+        rest = after;
+        while let [byte, after @ ..] = rest {
+            rest = after;
+            if *byte == b'\n' {
+                break;
+            }
+        }
+    }
+    file.split_at(file.len() - rest.len()).1
 }
 
 /// A parameter that is one value.
@@ -32,13 +46,13 @@ pub(super) enum Column<'a> {
     Ids(Vec<Uuid>),
     Texts(Vec<&'a str>),
     Numbers(Vec<i32>),
-    /// Whole seconds, of which SQLite's texts compare as the times do.
+    /// Whole seconds: then SQLite's texts are in the order of the times.
     Times(Vec<OffsetDateTime>),
 }
 
 /// A statement with its parameters: the scalars first, then each set of rows.
 pub(super) struct Statement<'a> {
-    sql: Sql,
+    sql: &'static Sql,
     scalars: Vec<Scalar>,
     sets: Vec<Vec<Column<'a>>>,
 }
@@ -46,7 +60,7 @@ pub(super) struct Statement<'a> {
 impl Sql {
     /// Binds `scalars` as the first parameters, and after them one set of rows, given by its columns.
     pub(super) fn bind<'a>(
-        self,
+        &'static self,
         scalars: impl IntoIterator<Item = Scalar>,
         rows: impl IntoIterator<Item = Column<'a>>,
     ) -> Statement<'a> {
@@ -65,12 +79,11 @@ impl<'a> Statement<'a> {
         self
     }
 
-    /// What it does, for operators.
-    pub(super) fn kind(&self) -> &'static Kind {
-        self.sql.kind
+    pub(super) fn kind(&self) -> &'static StatementKind {
+        &self.sql.kind
     }
 
-    /// Whether some set has no row: nothing could be found or written.
+    /// Whether a set of rows is empty: the statement would find or write nothing.
     pub(super) fn is_void(&self) -> bool {
         self.sets
             .iter()
@@ -128,13 +141,13 @@ impl Column<'_> {
         }
     }
 
-    /// Ids go as 32 hexadecimal digits, which `unhex` turns into the stored form: JSON has no bytes.
+    /// An id is 32 hexadecimal digits, which `unhex` turns into the stored form: JSON has no bytes.
     fn json_cell(&self, row: usize) -> serde_json::Value {
         match self {
             Self::Ids(ids) => ids.get(row).map(|id| id.simple().to_string()).into(),
             Self::Texts(texts) => texts.get(row).copied().into(),
             Self::Numbers(numbers) => numbers.get(row).copied().into(),
-            // The driver's own form.
+            // As the driver stores times.
             Self::Times(times) => times.get(row).and_then(|time| time.format(&Rfc3339).ok()).into(),
         }
     }

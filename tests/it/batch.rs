@@ -78,10 +78,10 @@ async fn carry_out_together(database: &TestDatabase, commands: Vec<For>) -> Vec<
     }
     // One lane: what waits is in one transaction.
     let settings = WriterSettings {
-        lanes: 1,
+        workers: 1,
         ..WriterSettings::default()
     };
-    let writer = Writer::start(&service, settings).await.expect("a writer");
+    let writer = Writer::start(&service, settings);
     let outside = database.connect().await;
     let blocker = outside.begin().await.expect("begun");
     blocker.execute_unprepared(block(database.kind)).await.expect("blocked");

@@ -132,7 +132,7 @@ async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
     let settings = ServerSettings {
         service: ServiceSettings {
             writer: WriterSettings {
-                lanes: 1,
+                workers: 1,
                 ..WriterSettings::default()
             },
             ..ServiceSettings::default()
@@ -246,7 +246,7 @@ async fn forgotten_connection(database: &TestDatabase) {
         service: ServiceSettings {
             key_cache_ttl: Duration::from_secs(60),
             writer: WriterSettings {
-                lanes: 1,
+                workers: 1,
                 ..WriterSettings::default()
             },
             ..ServiceSettings::default()
@@ -305,7 +305,7 @@ async fn full_queue(database: &'static TestDatabase) {
     let settings = ServerSettings {
         service: ServiceSettings {
             writer: WriterSettings {
-                lanes: 1,
+                workers: 1,
                 queue_calls: 1,
                 ..WriterSettings::default()
             },

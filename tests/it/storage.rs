@@ -5,10 +5,13 @@ use std::{collections::BTreeSet, time::Instant};
 use device_assignment::{
     domain::api_key::ApiKeyDigest,
     service::revoke_api_key,
-    storage::{Database, DatabaseError, DatabaseUrl, entity},
+    storage::{Database, DatabaseError, DatabaseUrl, Purpose, entity},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, EntityTrait, TransactionTrait,
+    sqlx::{postgres::PgPoolOptions, sqlite::SqlitePoolOptions},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -93,8 +96,12 @@ async fn postgres_settings(database: &'static TestDatabase) {
         ("SHOW plan_cache_mode", "force_generic_plan"),
         ("SHOW enable_seqscan", "off"),
     ];
-    let own_connection = service.own_connection().await.expect("a connection");
-    assert_settings(&own_connection, 1, database, &[settings.as_slice(), &writes].concat()).await;
+    let options = service.url().postgres_options(Purpose::Writes).expect("options");
+    let writer = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(options)
+        .into();
+    assert_settings(&writer, 1, database, &[settings.as_slice(), &writes].concat()).await;
 }
 
 async fn sqlite_settings(database: &'static TestDatabase) {
@@ -106,9 +113,13 @@ async fn sqlite_settings(database: &'static TestDatabase) {
     ];
     let service = database.open().await;
     assert_settings(&service.reads(), 4, database, &settings).await;
-    let own_connection = service.own_connection().await.expect("a connection");
+    let options = service.url().sqlite_options(Purpose::Writes).expect("options");
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(options)
+        .into();
     let writes = [("PRAGMA cache_size", "-65536"), ("PRAGMA wal_autocheckpoint", "4000")];
-    assert_settings(&own_connection, 1, database, &[settings.as_slice(), &writes].concat()).await;
+    assert_settings(&writer, 1, database, &[settings.as_slice(), &writes].concat()).await;
     let version = show(&service.reads(), database, "SELECT sqlite_version()").await;
     let version: Vec<u32> = version.split('.').map(|part| part.parse().expect("a number")).collect();
     assert!(
@@ -298,13 +309,19 @@ async fn entities(database: &'static TestDatabase) {
         .expect("rows");
     let keys = entity::api_key::Entity::find().all(&connection).await.expect("rows");
     let customers = entity::customer::Entity::find().all(&connection).await.expect("rows");
-    let devices = entity::device::Entity::find()
-        .find_also_related(entity::organization::Entity)
+    let devices = entity::device::Entity::find().all(&connection).await.expect("rows");
+    let owners = entity::device_assignment::Entity::find()
+        .find_both_related(entity::customer::Entity)
         .all(&connection)
         .await
         .expect("rows");
-    let assignments = entity::device_assignment::Entity::find()
-        .find_also_related(entity::customer::Entity)
+    let owned = entity::device_assignment::Entity::find()
+        .find_both_related(entity::device::Entity)
+        .all(&connection)
+        .await
+        .expect("rows");
+    let key_owners = entity::api_key::Entity::find()
+        .find_both_related(entity::organization::Entity)
         .all(&connection)
         .await
         .expect("rows");
@@ -317,15 +334,14 @@ async fn entities(database: &'static TestDatabase) {
         (customers[0].email.as_str(), customers[0].name.as_str()),
         ("john@example.com", "john")
     );
-    let (device, owner) = &devices[0];
     assert_eq!(
-        (device.identifier.as_str(), device.device_type.as_str()),
+        (devices[0].identifier.as_str(), devices[0].device_type.as_str()),
         ("SN-1", "sensor")
     );
-    assert_eq!(owner.as_ref(), Some(&organizations[0]));
-    let (assignment, customer) = &assignments[0];
-    assert_eq!(assignment.device_id, device.id);
-    assert_eq!(customer.as_ref(), Some(&customers[0]));
+    let (assignment, owner) = &owners[0];
+    assert_eq!(owner, &customers[0]);
+    assert_eq!(owned, [(assignment.clone(), devices[0].clone())]);
+    assert_eq!(key_owners, [(keys[0].clone(), organizations[0].clone())]);
     connection.close().await.expect("closed");
 }
 

@@ -1,11 +1,12 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::storage::statements::FILES;
 
-static KIND: Kind = Kind::new("test", "", "");
-
-const SQL: Sql = Sql {
-    kind: &KIND,
+static SQL: Sql = Sql {
+    kind: StatementKind::new("test", "", ""),
     postgres: "of PostgreSQL",
     sqlite: "of SQLite",
 };
@@ -54,6 +55,43 @@ fn without_rows_a_statement_is_void() {
     assert!(SQL.bind([], rows(0)).is_void());
     assert!(SQL.bind([], rows(1)).and(rows(0)).is_void());
     assert!(!SQL.bind([], rows(1)).and(rows(1)).is_void());
+}
+
+#[test]
+fn the_comment_at_the_top_of_a_file_is_not_sent() {
+    assert_eq!(
+        without_header("-- a\n--\n-- b\nSELECT 1 -- c\n-- d\n;"),
+        "SELECT 1 -- c\n-- d\n;"
+    );
+    assert_eq!(without_header("SELECT 1"), "SELECT 1");
+}
+
+/// Anybody can paste a file into psql or sqlite3, and read there what to give it.
+#[test]
+fn each_file_has_one_statement_and_explains_its_parameters() {
+    for (file, statement) in FILES {
+        let header = file.strip_suffix(statement).expect("the statement ends the file");
+        let marks: &[_] = if statement.contains("?1") { &['?'] } else { &['$'] };
+        let parameters = |text: &str| -> BTreeSet<String> {
+            let words = text.split(|c: char| !c.is_ascii_digit() && !marks.contains(&c));
+            words
+                .filter(|word| word.starts_with(marks))
+                .map(str::to_owned)
+                .collect()
+        };
+        let explained: BTreeSet<_> = header
+            .lines()
+            .filter_map(|line| line.strip_prefix("--   "))
+            .filter(|line| line.starts_with(marks))
+            .flat_map(|line| parameters(line.split("  ").next().unwrap_or_default()))
+            .collect();
+        assert!(!explained.is_empty(), "{file}");
+        assert!(explained.is_superset(&parameters(statement)), "{file}");
+        assert!(
+            statement.ends_with(";\n") && statement.matches(';').count() == 1,
+            "{file}"
+        );
+    }
 }
 
 proptest! {

@@ -1,11 +1,14 @@
-//! Group commit: calls wait in a queue, and a lane that is free takes what waits and carries it out in one transaction.
+//! Writes for all calls: they wait in a queue, and are committed many at a time.
 //!
-//! There is no timer: a lane that is free starts at once, so a lone call waits for nobody; while it works, the next batch
-//! gathers. The transaction belongs to the lane. A caller holds nothing but a slot for the answer, and may leave at any
-//! time.
+//! - A **batch** is what one worker commits in one transaction: calls of one or several organizations.
+//! - A **group** is the part of a batch that belongs to one organization.
+//! - A **writer worker** ([`Worker`]) is a task that owns one connection and commits one batch after another.
+//!
+//! There is no timer: a free worker starts at once, so a lone call does not wait. While the worker is busy, the next batch
+//! gathers. The transaction belongs to the worker; a caller only waits for the outcome, and may leave at any time.
 
-mod lane;
 mod queue;
+mod worker;
 
 use std::{
     iter,
@@ -18,13 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sea_orm::sqlx::{Postgres, Sqlite};
 use tokio::{sync::oneshot, task::JoinSet};
 
 use self::{
-    lane::Lane,
     queue::{Call, Queue},
+    worker::Worker,
 };
-use super::{Database, DatabaseError};
+use super::{Database, backend::Backend};
 use crate::{
     domain::{
         Cause, Error,
@@ -34,37 +38,36 @@ use crate::{
     telemetry::trace::Wait,
 };
 
-/// The names of the queues, as operators know them.
+/// The names of the queues in metrics.
 const SMALL: &str = "small";
 const BULK: &str = "bulk";
 
-/// How much a writer takes on. The defaults suit two cores; they are bounds, not targets.
+/// The bounds of a writer. The defaults suit two cores; they are bounds, not targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterSettings {
-    /// Lanes, each with a connection of its own. SQLite has one writer, and gets one lane whatever stands here.
-    pub lanes: usize,
-    /// Lanes for large calls alone, so that small ones do not wait behind them.
-    pub bulk_lanes: usize,
-    /// The most device identifiers of a call that is not a large one.
+    /// Workers for small calls. SQLite has one writer, and always one worker for all calls.
+    pub workers: usize,
+    /// Workers for large calls alone, so that small ones do not wait behind them.
+    pub bulk_workers: usize,
+    /// The most device identifiers of a small call.
     pub small_devices: usize,
-    /// The most calls in one transaction.
+    /// The most calls in a batch.
     pub batch_calls: usize,
-    /// The most device identifiers in one transaction; a call that has more goes alone.
+    /// The most device identifiers in a batch; a call that has more is a batch by itself.
     pub batch_devices: usize,
-    /// The most calls that wait, of small and of large ones each; of one organization, half as many.
+    /// The most calls that wait in each queue; half as many of one organization.
     pub queue_calls: usize,
-    /// The most device identifiers that wait, of small and of large calls each; of one organization, half as many. What
-    /// bounds the memory.
+    /// The most device identifiers that wait in each queue; half as many of one organization. Bounds the memory.
     pub queue_devices: usize,
-    /// How long a batch may take before its connection is given up as dead.
+    /// How long a batch may take before its connection counts as dead.
     pub batch_timeout: Duration,
 }
 
 impl Default for WriterSettings {
     fn default() -> Self {
         Self {
-            lanes: 4,
-            bulk_lanes: 1,
+            workers: 4,
+            bulk_workers: 1,
             small_devices: 100,
             batch_calls: 64,
             batch_devices: 2_000,
@@ -75,86 +78,91 @@ impl Default for WriterSettings {
     }
 }
 
-/// What will have become of a command. Dropping it is safe at any time: the command is carried out whole or not at all.
+/// The outcome of a command, later. It can be dropped at any time: the command runs whole or not at all.
 #[derive(Debug)]
-pub struct Answer {
-    answer: oneshot::Receiver<Result<Outcome, Error>>,
+pub struct PendingOutcome {
+    outcome: oneshot::Receiver<Result<Outcome, Error>>,
     is_abandoned: Arc<AtomicBool>,
 }
 
-impl Answer {
-    /// Says that nobody is left whom the command is to be carried out for. When its turn has not come yet, it is not.
+impl PendingOutcome {
+    /// Marks the command as abandoned. A worker skips it if it has not started.
     pub fn abandon(&self) {
         self.is_abandoned.store(true, Ordering::Relaxed);
     }
 }
 
-impl Future for Answer {
+impl Future for PendingOutcome {
     type Output = Result<Outcome, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // A lane answers every call it takes; it can fail to only by a fault of its own.
-        Pin::new(&mut self.answer)
+        // Only a bug makes a worker drop a call that it has taken.
+        Pin::new(&mut self.outcome)
             .poll(context)
-            .map(|answer| answer.unwrap_or_else(|_| Err(Error::Internal(Cause::new("a lane dropped a call")))))
+            .map(|outcome| outcome.unwrap_or_else(|_| Err(Error::Internal(Cause::new("a worker dropped a call")))))
     }
 }
 
-/// Carries out commands, several in one transaction.
+/// Runs commands, many in one transaction.
 #[derive(Debug)]
 pub struct Writer {
     small: Arc<Queue>,
     bulk: Arc<Queue>,
-    /// The most device identifiers of a call that goes into the queue for small ones.
+    /// The most device identifiers of a call in the queue for small calls.
     small_devices: usize,
     database: Database,
-    lanes: tokio::sync::Mutex<JoinSet<()>>,
+    workers: tokio::sync::Mutex<JoinSet<()>>,
 }
 
 impl Writer {
-    /// Starts the lanes.
-    ///
-    /// # Errors
-    /// When the driver does not accept the database's URL.
-    pub async fn start(database: &Database, settings: WriterSettings) -> Result<Self, DatabaseError> {
-        let (lanes, bulk_lanes, small_devices) = if database.url().is_sqlite() {
-            (1, 0, usize::MAX)
+    /// Starts the workers.
+    pub fn start(database: &Database, settings: WriterSettings) -> Self {
+        if database.url().is_sqlite() {
+            let settings = WriterSettings {
+                workers: 1,
+                bulk_workers: 0,
+                small_devices: usize::MAX,
+                ..settings
+            };
+            Self::start_on::<Sqlite>(database, settings)
         } else {
-            (
-                settings.lanes.max(1),
-                settings.bulk_lanes.max(1),
-                settings.small_devices,
-            )
-        };
-        let queue = |name, lanes| Arc::new(Queue::new(name, settings.queue_calls, settings.queue_devices, lanes));
-        let (small, bulk) = (queue(SMALL, lanes), queue(BULK, bulk_lanes));
-        let before = iter::repeat_n(&small, lanes).chain(iter::repeat_n(&bulk, bulk_lanes));
-        let mut lanes = JoinSet::new();
-        for queue in before {
-            let lane = Lane::new(database.clone(), Arc::clone(queue), settings).await?;
-            lanes.spawn(lane.run());
+            let settings = WriterSettings {
+                workers: settings.workers.max(1),
+                bulk_workers: settings.bulk_workers.max(1),
+                ..settings
+            };
+            Self::start_on::<Postgres>(database, settings)
         }
-        Ok(Self {
-            small,
-            bulk,
-            small_devices,
-            database: database.clone(),
-            lanes: tokio::sync::Mutex::new(lanes),
-        })
     }
 
-    /// Takes on `command` in `organization`; the answer comes when it is durable. A command whose `deadline` has passed when
-    /// its turn comes is not carried out.
+    fn start_on<B: Backend>(database: &Database, settings: WriterSettings) -> Self {
+        let queue = |name, workers| Arc::new(Queue::new(name, settings.queue_calls, settings.queue_devices, workers));
+        let small = queue(SMALL, settings.workers);
+        let bulk = queue(BULK, settings.bulk_workers);
+        let mut workers = JoinSet::new();
+        for queue in iter::repeat_n(&small, settings.workers).chain(iter::repeat_n(&bulk, settings.bulk_workers)) {
+            workers.spawn(Worker::<B>::new(database.clone(), Arc::clone(queue), settings).run());
+        }
+        Self {
+            small,
+            bulk,
+            small_devices: settings.small_devices,
+            database: database.clone(),
+            workers: tokio::sync::Mutex::new(workers),
+        }
+    }
+
+    /// Queues `command` for `organization`. The outcome comes when it is durable. A command does not run if its `deadline` has
+    /// passed when its turn comes.
     ///
     /// # Errors
-    /// When the command is not taken on. The answer's are as [`Error`] says; after [`Error::Unavailable`] the outcome may be
-    /// unknown.
+    /// When the command is not queued. The outcome may be an error, too; after [`Error::Unavailable`] it may be unknown.
     pub fn assign_devices(
         &self,
         organization: OrganizationId,
         command: AssignDevices,
         deadline: Instant,
-    ) -> Result<Answer, Error> {
+    ) -> Result<PendingOutcome, Error> {
         self.database.check_writable()?;
         let is_small = command.devices().len() <= self.small_devices;
         let (queue, name) = if is_small {
@@ -162,7 +170,7 @@ impl Writer {
         } else {
             (&self.bulk, BULK)
         };
-        let (reply, answer) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let is_abandoned = Arc::<AtomicBool>::default();
         queue.push(
             organization,
@@ -175,14 +183,14 @@ impl Writer {
             },
             Instant::now(),
         )?;
-        Ok(Answer { answer, is_abandoned })
+        Ok(PendingOutcome { outcome, is_abandoned })
     }
 
-    /// Takes no further calls, and returns when those that wait are answered.
+    /// Takes no further calls, and returns when all queued ones are done.
     pub async fn close(&self) {
         self.small.close();
         self.bulk.close();
-        let mut lanes = self.lanes.lock().await;
-        while lanes.join_next().await.is_some() {}
+        let mut workers = self.workers.lock().await;
+        while workers.join_next().await.is_some() {}
     }
 }

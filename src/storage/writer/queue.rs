@@ -1,4 +1,4 @@
-//! What waits before the lanes: bounded, and organizations take turns.
+//! The queue of calls in front of the workers: bounded, and organizations take turns.
 
 mod rate;
 
@@ -23,36 +23,48 @@ use crate::{
     telemetry::{metrics::QueueMetrics, trace::Wait},
 };
 
-/// When there will be room in a queue that is full by number: as soon as the next batch is taken.
+/// When a full queue has room again: as soon as the next batch is taken.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A command that waits, and where its answer goes.
+/// A command that waits, and where its outcome goes.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) command: AssignDevices,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
-    /// Whether nobody is left whom it is carried out for.
+    /// Whether the caller has said that it no longer waits.
     pub(super) is_abandoned: Arc<AtomicBool>,
     pub(super) wait: Wait,
 }
 
 impl Call {
-    /// Whether anybody is left whom it is carried out for.
+    /// Whether a caller still waits for it.
     pub(super) fn is_wanted(&self) -> bool {
         !self.reply.is_closed() && !self.is_abandoned.load(Ordering::Relaxed)
     }
+
+    pub(super) fn answer(self, outcome: Result<Outcome, Error>) {
+        // Without a receiver the caller has left, and nobody waits for the outcome.
+        let _ = self.reply.send(outcome);
+    }
 }
 
-/// Calls to be carried out together, those of each organization in order.
-pub(super) type Round = Vec<(OrganizationId, Vec<Call>)>;
+/// Calls of one organization, in order.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) organization: OrganizationId,
+    pub(super) calls: Vec<Call>,
+}
 
-/// The calls before some lanes.
+/// Calls that are committed together.
+pub(super) type Batch = Vec<Group>;
+
+/// The calls that wait for some workers.
 #[derive(Debug)]
 pub(super) struct Queue {
     max_calls: usize,
     max_devices: usize,
-    lanes: usize,
+    workers: usize,
     waiting: Mutex<Waiting>,
     changed: Notify,
     figures: QueueMetrics,
@@ -60,12 +72,12 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The organizations of which calls wait, each once, in the order of their turns.
+    /// The organizations with waiting calls, each once, in the order of their turns.
     turns: VecDeque<OrganizationId>,
-    lines: HashMap<OrganizationId, Line>,
-    /// The organizations that have calls being carried out, and how much work those are.
+    organizations: HashMap<OrganizationId, OrganizationQueue>,
+    /// The organizations with calls in progress, and the work of those calls.
     busy: HashMap<OrganizationId, usize>,
-    /// How much work is being carried out in all.
+    /// All work in progress.
     in_progress: usize,
     rate: Rate,
     call_count: usize,
@@ -73,34 +85,34 @@ struct Waiting {
     closed: bool,
 }
 
-/// The calls of one organization.
+/// The waiting calls of one organization.
 #[derive(Debug, Default)]
-struct Line {
+struct OrganizationQueue {
     calls: VecDeque<Call>,
     device_count: usize,
 }
 
 impl Queue {
-    /// A queue before so many lanes, by the name that operators know it by.
-    pub(super) fn new(name: &'static str, max_calls: usize, max_devices: usize, lanes: usize) -> Self {
+    /// A queue for `workers`, with its name in metrics.
+    pub(super) fn new(name: &'static str, max_calls: usize, max_devices: usize, workers: usize) -> Self {
         Self {
             max_calls,
             max_devices,
-            lanes,
+            workers,
             waiting: Mutex::default(),
             changed: Notify::new(),
             figures: QueueMetrics::of(name),
         }
     }
 
-    /// Adds a call at the end of its organization's line.
+    /// Adds a call at the end of its organization's queue.
     ///
-    /// An organization may have no more waiting than there is room left for all: a flood of one leaves half of the queue
-    /// to the others, floods of two a third, and nobody has to know how many there will be (dynamic thresholds, Choudhury
-    /// and Hahne, 1998).
+    /// An organization may have no more waiting than there is room left: a flood of one leaves half of the queue to the
+    /// others, floods of two leave a third, and the number of organizations need not be known (dynamic thresholds,
+    /// Choudhury and Hahne, 1998).
     ///
-    /// A call is refused if what is ahead of it takes longer than it has time, by the rate that was measured: to carry
-    /// out what nobody waits for any more would make the next one late, too.
+    /// A call is rejected if the work ahead of it takes longer than it has time, by the measured rate. Otherwise the workers
+    /// would spend their time on calls that nobody waits for any more, and the next calls would be late, too.
     ///
     /// # Errors
     /// [`Error::QueueFull`] and [`Error::ShuttingDown`].
@@ -111,25 +123,25 @@ impl Queue {
         }
         let devices = call.command.devices().len();
         let (own_calls, own_devices) = waiting
-            .lines
+            .organizations
             .get(&organization)
-            .map_or((0, 0), |line| (line.calls.len(), line.device_count));
+            .map_or((0, 0), |own| (own.calls.len(), own.device_count));
         let is_full = waiting.call_count + own_calls >= self.max_calls
             || waiting.device_count + own_devices + devices > self.max_devices;
-        // One call always fits: else one with more devices than the bound would never be served.
+        // One call always fits, even if it has more devices than the bound.
         if is_full && waiting.call_count > 0 {
             return Err(Error::QueueFull { retry_after: SOON });
         }
-        if let Some((ahead, whole)) = waiting.wait(organization, devices, self.lanes) {
+        if let Some((ahead, whole)) = waiting.wait(organization, devices, self.workers) {
             let time = call.deadline.saturating_duration_since(now);
             admit(ahead, whole, time).map_err(|retry_after| Error::QueueFull { retry_after })?;
         }
         waiting.call_count += 1;
         waiting.device_count += devices;
-        let line = waiting.lines.entry(organization).or_default();
-        line.calls.push_back(call);
-        line.device_count += devices;
-        if line.calls.len() == 1 {
+        let own = waiting.organizations.entry(organization).or_default();
+        own.calls.push_back(call);
+        own.device_count += devices;
+        if own.calls.len() == 1 {
             waiting.turns.push_back(organization);
         }
         self.count(&waiting);
@@ -138,29 +150,30 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for calls, and takes those whose turn it is: at least one, else at most `max_calls` with at most `max_devices`
-    /// devices in all, and of no more organizations than is one lane's share. Their organizations are left out until [`done`](Self::done) says that the calls are: those that
-    /// come meanwhile share the next statements, instead of waiting for the locks of these. `None` when the queue is closed
-    /// and empty.
-    pub(super) async fn take(&self, max_calls: usize, max_devices: usize) -> Option<Round> {
+    /// Waits for calls, and takes those whose turn it is: at least one, otherwise at most `max_calls` with `max_devices`, of
+    /// no more organizations than one worker's share. `None` when the queue is closed and empty.
+    ///
+    /// Until [`done`](Self::done), no worker takes other calls of these organizations: they gather for the next batch instead
+    /// of waiting for the locks of this one.
+    pub(super) async fn take(&self, max_calls: usize, max_devices: usize) -> Option<Batch> {
         loop {
-            // Before the look: what changes after it is not missed.
+            // Registered first, so that no change is missed.
             let changed = self.changed.notified();
             {
                 let mut waiting = self.waiting();
-                let mut round = waiting.take(max_calls, max_devices, self.lanes);
+                let mut batch = waiting.take(max_calls, max_devices, self.workers);
                 self.count(&waiting);
-                let is_over = waiting.closed && waiting.lines.is_empty();
+                let is_over = waiting.closed && waiting.organizations.is_empty();
                 drop(waiting);
-                if is_over || !round.is_empty() {
-                    // There may be more to take, or others to be told that it is over.
+                if is_over || !batch.is_empty() {
+                    // Another worker may have calls to take, or has to stop, too.
                     self.changed.notify_one();
                 }
-                if !round.is_empty() {
-                    for call in round.iter_mut().flat_map(|(_, calls)| calls) {
+                if !batch.is_empty() {
+                    for call in batch.iter_mut().flat_map(|group| &mut group.calls) {
                         self.figures.wait.record(call.wait.end());
                     }
-                    return Some(round);
+                    return Some(batch);
                 }
                 if is_over {
                     return None;
@@ -170,19 +183,19 @@ impl Queue {
         }
     }
 
-    /// Says that the calls of a round are carried out, of which these were the organizations.
+    /// Notes that a batch is done, given its organizations.
     pub(super) fn done(&self, organizations: &[OrganizationId]) {
         let mut waiting = self.waiting();
         for organization in organizations {
-            let done = waiting.busy.remove(organization).unwrap_or_default();
-            waiting.in_progress = waiting.in_progress.saturating_sub(done);
+            if let Some(done) = waiting.busy.remove(organization) {
+                waiting.in_progress -= done;
+            }
         }
         drop(waiting);
         self.changed.notify_one();
     }
 
-    /// Says how long a batch of so many calls with so many devices took that was committed, and whether it was about as
-    /// large as one may be.
+    /// Notes how long it took to commit a batch, and whether the batch was about as large as the bounds allow.
     pub(super) fn measure(&self, calls: usize, devices: usize, took: Duration, was_full: bool) {
         self.waiting().rate.measure(work(calls, devices), took, was_full);
     }
@@ -190,12 +203,12 @@ impl Queue {
     /// Takes every call that waits, of all organizations.
     pub(super) fn take_all(&self) -> Vec<Call> {
         let mut waiting = self.waiting();
-        let lines = std::mem::take(&mut waiting.lines);
+        let organizations = std::mem::take(&mut waiting.organizations);
         waiting.turns.clear();
         (waiting.call_count, waiting.device_count) = (0, 0);
         self.count(&waiting);
         drop(waiting);
-        lines.into_values().flat_map(|line| line.calls).collect()
+        organizations.into_values().flat_map(|own| own.calls).collect()
     }
 
     /// Takes no further calls.
@@ -204,11 +217,10 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Tells operators what waits.
+    /// Updates the metrics.
     fn count(&self, waiting: &Waiting) {
-        let number = |count| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        self.figures.calls.set(number(waiting.call_count));
-        self.figures.devices.set(number(waiting.device_count));
+        self.figures.calls.set(waiting.call_count as f64);
+        self.figures.devices.set(waiting.device_count as f64);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -217,26 +229,26 @@ impl Queue {
     }
 }
 
-impl Line {
+impl OrganizationQueue {
     fn work(&self) -> usize {
         work(self.calls.len(), self.device_count)
     }
 }
 
 impl Waiting {
-    /// How long it would take until it is the turn of another call of `organization`, and until that is answered, if anything
-    /// is ahead of it: one that comes alone is always carried out, or a rate that is out of date would never be measured again.
+    /// How long it would take until the turn of another call of `organization`, and until it is done. `None` if no work is
+    /// ahead of it: a lone call always runs, or an outdated rate would never be measured again.
     fn wait(&self, organization: OrganizationId, devices: usize, workers: usize) -> Option<(Duration, Duration)> {
         if self.call_count == 0 && self.in_progress == 0 {
             return None;
         }
-        let line = self.lines.get(&organization);
+        let waiting = self.organizations.get(&organization);
         let ahead = Ahead {
             own: 0,
-            own_waiting: line.map_or(0, Line::work),
+            own_waiting: waiting.map_or(0, OrganizationQueue::work),
             all_waiting: work(self.call_count, self.device_count),
             in_progress: self.in_progress,
-            organizations: self.lines.len() + usize::from(line.is_none()),
+            organizations: self.organizations.len() + usize::from(waiting.is_none()),
         };
         let own = work(1, devices);
         Some((
@@ -245,23 +257,22 @@ impl Waiting {
         ))
     }
 
-    fn take(&mut self, max_calls: usize, max_devices: usize, lanes: usize) -> Round {
-        let free = self.turns.iter().filter(|waits| !self.busy.contains_key(waits)).count();
-        let share = free.div_ceil(lanes);
-        let mut round = Round::new();
+    fn take(&mut self, max_calls: usize, max_devices: usize, workers: usize) -> Batch {
+        let free = self.turns.iter().filter(|next| !self.busy.contains_key(next)).count();
+        let share = free.div_ceil(workers);
+        let mut batch = Batch::new();
         let (mut calls, mut devices) = (0, 0);
         let mut is_full = false;
         let mut served = Vec::new();
         for organization in std::mem::take(&mut self.turns) {
-            let line = self.lines.get_mut(&organization);
-            let Some(line) = line.filter(|_| !is_full && round.len() < share && !self.busy.contains_key(&organization))
-            else {
+            let is_next = !is_full && batch.len() < share && !self.busy.contains_key(&organization);
+            let Some(own) = self.organizations.get_mut(&organization).filter(|_| is_next) else {
                 self.turns.push_back(organization);
                 continue;
             };
-            let mut batch = Vec::new();
-            let before = line.work();
-            while let Some(next) = line.calls.front() {
+            let mut group = Vec::new();
+            let before = own.work();
+            while let Some(next) = own.calls.front() {
                 let more = next.command.devices().len();
                 is_full = calls > 0 && (calls >= max_calls || devices + more > max_devices);
                 if is_full {
@@ -269,28 +280,31 @@ impl Waiting {
                 }
                 calls += 1;
                 devices += more;
-                line.device_count -= more;
-                batch.extend(line.calls.pop_front());
+                own.device_count -= more;
+                group.extend(own.calls.pop_front());
             }
-            if batch.is_empty() {
-                // Who got nothing keeps the turn.
+            if group.is_empty() {
+                // It keeps its turn.
                 self.turns.push_back(organization);
                 continue;
             }
-            let taken = before.saturating_sub(line.work());
-            if line.calls.is_empty() {
-                self.lines.remove(&organization);
+            let taken = before - own.work();
+            if own.calls.is_empty() {
+                self.organizations.remove(&organization);
             } else {
                 served.push(organization);
             }
             self.busy.insert(organization, taken);
             self.in_progress += taken;
-            round.push((organization, batch));
+            batch.push(Group {
+                organization,
+                calls: group,
+            });
         }
         self.turns.extend(served);
         self.call_count -= calls;
         self.device_count -= devices;
-        round
+        batch
     }
 }
 

@@ -49,7 +49,7 @@ fn retries(output: &std::process::Output) -> u64 {
 
 async fn full_queue(database: &'static TestDatabase) {
     let mut settings = ServerSettings::default();
-    settings.service.writer.lanes = 1;
+    settings.service.writer.workers = 1;
     // Of one organization one call waits, and a second one is carried out.
     settings.service.writer.queue_calls = 2;
     settings.service.writer.batch_calls = 1;

@@ -1,54 +1,53 @@
-//! How much is carried out in a second, as measured, and how long a call would have to wait by that.
+//! The measured rate of work, and how long a call would wait at that rate.
 
 use std::time::Duration;
 
 use crate::duration::ceil_to_seconds;
 
-/// What a call takes beside its devices, in devices: about as many as make a batch of many small calls as much work as one
+/// The work of a call besides its devices, in devices: so that a batch of many small calls is about as much work as a batch
 /// that is full of devices.
 const WORK_OF_A_CALL: usize = 30;
 
-/// Over how much time the rate is the average: long enough for one slow batch not to decide, short enough to follow a
+/// The time over which the rate is averaged: long enough that one slow batch does not matter, short enough to follow a
 /// database that gets slower.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// The longest that a caller is told to wait: by then, something else will have been measured.
+/// The longest wait that a caller is asked for: by then, the rate is measured again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The work of so many calls with so many devices in all, in devices.
+/// The work of calls, in devices.
 pub(super) fn work(calls: usize, devices: usize) -> usize {
     calls.saturating_mul(WORK_OF_A_CALL).saturating_add(devices)
 }
 
-/// How much work one worker carries out in a second. Nothing until something was measured.
+/// The work that one worker does in a second; `None` until it is measured.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Rate {
     per_second: Option<f64>,
 }
 
-/// What has to be carried out before the answer to a call.
+/// The work until a call is done.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ahead {
     /// The work of the call itself.
     pub(super) own: usize,
-    /// The work of its organization that waits.
+    /// The waiting work of its organization.
     pub(super) own_waiting: usize,
-    /// The work of all organizations that waits.
+    /// The waiting work of all organizations.
     pub(super) all_waiting: usize,
-    /// The work that is being carried out.
+    /// The work in progress.
     pub(super) in_progress: usize,
-    /// How many organizations have calls that wait, its own included.
+    /// How many organizations have waiting calls, including its own.
     pub(super) organizations: usize,
 }
 
 impl Rate {
-    /// Takes into account that a batch with so much work took so long.
+    /// Takes a batch into account.
     ///
-    /// A batch that was not full shows what can be done at least, and not what could be done: it counts only if it was
-    /// faster than what is known.
+    /// A batch that was not full is only a lower bound of the rate: it counts only if it was faster than the known rate.
     pub(super) fn measure(&mut self, work: usize, took: Duration, was_full: bool) {
         let seconds = took.as_secs_f64().max(1e-6);
-        let sample = number(work) / seconds;
+        let sample = work as f64 / seconds;
         match self.per_second {
             Some(known) if was_full || sample > known => {
                 let weight = 1.0 - (-seconds / WINDOW.as_secs_f64()).exp();
@@ -59,23 +58,22 @@ impl Rate {
         }
     }
 
-    /// How long it takes until a call is answered, if so many workers carry out what is `ahead`. Organizations take
-    /// turns, and of each only one batch is carried out at a time.
+    /// How long `workers` take for what is `ahead`. Organizations take turns, and each is in one batch at a time.
     pub(super) fn wait(&self, ahead: Ahead, workers: usize) -> Option<Duration> {
-        let per_second = self.per_second? * number(workers.min(ahead.organizations).max(1));
+        let per_second = self.per_second? * workers.min(ahead.organizations).max(1) as f64;
         let all = ahead.all_waiting.saturating_add(ahead.own);
         let turns = ahead
             .own_waiting
             .saturating_add(ahead.own)
             .saturating_mul(ahead.organizations);
         let work = all.min(turns).saturating_add(ahead.in_progress);
-        Some(Duration::try_from_secs_f64(number(work) / per_second).unwrap_or(Duration::MAX))
+        Some(Duration::try_from_secs_f64(work as f64 / per_second).unwrap_or(Duration::MAX))
     }
 }
 
-/// Whether a call that waits for so much, and is answered after `whole`, is answered within `time`; if not, after how many
-/// whole seconds there may be room for it. What is ahead of it may take half of the time: a flood also slows down what is
-/// carried out, by as much as a factor of two where it was measured. Work for that half keeps every worker busy all the same.
+/// Whether a call that waits for `ahead` and is done after `whole` is done within `time`. If not: after how many whole
+/// seconds there may be room for it. The work ahead may take half of the time: a flood slows the work itself down, by up to a
+/// factor of two in measurements. Work for half of the time still keeps every worker busy.
 pub(super) fn admit(ahead: Duration, whole: Duration, time: Duration) -> Result<(), Duration> {
     let excess = ahead.saturating_sub(time / 2).max(whole.saturating_sub(time));
     if excess.is_zero() {
@@ -83,10 +81,6 @@ pub(super) fn admit(ahead: Duration, whole: Duration, time: Duration) -> Result<
     } else {
         Err(ceil_to_seconds(excess).min(LONGEST_WAIT))
     }
-}
-
-fn number(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ fn organization(number: usize) -> OrganizationId {
     OrganizationId::from_uuid(Uuid::from_u128(number as u128))
 }
 
-/// A call that can be told from others by its number.
+/// A call with a number.
 fn call(number: usize, devices: usize) -> Call {
     let email = format!("{number}@example.com");
     let identifiers: Vec<_> = (0..devices).map(|device| format!("SN-{device}")).collect();
@@ -37,38 +37,38 @@ fn numbers(calls: &[Call]) -> Vec<usize> {
     calls.iter().map(number).collect()
 }
 
-/// A round, by organizations and the numbers of their calls.
+/// A batch, by organizations and the numbers of their calls.
 type Numbers = Vec<(usize, Vec<usize>)>;
 
-/// Takes what is there, and does not wait: the outer `None` says that there is nothing yet.
+/// Takes what is there without waiting: the outer `None` means that there is nothing yet.
 fn take(queue: &Queue, max_calls: usize, max_devices: usize) -> Option<Option<Numbers>> {
-    let round = queue.take(max_calls, max_devices).now_or_never()?;
-    Some(round.map(of_round))
+    let batch = queue.take(max_calls, max_devices).now_or_never()?;
+    Some(batch.map(of_batch))
 }
 
-/// As [`take`], and carries it out.
+/// As [`take`], and marks it as done.
 fn carry_out(queue: &Queue, max_calls: usize, max_devices: usize) -> Option<Option<Numbers>> {
-    let round = take(queue, max_calls, max_devices);
-    if let Some(Some(round)) = &round {
-        done(queue, round);
+    let batch = take(queue, max_calls, max_devices);
+    if let Some(Some(batch)) = &batch {
+        done(queue, batch);
     }
-    round
+    batch
 }
 
-fn of_round(round: Round) -> Numbers {
+fn of_batch(batch: Batch) -> Numbers {
     let number = |id: OrganizationId| usize::try_from(id.uuid().as_u128()).expect("a small number");
-    round
+    batch
         .into_iter()
-        .map(|(id, calls)| (number(id), numbers(&calls)))
+        .map(|group| (number(group.organization), numbers(&group.calls)))
         .collect()
 }
 
-fn done(queue: &Queue, round: &Numbers) {
-    let organizations: Vec<_> = round.iter().map(|(number, _)| organization(*number)).collect();
+fn done(queue: &Queue, batch: &Numbers) {
+    let organizations: Vec<_> = batch.iter().map(|(number, _)| organization(*number)).collect();
     queue.done(&organizations);
 }
 
-/// The only batch of a round, as a test expects it.
+/// A batch of one group, as a test expects it.
 fn one(organization: usize, calls: impl IntoIterator<Item = usize>) -> Option<Option<Numbers>> {
     Some(Some(vec![(organization, calls.into_iter().collect())]))
 }
@@ -103,14 +103,14 @@ fn an_organization_that_comes_back_goes_to_the_end() {
 }
 
 #[test]
-fn an_organization_is_in_one_round_at_a_time() {
+fn an_organization_is_in_one_batch_at_a_time() {
     let queue = Queue::new("small", 10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2)] {
         push(&queue, organization(org), call(number, 1)).expect("there is room");
     }
-    let first = take(&queue, 1, 10).flatten().expect("a round");
+    let first = take(&queue, 1, 10).flatten().expect("a batch");
     assert_eq!(first, [(1, vec![0])]);
-    let second = take(&queue, 10, 10).flatten().expect("a round");
+    let second = take(&queue, 10, 10).flatten().expect("a batch");
     assert_eq!(second, [(2, vec![2])], "the first organization is busy");
     assert_eq!(take(&queue, 10, 10), None);
     push(&queue, organization(2), call(3, 1)).expect("there is room");
@@ -122,16 +122,16 @@ fn an_organization_is_in_one_round_at_a_time() {
 }
 
 #[test]
-fn each_lane_takes_its_share_of_the_organizations() {
+fn each_worker_takes_its_share_of_the_organizations() {
     let queue = Queue::new("small", 100, 100, 3);
     for org in 0..8 {
         for number in [org, 10 + org] {
             push(&queue, organization(org), call(number, 1)).expect("there is room");
         }
     }
-    let organizations = |round: Option<Option<Numbers>>| {
-        let round = round.flatten().expect("a round");
-        round
+    let organizations = |batch: Option<Option<Numbers>>| {
+        let batch = batch.flatten().expect("a batch");
+        batch
             .into_iter()
             .map(|(organization, _)| organization)
             .collect::<Vec<_>>()
@@ -210,7 +210,7 @@ fn a_closed_queue_gives_what_waits_and_then_its_end() {
     let refused = push(&queue, organization(1), call(3, 1));
     assert!(matches!(refused, Err(Error::ShuttingDown)), "{refused:?}");
     assert_eq!(carry_out(&queue, 2, 10), one(1, [0, 2]));
-    let last = take(&queue, 10, 10).flatten().expect("a round");
+    let last = take(&queue, 10, 10).flatten().expect("a batch");
     assert_eq!(last, [(2, vec![1])]);
     assert_eq!(
         take(&queue, 10, 10),
@@ -253,7 +253,7 @@ fn taking_all_does_not_open_a_closed_queue() {
 async fn wait_while(queue: &Queue, act: impl FnOnce()) -> Option<Numbers> {
     let taken = async { tokio::join!(biased; queue.take(10, 10), async { act() }).0 };
     let taken = tokio::time::timeout(Duration::from_secs(5), taken).await;
-    taken.expect("who waits is woken").map(of_round)
+    taken.expect("who waits is woken").map(of_batch)
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn who_waits_for_a_busy_organization_learns_that_it_is_free() {
     for number in [0, 1] {
         push(&queue, organization(1), call(number, 1)).expect("there is room");
     }
-    let first = take(&queue, 1, 1).flatten().expect("a round");
+    let first = take(&queue, 1, 1).flatten().expect("a batch");
     assert_eq!(
         wait_while(&queue, || done(&queue, &first)).await,
         Some(vec![(1, vec![1])])

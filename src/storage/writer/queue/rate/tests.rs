@@ -132,7 +132,7 @@ proptest! {
         samples in prop::collection::vec((1..100_000usize, 1..20_000u64, any::<bool>()), 1..40),
     ) {
         let mut rate = Rate::default();
-        let of = |(work, millis): (usize, u64)| number(work) / Duration::from_millis(millis).as_secs_f64();
+        let of = |(work, millis): (usize, u64)| work as f64 / Duration::from_millis(millis).as_secs_f64();
         let least = samples.iter().map(|(work, millis, _)| of((*work, *millis))).fold(f64::MAX, f64::min);
         let most = samples.iter().map(|(work, millis, _)| of((*work, *millis))).fold(0.0, f64::max);
         for (work, millis, was_full) in samples {

@@ -59,12 +59,12 @@ fn what_is_being_carried_out_counts_until_it_is_done() {
     for _ in 0..2 {
         assert!(push_at(&queue, 1, 300, now, 4 * SECOND).is_ok(), "1.1 s of work each");
     }
-    let first = take(&queue, 1, 1).flatten().expect("a round");
+    let first = take(&queue, 1, 1).flatten().expect("a batch");
     assert!(push_at(&queue, 1, 300, now, 4 * SECOND).is_err());
     done(&queue, &first);
     assert!(push_at(&queue, 1, 200, now, 4 * SECOND).is_ok());
     // Those that wait are given up, and the one that is being carried out is not.
-    take(&queue, 1, 1).flatten().expect("a round");
+    take(&queue, 1, 1).flatten().expect("a batch");
     queue.take_all();
     assert!(push_at(&queue, 1, 1, now, SECOND).is_err());
     assert!(push_at(&queue, 1, 1, now, 3 * SECOND).is_ok());
@@ -110,8 +110,8 @@ proptest! {
             let next = arrivals.peek().map(|(after, ..)| now + Duration::from_millis(*after));
             // What the worker does before the next call comes.
             while next.is_none_or(|next| free_at <= next) {
-                if let Some(round) = under_way.take() {
-                    done(&queue, &round);
+                if let Some(batch) = under_way.take() {
+                    done(&queue, &batch);
                 }
                 let Some((came, devices, deadline)) = lined.pop_front() else {
                     break;

@@ -1,4 +1,4 @@
-//! Random steps, held to a model of the queue that has one lane.
+//! Random steps, held to a model of the queue that has one worker.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ enum Step {
         max_calls: usize,
         max_devices: usize,
     },
-    /// The oldest round that is being carried out.
+    /// The oldest batch that is being carried out.
     Done,
     TakeAll,
 }
@@ -36,7 +36,7 @@ struct Model {
     /// The organizations that wait, in the order of their turns.
     turns: Vec<usize>,
     /// What is being carried out.
-    rounds: VecDeque<Numbers>,
+    batches: VecDeque<Numbers>,
 }
 
 impl Model {
@@ -49,10 +49,10 @@ impl Model {
     }
 
     fn is_busy(&self, organization: usize) -> bool {
-        self.rounds.iter().flatten().any(|(busy, _)| *busy == organization)
+        self.batches.iter().flatten().any(|(busy, _)| *busy == organization)
     }
 
-    /// A round is as many calls as fit, in the order of the turns, of those that are not busy; but at least one.
+    /// A batch is as many calls as fit, in the order of the turns, of those that are not busy; but at least one.
     fn take(&mut self, max_calls: usize, max_devices: usize) -> Numbers {
         let free: Vec<usize> = self
             .turns
@@ -69,24 +69,24 @@ impl Model {
             devices += more;
             calls == 1 || (calls <= max_calls && devices <= max_devices)
         });
-        let mut round = Numbers::new();
+        let mut batch = Numbers::new();
         for (organization, (number, _)) in fitting {
-            match round.last_mut() {
+            match batch.last_mut() {
                 Some((last, calls)) if *last == organization => calls.push(number),
-                _ => round.push((organization, vec![number])),
+                _ => batch.push((organization, vec![number])),
             }
         }
-        for (organization, calls) in &round {
+        for (organization, calls) in &batch {
             self.lines[*organization].drain(..calls.len());
             self.turns.retain(|turn| turn != organization);
         }
-        let unfinished = round.iter().map(|(organization, _)| *organization);
+        let unfinished = batch.iter().map(|(organization, _)| *organization);
         self.turns
             .extend(unfinished.filter(|organization| !self.lines[*organization].is_empty()));
-        if !round.is_empty() {
-            self.rounds.push_back(round.clone());
+        if !batch.is_empty() {
+            self.batches.push_back(batch.clone());
         }
-        round
+        batch
     }
 }
 
@@ -116,8 +116,8 @@ proptest! {
                     prop_assert_eq!(taken.unwrap_or_default(), expected);
                 }
                 Step::Done => {
-                    if let Some(round) = model.rounds.pop_front() {
-                        done(&queue, &round);
+                    if let Some(batch) = model.batches.pop_front() {
+                        done(&queue, &batch);
                     }
                 }
                 Step::TakeAll => {

@@ -1,4 +1,4 @@
-//! Statements as operators see them: counted and traced by what they do, never with what they are about.
+//! Statements in metrics and traces: counted and traced by what they do, never with their parameters.
 
 use std::sync::OnceLock;
 
@@ -11,26 +11,26 @@ use crate::telemetry::{
 
 /// Statements that do the same.
 #[derive(Debug)]
-pub(super) struct Kind {
-    /// What they do, in one word.
+pub(super) struct StatementKind {
+    /// The name in metrics.
     name: &'static str,
     /// The SQL command.
     operation: &'static str,
-    /// The SQL command and what it is about.
+    /// The SQL command and the tables.
     summary: &'static str,
     count: OnceLock<Counter>,
 }
 
-/// Which database a statement goes to, as OpenTelemetry's conventions call it.
+/// The name of a database in OpenTelemetry's conventions.
 pub(super) type System = &'static str;
 
 pub(super) const POSTGRES: System = "postgresql";
 pub(super) const SQLITE: System = "sqlite";
 
-pub(super) static BEGIN: Kind = Kind::new("begin", "BEGIN", "BEGIN");
-pub(super) static COMMIT: Kind = Kind::new("commit", "COMMIT", "COMMIT");
+pub(super) static BEGIN: StatementKind = StatementKind::new("begin", "BEGIN", "BEGIN");
+pub(super) static COMMIT: StatementKind = StatementKind::new("commit", "COMMIT", "COMMIT");
 
-impl Kind {
+impl StatementKind {
     pub(super) const fn new(name: &'static str, operation: &'static str, summary: &'static str) -> Self {
         Self {
             name,
@@ -40,7 +40,7 @@ impl Kind {
         }
     }
 
-    /// Carries a statement out where operators see it.
+    /// Runs a statement, with a count and a span.
     pub(super) async fn observe<T, E>(
         &self,
         system: System,
@@ -49,8 +49,7 @@ impl Kind {
         self.observe_in(self.span(system), statement).await
     }
 
-    /// As [`observe`](Self::observe), in a span that was begun before: what is carried out by a task of its own does not
-    /// know whose it is.
+    /// As [`observe`](Self::observe), in a given span: a new task does not know the span of the caller.
     pub(super) async fn observe_in<T, E>(
         &self,
         span: Span,

@@ -1,0 +1,147 @@
+//! PostgreSQL and SQLite behind one trait: what writes and what checks the health is written once, generic over the
+//! database, and speaks to the driver directly.
+
+use sea_orm::sqlx::{
+    self, AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres, Sqlite,
+    SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
+};
+
+use super::{
+    DatabaseUrl,
+    options::Purpose,
+    sql::Statement,
+    statement_kind::{POSTGRES, SQLITE, System},
+};
+
+/// The steps that the schema has taken.
+const APPLIED_STEPS: &str = "SELECT version FROM seaql_migrations ORDER BY version";
+
+/// A database that the service can use.
+pub(super) trait Backend: sqlx::Database<Connection: 'static> {
+    /// Its name in traces.
+    const SYSTEM: System;
+    /// Begins a transaction that may write.
+    const BEGIN: &'static str;
+    /// Whether it runs in this process. Then it is slow at worst: no connection can be dead, and no answer can be lost.
+    const IS_EMBEDDED: bool;
+
+    /// Makes a connection.
+    fn connect(
+        url: &DatabaseUrl,
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
+
+    /// Runs a statement and returns its rows.
+    fn rows<T>(
+        connection: &mut Self::Connection,
+        statement: &Statement<'_>,
+    ) -> impl Future<Output = Result<Vec<T>, sqlx::Error>> + Send
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin;
+
+    /// Runs a statement and returns how many rows it wrote.
+    fn execute(
+        connection: &mut Self::Connection,
+        statement: &Statement<'_>,
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+
+    /// The steps that the schema has taken; an error if there is no table of them.
+    fn applied_steps(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send;
+
+    /// Checks that the file of an embedded database can be written: with a small write if `with_write`, and otherwise
+    /// without access to the disk.
+    fn check_writable(
+        connection: &mut Self::Connection,
+        with_write: bool,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+}
+
+impl Backend for Postgres {
+    const SYSTEM: System = POSTGRES;
+    const BEGIN: &'static str = "BEGIN";
+    const IS_EMBEDDED: bool = false;
+
+    async fn connect(url: &DatabaseUrl, purpose: Purpose) -> Result<PgConnection, sqlx::Error> {
+        url.postgres_options(purpose)?.connect().await
+    }
+
+    async fn rows<T>(connection: &mut PgConnection, statement: &Statement<'_>) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let (sql, arguments) = statement.for_postgres()?;
+        sqlx::query_as_with(sql, arguments).fetch_all(connection).await
+    }
+
+    async fn execute(connection: &mut PgConnection, statement: &Statement<'_>) -> Result<u64, sqlx::Error> {
+        let (sql, arguments) = statement.for_postgres()?;
+        let result = sqlx::query_with(sql, arguments).execute(connection).await?;
+        Ok(result.rows_affected())
+    }
+
+    async fn applied_steps(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(APPLIED_STEPS).fetch_all(connection).await
+    }
+
+    async fn check_writable(_: &mut PgConnection, _: bool) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+}
+
+impl Backend for Sqlite {
+    const SYSTEM: System = SQLITE;
+    // A transaction that reads first and writes later fails, without waiting, if another writer came in between.
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    const IS_EMBEDDED: bool = true;
+
+    async fn connect(url: &DatabaseUrl, purpose: Purpose) -> Result<SqliteConnection, sqlx::Error> {
+        url.sqlite_options(purpose)?.connect().await
+    }
+
+    async fn rows<T>(connection: &mut SqliteConnection, statement: &Statement<'_>) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let (sql, arguments) = statement.for_sqlite()?;
+        sqlx::query_as_with(sql, arguments).fetch_all(connection).await
+    }
+
+    async fn execute(connection: &mut SqliteConnection, statement: &Statement<'_>) -> Result<u64, sqlx::Error> {
+        let (sql, arguments) = statement.for_sqlite()?;
+        let result = sqlx::query_with(sql, arguments).execute(connection).await?;
+        Ok(result.rows_affected())
+    }
+
+    async fn applied_steps(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(APPLIED_STEPS).fetch_all(connection).await
+    }
+
+    async fn check_writable(connection: &mut SqliteConnection, with_write: bool) -> Result<(), sqlx::Error> {
+        let mut transaction = match connection.begin_with(Self::BEGIN).await {
+            Ok(transaction) => transaction,
+            // SQLITE_BUSY, SQLITE_BUSY_RECOVERY: somebody else writes, so it can be written.
+            Err(error) if !with_write && matches!(code(&error).as_deref(), Some("5" | "261")) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // A number in the header of the file that nothing else uses. Setting it fails on a read-only file, and writes a page
+        // even if the number stays the same, which no UPDATE does.
+        let number: i64 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut *transaction)
+            .await?;
+        sqlx::query(AssertSqlSafe(format!("PRAGMA user_version = {number}")))
+            .execute(&mut *transaction)
+            .await?;
+        if with_write {
+            transaction.commit().await
+        } else {
+            transaction.rollback().await
+        }
+    }
+}
+
+/// PostgreSQL's SQLSTATE or SQLite's result code.
+pub(super) fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}

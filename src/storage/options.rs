@@ -1,0 +1,113 @@
+//! The settings of connections.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::{
+    self, ConnectOptions,
+    postgres::PgConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tracing::log::LevelFilter;
+
+use super::DatabaseUrl;
+
+/// How long one statement may take.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one statement may wait for a lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for SQLite's only writer.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// SQLite's page cache of a connection that writes: a negative number of KiB. With the default of 2 MiB, the indexes of a
+/// million devices are read again and again.
+const SQLITE_CACHE: &str = "-65536";
+/// After how many pages in the write-ahead log a commit copies them into the database: 16 MiB. With the default of 1,000,
+/// the same index pages are copied again and again.
+const SQLITE_CHECKPOINT: &str = "4000";
+/// How long the server keeps a transaction whose client is silent.
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Statements that take longer are logged.
+const SLOW_STATEMENT: Duration = Duration::from_secs(1);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Short reads.
+    Reads,
+    /// Statements over sets of rows.
+    Writes,
+    /// Changes of the schema, which may take long.
+    Schema,
+    /// The health check, whose statements are not logged: there are several each second.
+    Health,
+}
+
+impl DatabaseUrl {
+    /// The options of a connection to PostgreSQL.
+    ///
+    /// # Errors
+    /// When the driver does not accept the URL.
+    pub fn postgres_options(&self, purpose: Purpose) -> Result<PgConnectOptions, sqlx::Error> {
+        Ok(postgres_options(self.as_str().parse()?, purpose))
+    }
+
+    /// The options of a connection to SQLite.
+    ///
+    /// # Errors
+    /// When the driver does not accept the URL.
+    pub fn sqlite_options(&self, purpose: Purpose) -> Result<SqliteConnectOptions, sqlx::Error> {
+        Ok(sqlite_options(self.as_str().parse()?, purpose))
+    }
+}
+
+pub(super) fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) -> SqliteConnectOptions {
+    let options = with_log(options, purpose)
+        // See `file::create`: everybody could read a file that the driver creates.
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT);
+    match purpose {
+        Purpose::Writes => options
+            .pragma("cache_size", SQLITE_CACHE)
+            .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT),
+        Purpose::Reads | Purpose::Schema | Purpose::Health => options,
+    }
+}
+
+pub(super) fn postgres_options(options: PgConnectOptions, purpose: Purpose) -> PgConnectOptions {
+    let millis = |timeout: Duration| timeout.as_millis().to_string();
+    let options = with_log(options, purpose)
+        .application_name("device-assignment")
+        .options([
+            ("default_transaction_isolation", "read committed".to_owned()),
+            ("synchronous_commit", "on".into()),
+            (
+                "idle_in_transaction_session_timeout",
+                millis(IDLE_IN_TRANSACTION_TIMEOUT),
+            ),
+        ]);
+    if purpose == Purpose::Schema {
+        return options;
+    }
+    let options = options.options([
+        ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+        ("lock_timeout", millis(LOCK_TIMEOUT)),
+    ]);
+    if purpose != Purpose::Writes {
+        return options;
+    }
+    // Every statement looks rows up by their keys and is planned once. A plan made for an empty table must not scan the
+    // whole table for each row once the table is full.
+    options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
+}
+
+fn with_log<O: ConnectOptions>(options: O, purpose: Purpose) -> O {
+    if purpose == Purpose::Health {
+        options.disable_statement_logging()
+    } else {
+        options
+            .log_statements(LevelFilter::Debug)
+            .log_slow_statements(LevelFilter::Warn, SLOW_STATEMENT)
+    }
+}
