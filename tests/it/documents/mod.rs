@@ -57,9 +57,10 @@ const NOT_RUN: [(&str, &str, &str); 7] = [
 ];
 
 /// Flags of other programs that the documents name.
-const OTHER_FLAGS: [&str; 11] = [
+const OTHER_FLAGS: [&str; 12] = [
     "--bench",
     "--cert",
+    "--compressed",
     "--fail-with-body",
     "--format",
     "--key",
