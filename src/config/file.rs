@@ -6,7 +6,6 @@ use toml::de::{DeTable, DeValue, Error};
 
 /// What a file sets, and the mistakes in its syntax.
 pub(super) struct SettingsFile {
-    pub(super) path: String,
     pub(super) entries: Vec<Entry>,
     pub(super) mistakes: Vec<String>,
 }
@@ -16,7 +15,8 @@ pub(super) type FileValue = Result<Vec<OsString>, Option<String>>;
 
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) line: usize,
+    /// The file and the line.
+    pub(super) place: String,
     pub(super) is_list: bool,
     pub(super) is_table: bool,
     pub(super) value: FileValue,
@@ -45,13 +45,15 @@ impl SettingsFile {
         let line = |byte| position(&text, byte).0;
         // An equals sign without a key gives an entry with an empty key.
         let entries = table.get_ref().iter().filter(|(key, _)| !key.span().is_empty());
-        let entries = entries.map(|(key, value)| {
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let entries = entries.into_iter().map(|(key, value)| {
             let first = line(key.span().start);
             let lines = first..=line(value.span().end).max(first);
             let value = value.get_ref();
             Entry {
                 key: key.get_ref().to_string(),
-                line: first,
+                place: format!("{file}, line {first}"),
                 is_list: value.is_array(),
                 is_table: value.is_table(),
                 value: match value {
@@ -61,8 +63,7 @@ impl SettingsFile {
                 },
             }
         });
-        let mut entries: Vec<Entry> = entries.collect();
-        entries.sort_by_key(|entry| entry.line);
+        let entries = entries.collect();
         let mistakes = errors.iter().map(|((line, column), problem)| {
             let is_about_value = problem.starts_with("invalid") || problem.starts_with("string values");
             let hint = if is_about_value {
@@ -73,11 +74,7 @@ impl SettingsFile {
             format!("{file}, line {line}, column {column}: invalid TOML: {problem}{hint}")
         });
         let mistakes = mistakes.collect();
-        Ok(Self {
-            path: file.to_string(),
-            entries,
-            mistakes,
-        })
+        Ok(Self { entries, mistakes })
     }
 }
 

@@ -30,15 +30,14 @@ where
     }
 }
 
-/// A duration such as 90s, 500ms or 1h 30m.
+/// A duration from `min` to `max`.
 pub(super) fn duration(min: Duration, max: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
     move |text| match humantime::parse_duration(text) {
         Ok(duration) if (min..=max).contains(&duration) => Ok(duration),
-        Ok(_) => {
+        _ => {
             let [min, max] = [min, max].map(humantime::format_duration);
-            Err(format!("must be from {min} to {max}"))
+            Err(format!("must be a duration from {min} to {max}, as in 90s or 500ms"))
         }
-        Err(error) => Err(error.to_string()),
     }
 }
 

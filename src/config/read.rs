@@ -115,10 +115,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads the file of settings, if one is named.
     fn read_file(&mut self, command: &Command, flags: &ArgMatches) {
-        command
-            .get_arguments()
-            .filter(|arg| arg.get_long() == Some(CONFIG))
-            .for_each(|config| self.read(config, Some(flags)));
+        for config in command.get_arguments().filter(|arg| arg.get_long() == Some(CONFIG)) {
+            self.read(config, Some(flags));
+        }
         let Some((origin, Some(path))) = self.found.get(CONFIG) else {
             return;
         };
@@ -128,14 +127,9 @@ impl Reader<'_> {
                 self.mistakes.extend(file.mistakes.iter().cloned());
                 // Settings of other commands are fine: one file may serve them all.
                 let known: BTreeSet<&str> = file_settings(command).into_iter().map(|(_, name, _)| name).collect();
-                for entry in file.entries.iter().filter(|entry| !known.contains(entry.key.as_str())) {
-                    self.mistakes.push(format!(
-                        "{}, line {}: {}",
-                        file.path,
-                        entry.line,
-                        unknown(entry, &known)
-                    ));
-                }
+                let unknown = file.entries.iter().filter(|entry| !known.contains(entry.key.as_str()));
+                let mistakes = unknown.map(|entry| format!("{}: {}", entry.place, unknown_name(entry, &known)));
+                self.mistakes.extend(mistakes);
                 self.file = Some(file);
             }
         }
@@ -149,10 +143,10 @@ impl Reader<'_> {
             self.read(arg, flags);
         }
         if let Some((name, flags)) = flags.and_then(ArgMatches::subcommand) {
-            let below = command.find_subcommand(name);
-            return below
-                .into_iter()
-                .for_each(|below| self.visit(below, Some(flags), &path, paths));
+            if let Some(below) = command.find_subcommand(name) {
+                self.visit(below, Some(flags), &path, paths);
+            }
+            return;
         }
         let needs_one = command.is_subcommand_required_set() || command.is_arg_required_else_help_set();
         for below in command.get_subcommands().filter(|_| flags.is_some() && !needs_one) {
@@ -191,14 +185,14 @@ impl Reader<'_> {
         if let Some(value) = (self.environment)(variable) {
             return Some((format!("from {variable}"), Ok(vec![value])));
         }
-        let file = self.file.as_ref()?;
-        let entry = file.entries.iter().find(|entry| entry.key == name)?;
+        let mut entries = self.file.as_ref()?.entries.iter();
+        let entry = entries.find(|entry| entry.key == name)?;
         let is_list = arg.get_value_delimiter().is_some();
         let value = match &entry.value {
             Ok(_) if entry.is_list && !is_list => Err(Some("must be one value, not a list".into())),
             value => value.clone(),
         };
-        Some((format!("from {}, line {}", file.path, entry.line), value))
+        Some((format!("from {}", entry.place), value))
     }
 
     /// Makes the value that was found the default of its setting.
@@ -263,7 +257,7 @@ pub(super) fn file_settings(command: &Command) -> Vec<(&Arg, &str, &str)> {
     own.chain(below).filter(|(_, name, _)| *name != CONFIG).collect()
 }
 
-fn unknown(entry: &Entry, known: &BTreeSet<&str>) -> String {
+fn unknown_name(entry: &Entry, known: &BTreeSet<&str>) -> String {
     let key = entry.key.as_str();
     // A quoted key can hold anything, even a secret.
     if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {

@@ -1,4 +1,4 @@
-//! What the program says of mistakes in its settings: all of them, each in a sentence, and no secret.
+//! Mistakes in settings: all are reported, each in one sentence, and without secrets.
 
 use std::{fs, path::PathBuf, process::Output};
 
@@ -36,7 +36,7 @@ async fn check(path: &PathBuf, environment: &[(&str, &str)], arguments: &[&str])
     output
 }
 
-/// What the program refused with: a sentence of its own for each mistake, without its name.
+/// The mistakes that the program reported, without its name in front of each.
 #[track_caller]
 fn mistakes(output: &Output) -> Vec<String> {
     let said = refused(output, 2);
@@ -47,7 +47,7 @@ fn mistakes(output: &Output) -> Vec<String> {
     mistakes.map(str::to_owned).collect()
 }
 
-/// Each mistake begins as one of these, and all of these are there.
+/// Each mistake begins with one of these, and each of these begins one.
 #[track_caller]
 fn assert_begin(mistakes: &[String], beginnings: &[&str]) {
     let unexpected = mistakes
@@ -93,7 +93,7 @@ async fn mistakes_of_file() {
     ] {
         assert_begin(&mistakes(&check(&path, &[], arguments).await), &expected);
     }
-    // What concerns other subcommands alone keeps none from its work.
+    // Mistakes in settings of other subcommands do not matter.
     let gateway = check(&path, &[], &["config", "check", "gateway"]).await;
     assert_begin(&mistakes(&gateway), &[expected[1], expected[3]]);
 }
@@ -106,7 +106,7 @@ async fn mistakes_of_all() {
         ("UPSTREAM", "ftp://host"),
         ("DATABASE_URL", "sqlite::memory:"),
         ("LOG_FORMAT", "xml"),
-        // The file's own is not looked at.
+        // The value in the file is not checked.
         ("REQUEST_TIMEOUT", "25h"),
     ];
     let file = path.display();
@@ -119,7 +119,7 @@ async fn mistakes_of_all() {
         &broken,
         "--admin-addr (from ADMIN_ADDR): must be an address with a port, as in 127.0.0.1:8080, localhost:8080 or :8080, or off",
         "--log-format (from LOG_FORMAT): must be one of auto, text, json",
-        "--request-timeout (from REQUEST_TIMEOUT): must be from 1ms to 1day",
+        "--request-timeout (from REQUEST_TIMEOUT): must be a duration from 1ms to 1day, as in 90s or 500ms; the default is 10s",
         "--body-timeout (from the command line): ",
     ];
     let database = "--database-url (from DATABASE_URL): an in-memory SQLite database cannot keep anything";
@@ -152,7 +152,7 @@ async fn same_address() {
     ] {
         let found = mistakes(&check(&path, &[], arguments).await);
         assert_begin(&found, &[&conflict, &streams]);
-        // A setting that is wrong by itself is not told twice.
+        // A setting that is invalid by itself has no conflict.
         let found = mistakes(&check(&path, &[("REST_ADDR", "8080")], arguments).await);
         assert_begin(&found, &["--rest-addr (from REST_ADDR): ", &streams]);
     }
@@ -293,7 +293,7 @@ async fn secrets() {
         for arguments in subcommands {
             refuse(&format!("database-url = {url:?}"), &[], arguments).await;
             refuse("", &[("DATABASE_URL", url)], arguments).await;
-            // Where TOML, the name or the place of the value is wrong as well.
+            // With a mistake in the TOML, the name or the place, too.
             refuse(&format!("database-url = {url}"), &[], arguments).await;
             refuse(&format!("database-url = \"{url}\n"), &[], arguments).await;
             refuse(&format!("database-url = [{url:?}]"), &[], arguments).await;

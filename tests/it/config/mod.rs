@@ -1,4 +1,4 @@
-//! What the program is told: by flags, the environment and a file.
+//! Settings from flags, the environment and a file.
 
 mod help;
 mod listen;
@@ -31,7 +31,7 @@ pub fn register(suite: &mut Suite) {
     help::register(suite);
 }
 
-/// The real settings, without what the program then does.
+/// A command line with the real settings, for reading them without running the program.
 #[derive(Debug, Parser)]
 struct Told {
     #[command(flatten)]
@@ -44,7 +44,7 @@ struct Told {
 enum Settings {
     Serve(Box<Serve>),
     Gateway(Box<GatewayConfig>),
-    /// What `assign` is told: not asked for here, but in the same file.
+    /// The settings of `assign`, which are in the same file.
     Assign(Box<ClientConfig>),
 }
 
@@ -54,7 +54,7 @@ struct Serve {
     database: DatabaseConfig,
     #[command(flatten)]
     serve: ServeConfig,
-    /// Others may come to be
+    /// A list, which takes any text
     #[arg(long, env = "FRIENDS", value_name = "NAME", value_delimiter = ',')]
     friends: Vec<String>,
 }
@@ -84,7 +84,7 @@ fn serve(arguments: &str, environment: &[(&str, &str)]) -> Serve {
     }
 }
 
-/// A file, and the folder that it is in.
+/// A settings file, and the folder that it is in.
 fn file(text: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("settings.toml");
@@ -112,7 +112,7 @@ async fn precedence() {
     assert_eq!(serve_with(flag, &variable), (4, 32));
     assert_eq!(serve_with(flag, &[]), (4, 32));
 
-    // The same file for another subcommand, named by the environment, and what holds for all of them.
+    // The same file for another subcommand, named by the environment, and a setting of all subcommands.
     let variables = [
         ("CONFIG_FILE", path.to_str().expect("text")),
         ("UPSTREAM", "http://127.0.0.1:1"),
