@@ -48,6 +48,8 @@ pub mod gateway;
 #[cfg(feature = "server")]
 pub mod grpc;
 #[cfg(feature = "client")]
+mod key_headers;
+#[cfg(feature = "client")]
 pub mod list;
 #[cfg(feature = "server")]
 pub mod log_sampler;

@@ -13,6 +13,7 @@ use super::ClientError;
 use crate::{
     code::code_name,
     error_chain::root_cause,
+    key_headers::X_API_KEY,
     pb::{
         AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse,
         device_assignment_service_client::DeviceAssignmentServiceClient,
@@ -80,7 +81,7 @@ impl RemoteService {
         timeout: Duration,
     ) -> Result<tonic::Response<AssignDevicesToOwnerResponse>, Status> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("x-api-key", self.key.clone());
+        request.metadata_mut().insert(X_API_KEY, self.key.clone());
         request.set_timeout(timeout);
         let mut client = self.client.clone();
         let call = client.assign_devices_to_owner(request);

@@ -14,18 +14,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Response, Status};
 
 use super::{
-    API_KEY, Gateway, GatewayResult, ResponseWithLimits,
+    Gateway, GatewayResult, ResponseWithLimits,
     compression::is_encoded,
     json,
     json_line::JsonLine,
     on_behalf,
-    operation::{BoundedList, Operation, RejectedRequest},
+    operation::{Operation, RejectedRequest},
     problem::Problem,
     rate_limits,
 };
 use crate::{
     body::{BodyError, BodyLimits, hold_until_sent, receive},
     code::code_name,
+    key_headers::{PresentedKey, presented},
     pb::{CheckCredentialsRequest, CheckCredentialsResponse},
     peer, request_id,
     shares::{Holder, Share},
@@ -80,7 +81,7 @@ impl Gateway {
     {
         let start = Instant::now();
         self.check_key(headers).await?;
-        let (message, answer_share) = match self.message(headers, body, operation.list).await {
+        let (message, answer_share) = match self.message(headers, body, operation).await {
             Ok(message) => message,
             Err(rejected) => return Err(self.count_rejected(headers, operation, rejected, start).await),
         };
@@ -95,7 +96,7 @@ impl Gateway {
         rpc: impl Future<Output = Result<Response<R>, Status>>,
     ) -> GatewayResult {
         let answered = self.answer(rpc).await;
-        if let (Err(problem), Some(key)) = (&answered, headers.get(API_KEY))
+        if let (Err(problem), PresentedKey::One(key)) = (&answered, presented(headers))
             && problem.code() == Code::Unauthenticated
         {
             self.known_keys.forget(key);
@@ -108,13 +109,15 @@ impl Gateway {
 
     /// Rejects a request without a valid key before any of its body is read.
     async fn check_key(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let key = headers.get(API_KEY);
-        if key.is_some_and(|key| self.known_keys.is_known(key)) {
+        let key = presented(headers);
+        if let PresentedKey::One(key) = key
+            && self.known_keys.is_known(key)
+        {
             return Ok(());
         }
         self.check_credentials(headers, CheckCredentialsRequest::default())
             .await?;
-        if let Some(key) = key {
+        if let PresentedKey::One(key) = key {
             self.known_keys.remember(key);
         }
         Ok(())
@@ -126,16 +129,16 @@ impl Gateway {
         &self,
         headers: &HeaderMap,
         body: &mut Body,
-        list: BoundedList,
+        operation: Operation,
     ) -> Result<(M, Share<Holder>), RejectedRequest> {
         json::check_type(headers)?;
         if is_encoded(headers) {
             return Err(Problem::unsupported_encoding().into());
         }
         let (body, mut share) = self.body(headers, body).await?;
-        let message = json::read(&body, list)?;
+        let message = json::read(&body, operation)?;
         // From here on the service accounts for the message; the body itself is dropped.
-        let answer = body.len() + ANSWER_BYTES + ANSWER_BYTES_PER_ELEMENT * list.max.min(body.len() / 3);
+        let answer = body.len() + ANSWER_BYTES + ANSWER_BYTES_PER_ELEMENT * operation.list.max.min(body.len() / 3);
         drop(body);
         if !share.resize(REQUEST_BYTES + answer) {
             return Err(Problem::no_room().into());
@@ -181,8 +184,12 @@ impl Gateway {
                 tracing::info!(
                     method = operation.name,
                     request_id = request_id::of(headers),
+                    protocol = "rest",
                     organization = answer.organization_id,
+                    key = answer.api_key_id,
                     code = code_name(rejected.problem.code()),
+                    reason = rejected.problem.reason(),
+                    fields = rejected.problem.known_fields(operation.name),
                     duration_ms = milliseconds(start.elapsed()),
                     "call"
                 );

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use axum::http::{
     HeaderName, HeaderValue, Method,
-    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tower_http::cors::CorsLayer;
 
-use super::API_KEY;
-use crate::{grpc::RATE_LIMIT_HEADERS, request_id};
+use crate::{grpc::RATE_LIMIT_HEADERS, key_headers::KEY_HEADERS, request_id};
 
 /// The headers that carry the trace context (W3C Trace Context).
 const TRACE_CONTEXT: [HeaderName; 2] = [
@@ -22,14 +21,15 @@ const MAX_AGE: Duration = Duration::from_secs(3_600);
 
 /// Allows calls from these origins. Cookies and other credentials of the browser are not allowed: the API key is a header.
 pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
+    let [api_key, authorization] = KEY_HEADERS;
     let [traceparent, tracestate] = TRACE_CONTEXT;
     let [policy, limit] = RATE_LIMIT_HEADERS;
     CorsLayer::new()
         .allow_origin(origins.to_vec())
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([
-            API_KEY,
-            AUTHORIZATION,
+            api_key,
+            authorization,
             CONTENT_TYPE,
             request_id::HEADER,
             traceparent,

@@ -24,6 +24,12 @@ pub(super) fn members(rpc: &str) -> &'static [Member] {
     request.map_or(&[], |(_, members)| members)
 }
 
+/// Whether `path` leads to a member of the request of an RPC, or to an element of one.
+pub(super) fn has_member(rpc: &str, path: &str) -> bool {
+    let name = path.split('[').next().unwrap_or(path);
+    members(rpc).iter().any(|member| member.name == name)
+}
+
 /// `text` with the JSON name of each field that it names as the proto does. The service's sentences contain nothing that a
 /// caller sent, so a word that equals the name of a field is one.
 pub(super) fn with_json_names(text: &str) -> String {

@@ -1,4 +1,6 @@
-//! Request bodies: the JSON form of a message, and what is wrong with one that is not.
+//! Request bodies: the JSON form of a message.
+
+mod explain;
 
 use std::{borrow::Cow, cell::Cell, fmt};
 
@@ -10,14 +12,15 @@ use serde::{
 };
 
 use super::{
-    operation::{BoundedList, RejectedRequest},
+    fields,
+    operation::{BoundedList, Operation, RejectedRequest},
     problem::Problem,
 };
 
-/// The longest sentence about a body, in characters.
-const MAX_QUOTED: usize = 300;
+/// The longest name of an unknown member that is quoted, in characters.
+const MAX_QUOTED: usize = 100;
 
-/// Refuses a body that says that it is not JSON.
+/// Rejects a body with a Content-Type other than JSON.
 pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json(headers) {
         Ok(())
@@ -26,23 +29,17 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads the message that a body holds.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8], list: BoundedList) -> Result<T, RejectedRequest> {
-    // The derived readers would also take an array, with the members in their order.
+/// Reads the request of an operation from its body.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], operation: Operation) -> Result<T, RejectedRequest> {
+    // The derived deserializer would also accept an array of the members.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::invalid_body("The request body must be a JSON object".into(), None).into());
     }
-    check_length(body, list)?;
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let message = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        invalid(error.inner(), &path)
-    })?;
-    deserializer.end().map_err(|error| invalid(&error, ""))?;
-    Ok(message)
+    check_length(body, operation.list)?;
+    serde_json::from_slice(body).map_err(|error| explain::problem(body, fields::members(operation.name), &error).into())
 }
 
-/// Refuses a list that is too long, before any of its elements takes memory: an element of 4 bytes takes 56 once it is read.
+/// Rejects a list that is too long before its elements take memory: an element of 4 bytes takes 56 once it is read.
 fn check_length(body: &[u8], list: BoundedList) -> Result<(), RejectedRequest> {
     // Each element takes two bytes, or one and a comma.
     if body.len() / 2 <= list.max {
@@ -53,7 +50,7 @@ fn check_length(body: &[u8], list: BoundedList) -> Result<(), RejectedRequest> {
         member: list.member,
         count: &devices,
     };
-    // What is wrong with the rest is found when it is read.
+    // Other problems are found when the body is read.
     let _ = serde_json::Deserializer::from_slice(body).deserialize_map(counter);
     let devices = devices.get();
     if devices <= list.max {
@@ -63,8 +60,8 @@ fn check_length(body: &[u8], list: BoundedList) -> Result<(), RejectedRequest> {
     Err(RejectedRequest { problem, devices })
 }
 
-/// Counts the elements of the lists that are values of `member`, without keeping any. Also of a body that turns out to be
-/// broken: so the count is outside.
+/// Counts the elements of the lists in `member` without keeping them. The count is outside, so that it is there even if the
+/// body turns out to be broken.
 #[derive(Clone, Copy)]
 struct Elements<'a> {
     member: &'static str,
@@ -105,18 +102,7 @@ impl<'de> DeserializeSeed<'de> for Elements<'_> {
     }
 }
 
-/// What is wrong, and with which member where that is known: a body that is no JSON has none.
-fn invalid(error: &serde_json::Error, path: &str) -> Problem {
-    let is_member = error.is_data() && !matches!(path, "" | "." | "?");
-    if is_member {
-        let path = bounded(path);
-        Problem::invalid_body(bounded(&format!("{path}: {error}")), Some(path))
-    } else {
-        Problem::invalid_body(bounded(&format!("Invalid JSON: {error}")), None)
-    }
-}
-
-/// The beginning of a text that quotes the caller's, who may have sent megabytes.
+/// The beginning of a text of the caller, who may have sent megabytes.
 fn bounded(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -124,12 +110,12 @@ fn bounded(text: &str) -> String {
     }
 }
 
-/// Whether the body says that it is JSON, or does not say what it is.
+/// Whether the Content-Type is JSON or missing.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         return true;
     };
-    // Parameters say nothing about JSON, which is UTF-8 (RFC 8259, 8.1).
+    // Parameters do not matter: JSON is UTF-8 (RFC 8259, 8.1).
     let essence = content_type.to_str().ok().and_then(|text| text.split(';').next());
     let Some(mime) = essence.and_then(|text| text.trim().parse::<Mime>().ok()) else {
         return false;

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
 use moka::sync::Cache;
 
 /// How long a key is remembered: as long as in the service itself.
@@ -35,15 +34,15 @@ impl KnownKeys {
         }
     }
 
-    pub(super) fn is_known(&self, key: &HeaderValue) -> bool {
+    pub(super) fn is_known(&self, key: &[u8]) -> bool {
         self.keys.contains_key(&self.hasher.hash_one(key))
     }
 
-    pub(super) fn remember(&self, key: &HeaderValue) {
+    pub(super) fn remember(&self, key: &[u8]) {
         self.keys.insert(self.hasher.hash_one(key), ());
     }
 
-    pub(super) fn forget(&self, key: &HeaderValue) {
+    pub(super) fn forget(&self, key: &[u8]) {
         self.keys.invalidate(&self.hasher.hash_one(key));
     }
 }

@@ -27,7 +27,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request as AxumRequest,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse},
+    http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse, header::AUTHORIZATION},
     middleware::from_fn,
     routing::{get, post},
 };
@@ -43,6 +43,8 @@ use self::{known_keys::KnownKeys, problem::Problem, rate_limits::RateLimitValues
 use crate::{
     code::code_name,
     error_chain::error_chain,
+    grpc::PROTOCOL,
+    key_headers::{KEY_HEADERS, bearer_key},
     pb::{
         device_assignment_service_client::DeviceAssignmentServiceClient,
         organization_service_client::OrganizationServiceClient,
@@ -74,9 +76,6 @@ type Upstream = BoxCloneSyncService<HttpRequest<tonic::body::Body>, HttpResponse
 
 /// The longest header value that is passed on to the service, in bytes: several times the length of a key.
 const MAX_PASSED_ON: usize = 256;
-
-/// The header, and the metadata entry, that carries the API key.
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 #[derive(Clone)]
 struct Gateway {
@@ -189,13 +188,21 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut().as_mut();
     trace::pass_on(headers, metadata);
-    for name in [API_KEY, request_id::HEADER] {
+    if let Some(id) = headers.get(request_id::HEADER) {
+        metadata.insert(request_id::HEADER, id.clone());
+    }
+    metadata.insert(PROTOCOL, HeaderValue::from_static("rest"));
+    for name in KEY_HEADERS {
+        // Other credentials are not for the service.
+        let is_for_service = |value: &&HeaderValue| name != AUTHORIZATION || bearer_key(value).is_some();
+        let values = headers.get_all(&name).iter().filter(is_for_service);
         // The service rejects a repeated key, so it has to see the second value, but no more.
-        for value in headers.get_all(&name).iter().take(2) {
+        for value in values.take(2) {
             // A longer value cannot be a key, and could be too long for the transport.
             let is_too_long = value.len() > MAX_PASSED_ON;
+            let too_long = if name == AUTHORIZATION { "Bearer tlm_?" } else { "?" };
             let value = if is_too_long {
-                HeaderValue::from_static("?")
+                HeaderValue::from_static(too_long)
             } else {
                 value.clone()
             };

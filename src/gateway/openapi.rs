@@ -10,8 +10,8 @@ use utoipa::{
     },
 };
 
-use super::{API_KEY, GatewaySettings, assign_devices, check_credentials, fields, problem};
-use crate::{code::code_name, reason::Reason};
+use super::{GatewaySettings, assign_devices, check_credentials, fields, problem};
+use crate::{code::code_name, key_headers::X_API_KEY, reason::Reason};
 
 const INTRODUCTION: &str = "\
 Assigns devices to customers, in bulk.
@@ -58,7 +58,7 @@ impl Modify for License {
 impl Modify for Keys {
     fn modify(&self, document: &mut Document) {
         let description = "Your organization's API key: `tlm_` and 49 letters and digits.";
-        let key = ApiKey::Header(ApiKeyValue::with_description(API_KEY.as_str(), description));
+        let key = ApiKey::Header(ApiKeyValue::with_description(X_API_KEY, description));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("apiKey", SecurityScheme::ApiKey(key));
     }

@@ -15,7 +15,7 @@ use tonic_types::{ErrorInfo, StatusExt};
 use utoipa::ToSchema;
 
 use super::{
-    fields::with_json_names,
+    fields::{self, with_json_names},
     json_line::JsonLine,
     rate_limits::{self, RateLimitValues},
 };
@@ -217,14 +217,21 @@ impl Problem {
         self.0.code
     }
 
-    /// The reason, and the paths of the invalid fields: for the log.
+    #[cfg(test)]
+    pub(super) fn sentence(&self) -> &str {
+        &self.0.sentence
+    }
+
+    /// The reason.
     pub(super) fn reason(&self) -> &str {
         &self.0.reason
     }
 
-    /// The paths of the invalid fields.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
-        self.0.violations.iter().map(|violation| violation.field.as_str())
+    /// The paths of the invalid fields, for the log. An unknown member has a name of the caller's, and is left out.
+    pub(super) fn known_fields(&self, rpc: &str) -> Option<String> {
+        let paths = self.0.violations.iter().map(|violation| violation.field.as_str());
+        let known: Vec<&str> = paths.filter(|path| fields::has_member(rpc, path)).collect();
+        (!known.is_empty()).then(|| known.join(","))
     }
 
     /// This problem with the values of the rate-limit headers.

@@ -20,7 +20,7 @@ pub(super) async fn handle(
     let (Admitted { caller, deadline, note }, message) = admitted(request)?;
     match service.assign_devices(&caller, &message.into(), deadline).await {
         Ok(outcome) => {
-            note.outcome(&outcome);
+            note.set_tally(outcome.tally());
             Ok(Response::new(outcome.into()))
         }
         Err(error) => Err(to_status(&error)),
@@ -40,6 +40,7 @@ impl From<AssignDevicesToOwnerRequest> for AssignDevicesRequest {
 
 impl From<Outcome> for AssignDevicesToOwnerResponse {
     fn from(outcome: Outcome) -> Self {
+        let owned = outcome.tally().owned();
         let mut assigned_devices = Vec::new();
         let mut already_assigned = Vec::new();
         let mut skipped = Vec::new();
@@ -52,7 +53,6 @@ impl From<Outcome> for AssignDevicesToOwnerResponse {
                 Fate::Skipped => skipped.push(identifier.into()),
             }
         }
-        let owned = assigned_devices.len() + already_assigned.len();
         Self {
             success: true,
             message: format!("Successfully assigned {owned} device(s) to customer"),

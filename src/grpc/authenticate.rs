@@ -1,25 +1,23 @@
-//! Who calls.
+//! Authentication: finds out who calls.
 
 use http::HeaderMap;
 
 use crate::{
     domain::Error,
+    key_headers::{PresentedKey, presented},
     peer, request_id,
     service::{Caller, Origin, Service},
 };
 
-/// The metadata entry that carries the API key.
-const API_KEY: &str = "x-api-key";
-
-/// Finds out who calls.
+/// The caller whose API key is in `headers`.
 pub(super) async fn caller(service: &Service, headers: &HeaderMap) -> Result<Caller, Error> {
-    let mut keys = headers.get_all(API_KEY).iter();
-    // A key that is no text is a wrong key, not a missing one.
-    let api_key = keys.next().map(|key| key.to_str().unwrap_or("?"));
-    if keys.next().is_some() {
-        // Something in between may have added one: nobody could tell whose call it is.
-        return Err(Error::RepeatedApiKey);
-    }
+    let api_key = match presented(headers) {
+        PresentedKey::Missing => None,
+        // Bytes that are not text are an invalid key.
+        PresentedKey::One(key) => Some(std::str::from_utf8(key).unwrap_or("?")),
+        PresentedKey::Repeated => return Err(Error::RepeatedApiKey),
+        PresentedKey::Conflicting => return Err(Error::ConflictingApiKeys),
+    };
     let origin = Origin {
         request_id: request_id::of(headers).to_owned(),
         address: peer::of(headers),

@@ -1,4 +1,4 @@
-//! One line a call, and its place among the figures. Never a key, an email address or an identifier.
+//! One log line and the metrics of each call. Never a key, an email address or an identifier.
 
 use std::{
     net::IpAddr,
@@ -7,34 +7,30 @@ use std::{
 };
 
 use axum::extract::Request;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::TraceId;
-use tonic::Code;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use tracing::Span;
 
-use super::{method::Method, status::code_of};
+use super::method::Method;
 use crate::{
     code::code_name,
-    domain::assign_devices::{Fate, Outcome},
+    domain::assign_devices::Tally,
     log_sampler::{Log, LogSampler},
     peer, request_id,
     service::Caller,
     telemetry::{metrics::OTHER, milliseconds, trace},
 };
 
-/// What is found out about a call on its way; among the extensions of every call that is logged.
+/// The metadata entry in which a gateway names the protocol of its caller: `rest`.
+pub const PROTOCOL: HeaderName = HeaderName::from_static("x-protocol");
+
+/// What is known of a call so far; an extension of its request.
 #[derive(Debug, Default)]
 pub(super) struct Note {
     caller: OnceLock<Arc<Caller>>,
     tally: OnceLock<Tally>,
-}
-
-/// What a call did.
-#[derive(Debug)]
-struct Tally {
-    assigned: usize,
-    already_assigned: usize,
-    skipped: usize,
 }
 
 impl Note {
@@ -49,49 +45,56 @@ impl Note {
     }
 
     /// Notes what the call did.
-    pub(super) fn outcome(&self, outcome: &Outcome) {
-        let count = |is: fn(&Fate) -> bool| outcome.devices.iter().filter(|(_, fate)| is(fate)).count();
-        let _ = self.tally.set(Tally {
-            assigned: count(|fate| matches!(fate, Fate::Assigned { .. })),
-            already_assigned: count(|fate| matches!(fate, Fate::AlreadyAssigned { .. })),
-            skipped: count(|fate| matches!(fate, Fate::Skipped)),
-        });
+    pub(super) fn set_tally(&self, tally: Tally) {
+        let _ = self.tally.set(tally);
     }
 }
 
-/// The line of a call. Is logged when it is dropped: also for a caller that went away, whose call is dropped. Lines of calls
+/// The log line of a call. It is written on drop, so that a call whose caller went away has its line, too. Lines of calls
 /// without a known caller are sampled.
-pub(super) struct Line<'a> {
+pub(super) struct CallLogEntry<'a> {
     sampler: &'a LogSampler,
     address: Option<IpAddr>,
     path: String,
+    protocol: &'static str,
     request_id: HeaderValue,
     trace_id: Option<TraceId>,
     trace: Span,
     note: Arc<Note>,
     start: Instant,
     code: Code,
+    reason: Option<String>,
+    /// The paths of the invalid fields.
+    fields: Option<String>,
 }
 
-impl<'a> Line<'a> {
-    /// Begins the line of a call that has a request id, and that `trace` is the span of.
+impl<'a> CallLogEntry<'a> {
+    /// Begins the entry of a call with a request id. `trace` is the span of the call.
     pub(super) fn begin(request: &mut Request, request_id: HeaderValue, trace: Span, sampler: &'a LogSampler) -> Self {
         let note = Arc::<Note>::default();
         request.extensions_mut().insert(Arc::clone(&note));
+        let headers = request.headers();
         Self {
             sampler,
-            address: peer::of(request.headers()),
+            address: peer::of(headers),
             path: request.uri().path().to_owned(),
+            protocol: if headers.get(PROTOCOL).is_some_and(|name| name == "rest") {
+                "rest"
+            } else {
+                "grpc"
+            },
             request_id,
-            trace_id: trace::id(&trace, request.headers()),
+            trace_id: trace::id(&trace, headers),
             trace,
             note,
             start: Instant::now(),
             code: Code::Cancelled,
+            reason: None,
+            fields: None,
         }
     }
 
-    /// What is found out about the call.
+    /// What is known of the call.
     pub(super) fn note(&self) -> &Note {
         &self.note
     }
@@ -101,17 +104,26 @@ impl<'a> Line<'a> {
         &self.trace
     }
 
-    /// A span for what else is logged on the call's behalf: it carries the same request id.
+    /// A span for other log lines about the call: it carries the request id.
     pub(super) fn span(&self) -> Span {
         tracing::info_span!("call", method = self.method(), request_id = self.request_id())
     }
 
-    /// Ends the line of a call that was answered.
-    pub(super) fn finish(mut self, answer: &HeaderMap) {
-        self.code = code_of(answer);
+    /// Ends the entry of a call that was answered.
+    pub(super) fn finish(mut self, response: &HeaderMap) {
+        // An error is in the headers; the code of a success comes in the trailers.
+        let Some(status) = Status::from_header_map(response) else {
+            self.code = Code::Ok;
+            return;
+        };
+        self.code = status.code();
+        self.reason = status.get_details_error_info().map(|info| info.reason);
+        let violations = status.get_details_bad_request().map(|details| details.field_violations);
+        let paths = violations.map(|violations| violations.into_iter().map(|violation| violation.field));
+        self.fields = paths.map(|paths| paths.collect::<Vec<_>>().join(","));
     }
 
-    /// The method, if there is one: what else stands in a path is the caller's own words.
+    /// The name of the method. Any other path is the caller's own text.
     fn method(&self) -> &'static str {
         let name = Method::at(&self.path).map_or(OTHER, |method| method.name);
         name.rsplit('/').next().unwrap_or(name)
@@ -122,14 +134,14 @@ impl<'a> Line<'a> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for CallLogEntry<'_> {
     fn drop(&mut self) {
         let duration = self.start.elapsed();
         if let Some(method) = Method::at(&self.path) {
             method.record(self.code, duration);
             trace::returned(&self.trace, code_name(self.code), is_fault(self.code));
         }
-        // A gateway asks before each body that it reads: only its refusals are worth a line.
+        // A gateway checks the key before it reads a body: only failed checks are worth a line.
         if self.code == Code::Ok && Method::at(&self.path).is_some_and(|method| !method.is_counted) {
             tracing::debug!(
                 method = self.method(),
@@ -138,7 +150,8 @@ impl Drop for Line<'_> {
             );
             return;
         }
-        if self.note.caller().is_none() && !self.sampler.admits(Log::Calls, self.address) {
+        let caller = self.note.caller();
+        if caller.is_none() && !self.sampler.admits(Log::Calls, self.address) {
             return;
         }
         let tally = self.note.tally.get();
@@ -146,18 +159,22 @@ impl Drop for Line<'_> {
             method = self.method(),
             request_id = self.request_id(),
             trace_id = self.trace_id.map(display),
-            organization = self.note.caller().map(|caller| display(caller.organization)),
+            protocol = self.protocol,
+            organization = caller.map(|caller| display(caller.organization)),
+            key = caller.map(|caller| display(caller.key)),
             assigned = tally.map(|tally| tally.assigned),
             already_assigned = tally.map(|tally| tally.already_assigned),
             skipped = tally.map(|tally| tally.skipped),
             code = code_name(self.code),
+            reason = self.reason,
+            fields = self.fields,
             duration_ms = milliseconds(duration),
             "call"
         );
     }
 }
 
-/// Whether an answer with this code is a fault of the service, as OpenTelemetry's conventions for gRPC have it.
+/// Whether an error with this code is a fault of the service (OpenTelemetry, semantic conventions for gRPC).
 fn is_fault(code: Code) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! The methods by name: a figure never has a label that a caller made up.
+//! The methods by name. A metric never has a label that a caller made up.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     telemetry::metrics::{CallDurations, OTHER},
 };
 
-/// A method, what the policies have to know of it, and how long its calls took.
+/// A method: what the policies need to know about it, and how long its calls took.
 pub(super) struct Method {
     /// Its full name.
     pub(super) name: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Method {
     durations: CallDurations,
 }
 
-/// Every method that is answered once. A stream is meant to stay open; how long it does tells nothing.
+/// Every method without streams. A stream is meant to stay open, so its duration means nothing.
 static KNOWN: [Method; 3] = [
     Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
     Method::named("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
@@ -57,7 +57,12 @@ impl Method {
         self
     }
 
-    /// The one that is called by this path; none for a stream.
+    /// Whether there is a method at this path.
+    pub(super) fn exists(path: &str) -> bool {
+        STREAMS.contains(&path) || KNOWN.iter().any(|method| path.strip_prefix('/') == Some(method.name))
+    }
+
+    /// The method at this path. `None` for a stream.
     pub(super) fn at(path: &str) -> Option<&'static Self> {
         if STREAMS.contains(&path) {
             return None;
@@ -66,7 +71,7 @@ impl Method {
         Some(known.unwrap_or(&UNKNOWN))
     }
 
-    /// Tells operators of a call that was answered.
+    /// Records a call that was answered.
     pub(super) fn record(&self, code: Code, duration: Duration) {
         self.durations.record(code.into(), code_name(code), duration);
     }
@@ -91,6 +96,7 @@ mod tests {
                         let known = Method::at(&format!("/{name}"));
                         let expected = (!method.server_streaming()).then_some(name.as_str());
                         assert_eq!(known.map(|method| method.name), expected, "{name}");
+                        assert!(Method::exists(&format!("/{name}")), "{name}");
                         count += 1;
                     }
                 }
@@ -121,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_caller_makes_up_has_one_name() {
+    fn unknown_methods_have_one_name() {
         for path in [
             "/",
             "",
@@ -129,6 +135,7 @@ mod tests {
             "/telemetron.device_assignment.v1.DeviceAssignmentService/Other",
         ] {
             assert_eq!(Method::at(path).map(|method| method.name), Some(OTHER), "{path}");
+            assert!(!Method::exists(path), "{path}");
         }
     }
 }

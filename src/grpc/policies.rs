@@ -1,6 +1,6 @@
-//! The policies that every call passes, the outermost first, whichever way it comes.
+//! The policies that apply to every call, the outermost first.
 //!
-//! One function that reads from top to bottom and not a layer each, because a layer costs several allocations a call.
+//! They are one function and not a layer each, because a layer costs several allocations a call.
 
 use std::{
     sync::Arc,
@@ -20,34 +20,36 @@ use tracing::{Instrument, Span};
 
 use super::{
     GrpcSettings, MAX_SMALL_MESSAGE_BYTES, answer, authenticate,
-    call_log::{self, Note},
+    call_log::{CallLogEntry, Note},
     deadline,
     keyless::{Keyless, is_keyless},
     method::Method,
     panic, rate_limit, receive, refusal,
-    status::{code_of, to_status},
+    status::{code_of, to_status, with_reason},
 };
 use crate::{
     body::{BodyLimits, hold_until_sent},
-    peer, request_id,
+    peer,
+    reason::Reason,
+    request_id,
     service::{InFlightPermit, Service},
     shares::{Holder, Share, Shares},
     telemetry::trace,
 };
 
-/// A key is judged again when the message took longer than this to arrive: it may have been revoked in between.
-const JUDGED_FOR: Duration = Duration::from_secs(1);
+/// If the message took longer than this to arrive, the key is checked again: it may have been revoked in between.
+const CHECKED_FOR: Duration = Duration::from_secs(1);
 
-/// What the policies go by.
+/// The state of the policies.
 struct Policies {
     service: Arc<Service>,
     settings: GrpcSettings,
     keyless: Keyless,
-    /// The bytes that requests and their answers hold.
+    /// The bytes that requests and responses hold.
     in_flight: Shares<Holder>,
 }
 
-/// Puts before every method of `router` what every call must pass.
+/// `router` with the policies before every method.
 pub(super) fn with_policies(
     router: Router,
     service: Arc<Service>,
@@ -65,7 +67,10 @@ pub(super) fn with_policies(
 
 async fn pass(State(policies): State<Arc<Policies>>, mut request: Request, next: Next) -> Response {
     let id = request_id::give(request.headers_mut());
-    let mut response = if is_keyless(request.uri().path()) {
+    let path = request.uri().path();
+    let mut response = if !Method::exists(path) {
+        policies.reject_unknown(request, id.clone())
+    } else if is_keyless(path) {
         policies.pass_keyless(request, next).await
     } else {
         policies.pass_with_key(request, next, id.clone()).await
@@ -75,8 +80,25 @@ async fn pass(State(policies): State<Arc<Policies>>, mut request: Request, next:
 }
 
 impl Policies {
-    /// Probes call every few seconds: no line in the log. Some of these calls are streams that are meant to stay open: their
-    /// deadline is that of the first answer.
+    /// Rejects a call of a method that does not exist, with or without a key. Such calls are bounded and logged like calls
+    /// without a key. So a method that is missing in the list of methods cannot be called at all.
+    fn reject_unknown(&self, mut request: Request, id: HeaderValue) -> Response {
+        let entry = CallLogEntry::begin(&mut request, id, Span::none(), self.service.log_sampler());
+        let network = peer::network_of(request.headers());
+        let (status, permit) = match self.keyless.enter(network, request.extensions()) {
+            Ok(permit) => (
+                with_reason(Reason::UnknownMethod, "There is no such method", []),
+                Some(permit),
+            ),
+            Err(error) => (to_status(&error), None),
+        };
+        let response: Response = status.into_http();
+        entry.finish(response.headers());
+        hold_until_sent(response, permit)
+    }
+
+    /// Passes a call that needs no key. Probes call every few seconds, so these calls are not logged. Some are streams that
+    /// are meant to stay open: their deadline ends with the start of the response.
     async fn pass_keyless(&self, request: Request, next: Next) -> Response {
         let start = Instant::now();
         let method = Method::at(request.uri().path());
@@ -88,7 +110,7 @@ impl Policies {
         if let Err(status) = receive::check_encoding(request.headers()) {
             return status.into_http();
         }
-        // Until the answer begins: a message that never comes must not hold the permit.
+        // A message that never comes must not hold the permit.
         let deadline = deadline::after(self.settings.default_timeout);
         let response = deadline::hold(deadline, panic::catch(next.run(request))).await;
         if let Some(method) = method {
@@ -100,19 +122,19 @@ impl Policies {
     async fn pass_with_key(&self, mut request: Request, next: Next, id: HeaderValue) -> Response {
         let method = Method::at(request.uri().path());
         let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
-        let line = call_log::Line::begin(&mut request, id, span, self.service.log_sampler());
+        let entry = CallLogEntry::begin(&mut request, id, span, self.service.log_sampler());
         let deadline = deadline::of(&request, self.settings.default_timeout, self.settings.max_timeout);
         request.extensions_mut().insert(deadline);
-        let call = self.carry_out(method, request, next, line.note());
+        let call = self.carry_out(method, request, next, entry.note());
         let mut response = panic::catch(deadline::hold(deadline, call))
-            // The inner one is what further spans are part of.
-            .instrument(line.trace().clone())
-            .instrument(line.span())
+            // The inner span is the parent of further spans.
+            .instrument(entry.trace().clone())
+            .instrument(entry.span())
             .await;
-        if let Some(caller) = line.note().caller() {
+        if let Some(caller) = entry.note().caller() {
             rate_limit::tell(response.headers_mut(), caller);
         }
-        line.finish(response.headers());
+        entry.finish(response.headers());
         response
     }
 
@@ -125,7 +147,7 @@ impl Policies {
         carried_out.await.unwrap_or_else(Status::into_http)
     }
 
-    /// The largest message of a method: one that takes a list may be large.
+    /// The largest message of a method. Only a method with a list of devices has large ones.
     fn max_message_bytes(&self, method: Option<&Method>) -> usize {
         match method.and_then(|method| method.device_list) {
             Some(_) => self.settings.max_message_bytes,
@@ -133,8 +155,8 @@ impl Policies {
         }
     }
 
-    /// Lets a call through if its key is valid, its limits are not reached, and there is room for its message and its
-    /// answer. What it holds from then on is held until the answer is gone.
+    /// Admits a call if its key is valid, its limits are not reached, and there is room for its message and its response. The
+    /// permit and the share are held until the response has been sent.
     async fn admit(
         &self,
         method: Option<&Method>,
@@ -153,7 +175,7 @@ impl Policies {
             Ok((permit.for_organization(caller.organization)?, caller))
         };
         let (permit, caller) = admitted.await.map_err(|error| to_status(&error))?;
-        let judged = Instant::now();
+        let checked_at = Instant::now();
         receive::check_encoding(&parts.headers)?;
 
         let mut share = self.in_flight.empty(Holder::Organization(caller.organization.uuid()));
@@ -163,14 +185,14 @@ impl Policies {
         };
         let received = receive::request(method, body, limits, &mut share).await;
         let received = received.map_err(|error| refusal::of_body(error, limits.max_bytes))?;
-        let checked = async {
-            if judged.elapsed() > JUDGED_FOR {
+        let admitted = async {
+            if checked_at.elapsed() > CHECKED_FOR {
                 Box::pin(authenticate::caller(service, &parts.headers)).await?;
             }
             service.check_device_count(&caller, received.devices)?;
             received.reserve_answer(self.settings.max_answer_bytes, &mut share)
         };
-        checked.await.map_err(|error| to_status(&error))?;
+        admitted.await.map_err(|error| to_status(&error))?;
         let request = Request::from_parts(parts, Body::from(received.body));
         Ok((request, (permit, share)))
     }

@@ -1,4 +1,4 @@
-//! The policies, before methods that misbehave as no real one may.
+//! The policies, before methods that misbehave.
 
 use axum::{Router, body::Body, http::Request, routing::post};
 use tempfile::TempDir;
@@ -21,7 +21,13 @@ const SETTINGS: GrpcSettings = GrpcSettings {
     max_keyless_calls: 1,
 };
 
-/// Methods behind the policies, and a key for them.
+/// The path of a method that panics, and of one that never answers.
+const PANICS: &str = "/telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner";
+const HANGS: &str = "/telemetron.device_assignment.v1.OrganizationService/CheckCredentials";
+/// The path of a method that is not on the list of methods.
+const UNLISTED: &str = "/test.Service/Panics";
+
+/// Misbehaving methods behind the policies, and a key for them.
 async fn misbehaving(folder: &TempDir) -> (Router, String) {
     let url = format!("sqlite://{}/test.db?mode=rwc", folder.path().display());
     let database = Database::open(DatabaseUrl::parse(&url).expect("a URL"))
@@ -34,14 +40,15 @@ async fn misbehaving(folder: &TempDir) -> (Router, String) {
     let key = create_api_key(&database, "acme", &label, None).await.expect("a key");
     let service = Service::start(database, ServiceSettings::default(), Arc::default());
     let methods = Router::new()
-        .route("/test.Service/Panics", post(async || -> () { panic!("with a secret") }))
-        .route("/test.Service/Hangs", post(std::future::pending::<()>));
+        .route(PANICS, post(async || -> () { panic!("with a secret") }))
+        .route(UNLISTED, post(async || -> () { panic!("called") }))
+        .route(HANGS, post(std::future::pending::<()>));
     let router = with_policies(methods, Arc::new(service), SETTINGS, Shares::new(1_024));
     (router, key.secret.reveal().to_owned())
 }
 
-async fn call(router: &Router, method: &str, headers: &[(&str, &str)]) -> Status {
-    let mut request = Request::post(format!("/test.Service/{method}"));
+async fn call(router: &Router, path: &str, headers: &[(&str, &str)]) -> Status {
+    let mut request = Request::post(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -59,7 +66,7 @@ async fn a_panic_ends_its_call_and_nothing_else() {
     let folder = TempDir::new().expect("a folder");
     let (router, key) = misbehaving(&folder).await;
     for _ in 0..2 {
-        let status = call(&router, "Panics", &[("x-api-key", &key)]).await;
+        let status = call(&router, PANICS, &[("x-api-key", &key)]).await;
         assert_eq!((status.code(), status.message()), (Code::Internal, "Internal error"));
     }
 }
@@ -70,7 +77,7 @@ async fn a_call_is_answered_when_its_time_is_over() {
     let (router, key) = misbehaving(&folder).await;
     for timeout in ["10m", "1u", "not a timeout"] {
         let headers = [("x-api-key", key.as_str()), ("grpc-timeout", timeout)];
-        let status = call(&router, "Hangs", &headers).await;
+        let status = call(&router, HANGS, &headers).await;
         assert_eq!(
             (status.code(), status.message()),
             (Code::DeadlineExceeded, "Deadline exceeded")
@@ -79,14 +86,29 @@ async fn a_call_is_answered_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_method_on_no_list_needs_a_key() {
+async fn a_method_needs_a_key() {
     let folder = TempDir::new().expect("a folder");
     let (router, _) = misbehaving(&folder).await;
-    for method in ["Panics", "Hangs", "IsNotThere"] {
-        assert_eq!(
-            call(&router, method, &[]).await.code(),
-            Code::Unauthenticated,
-            "{method}"
-        );
+    for path in [PANICS, HANGS] {
+        let status = call(&router, path, &[]).await;
+        assert_eq!(status.code(), Code::Unauthenticated, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_on_the_list_cannot_be_called() {
+    let folder = TempDir::new().expect("a folder");
+    let (router, key) = misbehaving(&folder).await;
+    for path in [
+        UNLISTED,
+        "/test.Service/IsNotThere",
+        "/grpc.health.v1.Health/IsNotThere",
+        "/",
+    ] {
+        for headers in [[].as_slice(), &[("x-api-key", key.as_str())]] {
+            let status = call(&router, path, headers).await;
+            let expected = (Code::Unimplemented, "There is no such method");
+            assert_eq!((status.code(), status.message()), expected, "{path}");
+        }
     }
 }

@@ -20,10 +20,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{
-        HeaderName, HeaderValue, Request as HttpRequest, Version,
-        header::{self, Entry},
-    },
+    http::{HeaderValue, Request as HttpRequest, Version, header},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
@@ -47,13 +44,11 @@ pub use self::settings::ConnectionSettings;
 use super::{flood::GuardedStream, protocol::Protocol, sending::Responses, tls::ListenerTls};
 use crate::{
     grpc::KeylessCalls,
+    key_headers,
     peer::Peer,
     shares::{Share, Shares},
     telemetry::metrics::{ListenerMetrics, OpenConnection},
 };
-
-/// The header that carries an API key.
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The size of the read and write buffers of an HTTP/1.1 connection, which also limits the head, in bytes.
 const HTTP1_BUFFER: usize = 64 * 1024;
@@ -192,9 +187,7 @@ fn prepare<B>(mut request: HttpRequest<B>, peer: &Peer, keyless_calls: Option<&K
     }
     let headers = request.headers_mut();
     peer.write(headers);
-    if let Entry::Occupied(mut keys) = headers.entry(API_KEY) {
-        keys.iter_mut().for_each(|key| key.set_sensitive(true));
-    }
+    key_headers::hide(headers);
     request
 }
 

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{Caller, ImportReport, Origin};
 use crate::{
     domain::{
-        assign_devices::{Fate, Outcome},
+        assign_devices::{Outcome, Tally},
         id::OrganizationId,
     },
     log_sampler::{Log, LogSampler},
@@ -98,15 +98,13 @@ pub(super) fn devices_imported(organization: OrganizationId, report: &ImportRepo
     );
 }
 
-/// Nothing is told of a call that changed nothing.
+/// A call that changed nothing has no event.
 pub(super) fn devices_assigned(caller: &Caller, outcome: &Outcome) {
-    let (mut assigned, mut created) = (0_usize, 0_usize);
-    for (_, fate) in &outcome.devices {
-        if let Fate::Assigned { was_created, .. } = fate {
-            assigned += 1;
-            created += usize::from(*was_created);
-        }
-    }
+    let Tally {
+        assigned,
+        devices_created: created,
+        ..
+    } = outcome.tally();
     // A customer is only created for devices that are assigned.
     if assigned == 0 {
         return;

@@ -1,4 +1,4 @@
-//! The gRPC face: error details, messages that cannot be read, reflection, health, and who needs a key.
+//! The gRPC API: error details, messages that cannot be read, reflection, health, and who needs a key.
 
 use axum::http;
 use device_assignment::{
@@ -22,6 +22,7 @@ use crate::{
 pub fn register(suite: &mut Suite) {
     suite.on_each("grpc::details_of_a_refusal", grpc_details);
     suite.on_each("grpc::messages_that_cannot_be_read", unreadable_messages);
+    suite.on_each("grpc::an_unknown_method_is_unimplemented", unknown_methods);
     suite.on_each("grpc::reflection_lists_everything", reflection);
     suite.on_each("grpc::health", health);
     suite.on_each("grpc::no_business_method_without_a_key", deny_by_default);
@@ -108,19 +109,42 @@ async fn unreadable_messages(database: &TestDatabase) {
     let broken = raw_call(&client, "DeviceAssignmentService/AssignDevicesToOwner", &[0x08, 0x01]).await;
     assert_eq!(broken.code(), Code::InvalidArgument);
     assert_eq!(broken.message(), "The request message cannot be decoded");
-    let unknown = raw_call(&client, "DeviceAssignmentService/NoSuchMethod", &[]).await;
-    assert_eq!(unknown.code(), Code::Unimplemented);
+    server.stop().await;
+}
+
+/// With or without a key, and whatever the service.
+async fn unknown_methods(database: &TestDatabase) {
+    let key = world(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, &key);
+    for client in [client.clone(), client.with_key(None), client.with_key(Some("tlm_x"))] {
+        for path in [
+            "telemetron.device_assignment.v1.DeviceAssignmentService/NoSuchMethod",
+            "telemetron.device_assignment.v1.NoSuchService/AssignDevicesToOwner",
+            "no.such.Service/Method",
+            "grpc.health.v1.Health/NoSuchMethod",
+        ] {
+            let status = raw_call_at(&client, path, &[]).await;
+            assert_eq!(status.code(), Code::Unimplemented, "{path}");
+            let info = status.get_details_error_info().expect("a reason");
+            assert_eq!(info.reason, "UNKNOWN_METHOD", "{path}");
+        }
+    }
     server.stop().await;
 }
 
 /// Sends these bytes as the message of a method.
 async fn raw_call(client: &Client, method: &str, message: &[u8]) -> Status {
+    raw_call_at(client, &format!("telemetron.device_assignment.v1.{method}"), message).await
+}
+
+async fn raw_call_at(client: &Client, path: &str, message: &[u8]) -> Status {
     let mut framed = vec![0];
     framed.extend(u32::try_from(message.len()).expect("small").to_be_bytes());
     framed.extend(message);
     let mut metadata = MetadataMap::new();
     client.sign(&mut metadata);
-    let mut request = http::Request::post(format!("http://service/telemetron.device_assignment.v1.{method}"))
+    let mut request = http::Request::post(format!("http://service/{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(Body::new(Full::new(framed.into()).map_err(|never| match never {})))

@@ -30,6 +30,9 @@ pub fn register(suite: &mut Suite) {
             refused(db, face)
         });
         suite.on_each(&name("a_call_with_two_keys_is_refused"), move |db| repeated(db, face));
+        suite.on_each(&name("authorization_carries_the_key_as_well"), move |db| {
+            bearer(db, face)
+        });
         suite.on_each(&name("the_key_is_judged_before_the_body"), move |db| {
             before_the_body(db, face)
         });
@@ -128,6 +131,68 @@ async fn repeated(database: &TestDatabase, face: Face) {
     assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
     assert_eq!(database.dump().await, before, "a refused call changes nothing");
     client.create("john@example.com", &["SN-1"]).await.ok();
+    server.stop().await;
+}
+
+async fn bearer(database: &TestDatabase, face: Face) {
+    let key = organization(database, "acme").await;
+    let other = organization(database, "globex").await;
+    let server = TestServer::start(database).await;
+    let with = |plain: Option<&str>, authorization: &str| {
+        let client = server.client(face, "").with_key(plain);
+        client.with_header("authorization", authorization)
+    };
+    let bearer = format!("Bearer {key}");
+    let before = database.dump().await;
+    // Of another organization, malformed, unknown: whatever comes second, nobody can tell whose call it is.
+    let unknown = ApiKeySecret::from_random([7; 32]);
+    for second in [&other, "tlm_x", unknown.reveal()] {
+        for client in [
+            with(Some(second), &bearer),
+            with(Some(&key), &format!("Bearer {second}")),
+        ] {
+            let answer = client.create("john@example.com", &["SN-1"]).await;
+            let sentence = "x-api-key and Authorization carry different API keys; send one";
+            assert_unauthenticated(&answer, sentence, "CONFLICTING_API_KEYS");
+        }
+    }
+    for invalid in [
+        "Bearer tlm_x",
+        &format!("{bearer}x"),
+        &format!("Bearer {}", unknown.reveal()),
+    ] {
+        let answer = with(None, invalid).create("john@example.com", &["SN-1"]).await;
+        assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
+    }
+    // Credentials for something else.
+    for missing in ["Basic dGxtXzE6MQ==", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", key.as_str()] {
+        let answer = with(None, missing).create("john@example.com", &["SN-1"]).await;
+        assert_unauthenticated(&answer, MISSING_KEY, "MISSING_API_KEY");
+    }
+    let twice = with(None, &bearer).with_header("authorization", &bearer);
+    let answer = twice.create("john@example.com", &["SN-1"]).await;
+    assert_eq!(answer.reason.as_deref(), Some("REPEATED_API_KEY"), "{answer:?}");
+    // As in x-api-key, what is longer than any key is an invalid key, not a missing one.
+    let long = format!("Bearer tlm_{}", "x".repeat(20_000));
+    if face != Face::Grpc {
+        let answer = with(None, &long).create("john@example.com", &["SN-1"]).await;
+        assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
+    }
+    assert_eq!(database.dump().await, before, "a call that fails changes nothing");
+
+    // Twice, since the gateway remembers a key that was valid.
+    for _ in 0..2 {
+        for (plain, authorization) in [
+            (None, bearer.as_str()),
+            (None, &format!("bearer  {key}")),
+            (Some(""), &bearer),
+            (Some(&key), &bearer),
+            (Some(&key), "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"),
+        ] {
+            let client = with(plain, authorization);
+            client.create("john@example.com", &["SN-1"]).await.ok();
+        }
+    }
     server.stop().await;
 }
 

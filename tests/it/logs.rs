@@ -8,7 +8,14 @@ use crate::{
 };
 
 /// Words that the service is told and must not repeat in its log. Whatever a caller sends here contains one of them.
-const CANARIES: [&str; 5] = ["canary-mail", "CANARY-SN", "canary-type", "canary-member", "canary-key"];
+const CANARIES: [&str; 6] = [
+    "canary-mail",
+    "CANARY-SN",
+    "canary-type",
+    "canary-member",
+    "canary-key",
+    "canary_bearer",
+];
 
 pub fn register(suite: &mut Suite) {
     for (format, level) in [("json", "info"), ("json", "debug"), ("text", "info"), ("text", "debug")] {
@@ -24,6 +31,8 @@ struct Made {
     is_authenticated: bool,
     /// Assigned, already assigned, skipped.
     counts: Option<[u64; 3]>,
+    /// The reason of an error, and the paths of the invalid fields.
+    error: Option<(String, Option<&'static str>)>,
 }
 
 struct Caller {
@@ -58,12 +67,24 @@ impl Caller {
             (code, id.as_str()),
             "{answer:?}"
         );
+        let error = answer.reason.map(|reason| (reason, fields(name, client.face)));
         self.made.push(Made {
             id,
             code,
             is_authenticated,
             counts,
+            error,
         });
+    }
+}
+
+/// The paths in the line of a call of this name: as the service names them, or the gateway, if that rejects the call.
+fn fields(name: &str, face: Face) -> Option<&'static str> {
+    match (name, face) {
+        ("invalid", _) => Some("customer_email,device_identifiers[0],device_type"),
+        ("too-many", Face::Grpc) => Some("device_identifiers"),
+        ("too-many" | "not-the-message", _) => Some("deviceIdentifiers"),
+        _ => None,
     }
 }
 
@@ -97,6 +118,7 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
         code: "FAILED_PRECONDITION",
         is_authenticated: true,
         counts: None,
+        error: Some(("NO_VALID_DEVICES".into(), None)),
     });
 
     let metrics = Metrics::of(program.admin).await;
@@ -114,6 +136,7 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
     }
     assert!(collector.spans().len() > made.len());
     let organization = organization_id(database).await;
+    let key_id = key_id(database).await;
     let lines: Vec<Line> = ended.log.lines().filter_map(Line::parser(format)).collect();
     assert_eq!(lines.len(), made.len(), "{}", ended.log);
     for call in made {
@@ -137,6 +160,16 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
         assert!(duration > 0.0, "{line:?}");
         let caller = call.is_authenticated.then_some(organization.as_str());
         assert_eq!(line.get("organization"), caller, "{line:?}");
+        assert_eq!(line.get("key"), caller.map(|_| key_id.as_str()), "{line:?}");
+        let is_rest = call.id.starts_with("rest") || !call.id.starts_with("grpc");
+        assert_eq!(
+            line.get("protocol"),
+            Some(if is_rest { "rest" } else { "grpc" }),
+            "{line:?}"
+        );
+        let error = call.error.as_ref();
+        assert_eq!(line.get("reason"), error.map(|(reason, _)| reason.as_str()), "{line:?}");
+        assert_eq!(line.get("fields"), error.and_then(|(_, fields)| *fields), "{line:?}");
         let counts = ["assigned", "already_assigned", "skipped"].map(|count| line.get(count).map(str::to_owned));
         assert_eq!(
             counts,
@@ -187,8 +220,19 @@ async fn make_calls(caller: &mut Caller, face: Face) {
             code: "INVALID_ARGUMENT",
             is_authenticated: true,
             counts: None,
+            error: Some(("INVALID_JSON".into(), None)),
         });
+        // A member whose name is the caller's own.
+        let unknown = json!({ "canary-member": 1 });
+        caller.call("unknown-member", &unknown, "INVALID_ARGUMENT", None).await;
     }
+    let bearer = caller
+        .client
+        .with_key(None)
+        .with_header("authorization", "Bearer tlm_canary_bearer");
+    caller
+        .call_as(&bearer, "bearer", &create, "UNAUTHENTICATED", None, false)
+        .await;
     // Of the right form, so that it is looked up; and of the wrong one.
     let unknown = device_assignment::domain::api_key::ApiKeySecret::from_random([9; 32]);
     for (name, key) in [
@@ -201,6 +245,15 @@ async fn make_calls(caller: &mut Caller, face: Face) {
             .call_as(&client, name, &create, "UNAUTHENTICATED", None, false)
             .await;
     }
+}
+
+async fn key_id(database: &TestDatabase) -> String {
+    let database = database.open().await;
+    let keys = device_assignment::service::api_keys(&database, "acme")
+        .await
+        .expect("keys");
+    database.close().await;
+    keys[0].id.to_string()
 }
 
 async fn organization_id(database: &TestDatabase) -> String {

@@ -90,7 +90,7 @@ async fn strange_calls(client: &Client, calls: usize) -> usize {
             1 => Some("no key"),
             2 => Some(unknown.reveal()),
             _ if client.face == Face::Grpc => {
-                assert_eq!(unknown_method(&client.with_key(None)).await, "UNAUTHENTICATED");
+                assert_eq!(unknown_method(&client.with_key(None)).await, "UNIMPLEMENTED");
                 continue;
             }
             _ => Some(""),
@@ -149,7 +149,7 @@ async fn of_service(database: &'static TestDatabase) {
     let strange = ATTACKERS * (CALLS + 8);
 
     let metrics = Metrics::of(program.admin).await;
-    let counted: f64 = ["MISSING_API_KEY", "INVALID_API_KEY"]
+    let counted: f64 = ["MISSING_API_KEY", "INVALID_API_KEY", "UNKNOWN_METHOD"]
         .map(|reason| metrics.get(&format!("device_assignment_refusals_total{{reason=\"{reason}\"}}")))
         .iter()
         .sum();

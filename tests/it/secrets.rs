@@ -129,6 +129,14 @@ impl World {
         for key in [None, Some(KEY), Some(&unknown_key())] {
             self.call(&client.with_key(key), unknown.clone()).await;
         }
+        let bearer = client
+            .with_key(None)
+            .with_header("authorization", "Bearer tlm_canary-key");
+        self.call(&bearer, unknown.clone()).await;
+        let bearer = client
+            .with_key(None)
+            .with_header("authorization", &format!("Bearer {}", self.keys[0]));
+        self.call(&bearer, unknown).await;
     }
 
     async fn malformed(&mut self, client: &Client) {

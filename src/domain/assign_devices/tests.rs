@@ -164,6 +164,40 @@ fn sixteen_violations_are_listed_and_all_are_counted() {
     }
 }
 
+#[test]
+fn an_outcome_is_counted() {
+    let device_id = DeviceId::new();
+    let fates = [
+        Fate::Assigned {
+            device_id,
+            was_created: true,
+        },
+        Fate::Assigned {
+            device_id,
+            was_created: false,
+        },
+        Fate::AlreadyAssigned { device_id },
+        Fate::Skipped,
+        Fate::Skipped,
+        Fate::Skipped,
+    ];
+    let devices = fates.map(|fate| (DeviceIdentifier::parse("SN-1").expect("an identifier"), fate));
+    let outcome = Outcome {
+        customer_id: CustomerId::new(),
+        customer_was_created: true,
+        devices: devices.into(),
+    };
+    let expected = Tally {
+        assigned: 2,
+        already_assigned: 1,
+        skipped: 3,
+        devices_created: 1,
+        customers_created: 1,
+    };
+    assert_eq!(outcome.tally(), expected);
+    assert_eq!(expected.owned(), 3);
+}
+
 proptest! {
     #[test]
     fn a_repeated_identifier_keeps_its_first_place(
