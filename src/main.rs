@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Gives memory back to the system after a flood (`.cargo/config.toml` says how soon). That of the C library keeps it: after
-/// 300 unread answers more than 64 MiB were still held a minute later.
+/// Returns memory to the system after a flood (`.cargo/config.toml` says how soon). The C library's allocator kept more than
+/// 64 MiB a minute after 300 unread responses.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

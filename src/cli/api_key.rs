@@ -16,27 +16,58 @@ use crate::{
     storage::{ApiKeyRecord, RevokedKey},
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment api-key create --organization acme
+  device-assignment api-key list --organization acme
+  device-assignment api-key revoke key_01m835zmv6e3ts9whpry4tgqhh
+";
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  device-assignment api-key create --organization acme
+  device-assignment api-key create --organization acme --expires-in 90d \\
+      --label 'warehouse, 2026'
+  API_KEY=$(device-assignment api-key create --organization acme)
+      stdout has the key alone, stderr its id
+";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  device-assignment api-key list --organization acme
+  device-assignment api-key list --organization acme --json
+";
+
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  device-assignment api-key revoke key_01m835zmv6e3ts9whpry4tgqhh
+      `api-key list` shows the ids
+";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ApiKey {
-    /// Create a key, and print it: it is shown this once
+    /// Create a key and print it: it cannot be shown again
+    #[command(before_help = CREATE_EXAMPLES)]
     Create(Create),
     /// List the keys of an organization, oldest first
+    #[command(before_help = LIST_EXAMPLES)]
     List(List),
-    /// Revoke a key: within seconds no instance accepts it
+    /// Revoke a key: within 5 seconds no instance accepts it
+    #[command(before_help = REVOKE_EXAMPLES)]
     Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// The organization that the key acts for
+    /// The organization that the key belongs to
     #[arg(long, value_name = "NAME")]
     organization: String,
 
-    /// What to call the key
+    /// A label for the key, at most 100 characters
     #[arg(long, value_name = "TEXT", default_value = "unnamed", value_parser = parse_label)]
     label: ApiKeyLabel,
 
-    /// How long the key is valid, as in 90d; for ever unless given
+    /// How long the key is valid, for example 90d [default: forever]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires_in: Option<Duration>,
 
@@ -65,7 +96,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
     /// The id of the key, as `api-key list` shows it
-    // Parsed later: the parser of arguments would repeat what it cannot read, and that may be a key.
+    // Parsed later: the argument parser would print an invalid value, which may be a key.
     id: String,
 
     #[command(flatten)]

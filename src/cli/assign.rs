@@ -34,7 +34,7 @@ Examples:
   device-assignment assign --csv assignments.csv --skipped skipped.csv
       many customers: the first line is customer_email,device_identifier
   device-assignment assign --csv skipped.csv --auto-create --type sensor
-      what was skipped, once more, creating the devices
+      the skipped rows again, creating their devices
 ";
 
 const USAGE: &str = "\
@@ -49,11 +49,11 @@ pub(super) struct Assign {
     #[arg(long, value_name = "EMAIL")]
     customer: Option<String>,
 
-    /// Device identifiers, for the one customer
+    /// Device identifiers
     #[arg(value_name = "ID", conflicts_with_all = ["csv", "file"], required_unless_present_any = ["csv", "file"])]
     identifiers: Vec<String>,
 
-    /// A file with one device identifier a line, or - for standard input
+    /// A file with one device identifier per line, or - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "csv")]
     file: Option<PathBuf>,
 

@@ -8,7 +8,7 @@ use crate::{
     storage::{self, Database, DatabaseError, DatabaseUrl, FileError, SchemaStatus, schema_status},
 };
 
-/// How often a database that is out of reach is tried.
+/// The interval between attempts to reach the database.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connects to a database, which is created if the URL says so. Waits while it is out of reach.

@@ -9,6 +9,11 @@ use crate::{
     storage::{Assigned, CustomerRecord, DeviceRecord},
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment customer show ann@example.com --organization acme
+";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   device-assignment customer show ann@example.com --organization acme
@@ -18,18 +23,18 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Customer {
-    /// Show a customer and the devices that belong to it
+    /// Show a customer and its devices
     #[command(before_help = SHOW_EXAMPLES)]
     Show(Show),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// The address that the customer is known by
+    /// The customer's email address
     #[arg(value_parser = parse_email)]
     email: Email,
 
-    /// The organization whose customer this is
+    /// The organization that the customer belongs to
     #[arg(long, value_name = "NAME")]
     organization: String,
 
@@ -41,7 +46,7 @@ pub(super) struct Show {
 }
 
 fn parse_email(text: &str) -> Result<Email, String> {
-    Email::parse(text).map_err(|_| "this is no email address".to_owned())
+    Email::parse(text).map_err(|_| "invalid email address".to_owned())
 }
 
 impl Customer {

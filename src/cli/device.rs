@@ -17,10 +17,16 @@ use crate::{
     storage::{Assigned, DeviceRecord},
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment device import --organization acme devices.csv
+  device-assignment device show SN-001 --organization acme
+";
+
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   device-assignment device import --organization acme devices.csv
-      where devices.csv begins with the line identifier,type
+      the first line of devices.csv names the columns identifier and type
   export-devices | device-assignment device import --organization acme -
 ";
 
@@ -32,10 +38,10 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Device {
-    /// Create the devices of a list, and give those that exist the type that stands there
+    /// Create the devices of a CSV list, and update the type of those that exist
     ///
-    /// Rows that break a rule are named by line on stderr and left out; the exit code is 1 then. An import that was
-    /// stopped can be run again.
+    /// Invalid rows are left out and listed on stderr with their line; the exit code is 1 then. An import that was stopped
+    /// can be run again.
     #[command(before_help = IMPORT_EXAMPLES)]
     Import(Import),
     /// Show a device and its owners
@@ -49,7 +55,10 @@ pub(super) struct Import {
     #[arg(long, value_name = "NAME")]
     organization: String,
 
-    /// A CSV file whose first line is `identifier,type`, or - for standard input
+    /// A CSV file, or - for standard input
+    ///
+    /// Its first line names the columns `identifier` and `type`. They come in any order, and other columns are ignored. The
+    /// separator is a comma, a semicolon or a tab.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -67,7 +76,7 @@ pub(super) struct Import {
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
-    /// What the device is known by
+    /// The identifier of the device
     #[arg(value_parser = parse_identifier)]
     identifier: DeviceIdentifier,
 

@@ -32,7 +32,7 @@ pub(super) fn shared_addresses(listeners: impl Iterator<Item = (&'static str, So
     conflicts
 }
 
-/// Where a client on this machine reaches a listener on every address.
+/// The address at which a client on this machine reaches a listener, even if it listens on all interfaces.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),

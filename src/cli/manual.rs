@@ -1,4 +1,4 @@
-//! What shells and `man` want to know of this command line.
+//! Completion scripts and manual pages.
 
 use std::{fs, path::PathBuf};
 
@@ -10,9 +10,11 @@ use super::{Cli, CommandError, output::print_bytes};
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  device-assignment completions bash > /usr/share/bash-completion/completions/device-assignment
+  device-assignment completions bash \\
+      > /usr/share/bash-completion/completions/device-assignment
   device-assignment completions zsh > \"${fpath[1]}/_device-assignment\"
-  device-assignment completions fish > ~/.config/fish/completions/device-assignment.fish
+  device-assignment completions fish \\
+      > ~/.config/fish/completions/device-assignment.fish
 ";
 
 pub(super) const MAN_EXAMPLES: &str = "\
@@ -22,7 +24,7 @@ Examples:
   device-assignment man --dir /usr/local/share/man/man1
 ";
 
-/// The script for bash writes the hyphen of this program's name in two ways, and completes nothing after a subcommand
+/// The script for bash writes the hyphen of this program's name in two ways, and then completes nothing after a subcommand
 /// (clap-rs/clap#6421).
 const MISSPELT: &str = "device__subcmd__assignment";
 const SPELT: &str = "device__assignment";
@@ -35,7 +37,7 @@ pub(super) struct Completions {
 
 #[derive(Debug, Args)]
 pub(super) struct Manual {
-    /// The subcommand whose page to print; the page of the whole program unless given
+    /// The subcommand whose page to print [default: the program's own page]
     #[arg(value_name = "SUBCOMMAND", conflicts_with = "dir")]
     subcommand: Vec<String>,
 
@@ -88,7 +90,7 @@ fn pages(command: &Command) -> Box<dyn Iterator<Item = (String, Vec<u8>)> + '_> 
 
 fn page(command: &Command) -> Vec<u8> {
     let mut command = command.clone();
-    // A page has no place for what stands before the help.
+    // A manual page has its examples at the end.
     if let Some(examples) = command.get_before_help().cloned() {
         command = command.after_long_help(examples);
     }

@@ -1,4 +1,4 @@
-//! The command line: each subcommand a thin call into the rooms below. Data goes to stdout, talk to stderr.
+//! The command line. Each subcommand is a thin layer over the other modules. Data goes to stdout, messages to stderr.
 
 mod api_key;
 mod assign;
@@ -41,7 +41,7 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   device-assignment serve
-      start on an embedded SQLite database, and print a curl and a grpcurl line to try
+      start on an embedded SQLite database, and print a first call to try
   device-assignment serve --database-url postgres://app:secret@db/devices
       start on PostgreSQL
   device-assignment organization create acme
@@ -54,7 +54,7 @@ Examples:
       write a file that names every setting, for --config
 ";
 
-/// Tells the platform which customer owns which device: AssignDevicesToOwner over gRPC and REST
+/// Assigns devices to their owners, over gRPC and REST
 #[derive(Debug, Parser)]
 #[command(name = "device-assignment", version, before_help = EXAMPLES)]
 struct Cli {
@@ -73,31 +73,34 @@ enum Command {
     /// Serve REST alone, in front of a service elsewhere
     #[command(before_help = gateway::EXAMPLES)]
     Gateway(GatewayConfig),
-    /// Ask a running service or gateway whether it is ready: exit code 0 if so, and else 1
+    /// Check whether a running service or gateway is ready: exit code 0 if so, else 1
+    #[command(before_help = health::EXAMPLES)]
     Health(health::Health),
     /// Update the schema of the database
     #[command(before_help = migrate::EXAMPLES)]
     Migrate(migrate::Migrate),
     /// Create and list organizations
-    #[command(subcommand)]
+    #[command(subcommand, before_help = organization::EXAMPLES)]
     Organization(organization::Organization),
     /// Create, list and revoke API keys
-    #[command(subcommand)]
+    #[command(subcommand, before_help = api_key::EXAMPLES)]
     ApiKey(api_key::ApiKey),
-    /// Bring in devices, and show them
-    #[command(subcommand)]
+    /// Import and show devices
+    #[command(subcommand, before_help = device::EXAMPLES)]
     Device(device::Device),
     /// Show customers
-    #[command(subcommand)]
+    #[command(subcommand, before_help = customer::EXAMPLES)]
     Customer(customer::Customer),
     /// Assign devices to customers at a running service
     ///
-    /// Rows that break a rule are named by line on stderr and left out. What was stopped can be run again with the same
-    /// list: what is done stays done. The exit code is 0 when all is done, 3 when some devices do not exist and were
-    /// skipped, 1 when rows were refused or something failed, and 2 for a mistake on the command line.
+    /// Invalid rows are left out and listed on stderr with their line. A run that was stopped can be run again with the same
+    /// list: assigned devices stay assigned.
+    ///
+    /// The exit code is 0 if every row was assigned, 3 if rows were skipped because their device does not exist, 1 if rows
+    /// were refused or the run failed, and 2 for a mistake on the command line.
     #[command(before_help = assign::EXAMPLES)]
     Assign(Box<assign::Assign>),
-    /// Print a script that has a shell complete this command line
+    /// Print a completion script for a shell
     #[command(before_help = manual::COMPLETIONS_EXAMPLES)]
     Completions(manual::Completions),
     /// Print a manual page
@@ -106,12 +109,13 @@ enum Command {
     /// Print a template of a settings file, and check settings
     #[command(subcommand, before_help = config::EXAMPLES)]
     Config(config::Config),
-    /// Print the OpenAPI description of the REST face, with the default limits
+    /// Print the OpenAPI description of the REST API, with the default limits
+    #[command(before_help = openapi::EXAMPLES)]
     Openapi,
 }
 
 impl Command {
-    /// Where its traces go, and whose they are.
+    /// Where its traces go, and the name of the service in them.
     fn traces(&self) -> Option<(&TraceConfig, &'static str)> {
         match self {
             Self::Serve(serve) => Some((serve.traces(), "device-assignment")),
@@ -121,7 +125,7 @@ impl Command {
     }
 }
 
-/// Why the program ends without success, in one sentence that says what to do.
+/// Why the program fails, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     /// The command line or a setting is wrong: exit code 2.
@@ -141,7 +145,7 @@ impl CommandError {
     }
 }
 
-/// Operators may know what a caller may not.
+/// Operators see the cause, which callers do not.
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         Self::Failed(match error {
@@ -174,13 +178,13 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs the program: reads the arguments, does what they say, and tells how it went.
+/// Runs the program: reads the arguments, runs the subcommand, and returns the exit code.
 pub fn run() -> ExitCode {
     let arguments: Vec<_> = env::args_os().collect();
     let cli: Cli = match read(&command(), &arguments, |name| env::var_os(name), conflicts) {
         Ok(cli) => cli,
         Err(ReadError::Usage(error)) => {
-            // There is nobody to tell when it cannot be printed.
+            // If it cannot be printed, nobody can be told.
             let _ = error.print();
             return error
                 .exit_code()
@@ -233,7 +237,7 @@ fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, CommandError> {
     };
     let result = runtime.block_on(dispatch(cli));
     traces.flush();
-    // What still runs is a close that waits for a silent peer.
+    // What still runs waits for a silent peer to close its connection.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }

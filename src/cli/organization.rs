@@ -13,17 +13,39 @@ use crate::{
     storage::OrganizationRecord,
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  device-assignment organization create acme
+  device-assignment organization list
+";
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  device-assignment organization create acme
+  device-assignment organization create acme --json
+";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  device-assignment organization list
+  device-assignment organization list --json
+  device-assignment organization list | cut -f 2
+      only the names: without a terminal, tabs separate the columns
+";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Organization {
     /// Create an organization
+    #[command(before_help = CREATE_EXAMPLES)]
     Create(Create),
     /// List all organizations, by name
+    #[command(before_help = LIST_EXAMPLES)]
     List(List),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// What to call it
+    /// Its name, at most 100 characters
     #[arg(value_parser = parse_name)]
     name: OrganizationName,
 

@@ -9,12 +9,12 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use super::CommandError;
 
-/// Prints data, a line, to stdout. A reader that has seen enough, as `head` has, is no failure.
+/// Prints a line of data to stdout. A reader that stops early, as `head` does, is not an error.
 pub(super) fn print(line: &str) -> Result<(), CommandError> {
     print_lines([line]).map(drop)
 }
 
-/// Prints lines to stdout, and returns whether anybody still reads them.
+/// Prints lines to stdout, and returns whether the reader is still there.
 pub(super) fn print_lines<Line: AsRef<str>>(lines: impl IntoIterator<Item = Line>) -> Result<bool, CommandError> {
     let mut text = String::new();
     for line in lines {
@@ -24,7 +24,7 @@ pub(super) fn print_lines<Line: AsRef<str>>(lines: impl IntoIterator<Item = Line
     print_bytes(text.as_bytes())
 }
 
-/// Prints what is no lines.
+/// As [`print_lines`], for bytes.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<bool, CommandError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -34,17 +34,17 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<bool, CommandError> {
     }
 }
 
-/// Whether a person reads stdout.
+/// Whether stdout is a terminal.
 pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether the terminal, if there is one, can do no more than print.
+/// Whether the terminal, if there is one, can only print.
 pub(super) fn is_dumb_terminal() -> bool {
     env::var_os("TERM").is_none_or(|kind| kind == "dumb")
 }
 
-/// Prints talk, a line, to stderr. There is nobody to tell when that fails.
+/// Prints a message to stderr. If that fails, nobody can be told.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -60,7 +60,7 @@ pub(super) fn day(time: OffsetDateTime) -> String {
     time.to_offset(UtcOffset::UTC).date().to_string()
 }
 
-/// As [`timestamp`], for what may not be set.
+/// As [`timestamp`], for a time that may be missing.
 pub(super) fn optional_timestamp(time: Option<OffsetDateTime>) -> Option<String> {
     time.map(timestamp)
 }

@@ -1,4 +1,4 @@
-//! Something with a list below it that may be long: printed as it is read, so that `head` and `less` can stop it.
+//! A record with a list that may be long: printed as it is read, so that `head` and `less` can stop it.
 
 use std::str::FromStr;
 
@@ -12,25 +12,25 @@ use super::{
 };
 use crate::domain::Error;
 
-/// Rows that are read at once.
+/// How many rows are read at once.
 const READ: u64 = 1_000;
 
-/// Which part of a list, and in what form.
+/// Which part of a list to print, and how.
 #[derive(Debug, Args)]
 pub(super) struct Page<Id>
 where
     Id: FromStr + Clone + Send + Sync + 'static,
     Id::Err: std::error::Error + Send + Sync + 'static,
 {
-    /// The most rows to list; all unless given
+    /// The most rows to list [default: all]
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
 
-    /// List what comes after the row with this id
+    /// List the rows after the one with this id
     #[arg(long, value_name = "ID")]
     after: Option<Id>,
 
-    /// Print one JSON object a line: first what is shown, then each row of its list
+    /// Print one JSON object a line: first the record, then each row of its list
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +40,7 @@ where
     Id: FromStr + Clone + Send + Sync + 'static,
     Id::Err: std::error::Error + Send + Sync + 'static,
 {
-    /// Prints `head`, and below it the rows that `read` returns: those after an id, at most so many, each with its own.
+    /// Prints `head`, and below it the rows that `read` returns with their ids: at most so many after an id.
     pub(super) async fn print<const COLUMNS: usize>(
         self,
         head: &[(&str, Value)],
@@ -49,7 +49,7 @@ where
     ) -> Result<(), CommandError> {
         let Self { limit, mut after, json } = self;
         let mut left = limit.unwrap_or(u64::MAX);
-        // Read before anything is printed: what fails at once prints nothing.
+        // Read before anything is printed: an error at once prints nothing.
         let mut rows = read(after, READ.min(left)).await?;
         let table = Table::new(columns, &rows);
         let mut is_read = if json {

@@ -1,4 +1,4 @@
-//! How far a long list has come, for who watches a terminal.
+//! The progress of a long list, on a terminal.
 
 use std::{
     fmt::Write,
@@ -13,11 +13,11 @@ use super::{
     output::{is_dumb_terminal, say},
 };
 
-/// How often the time that is left is shown anew, also while nothing happens.
+/// How often the remaining time is updated, even if nothing happens.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What takes less is over before anybody wonders how long it takes.
-const WORTH_TELLING: Duration = Duration::from_secs(2);
+/// A run that takes less needs no summary of its speed.
+const WORTH_A_SUMMARY: Duration = Duration::from_secs(2);
 
 /// A bar on stderr, if that is a terminal.
 pub(super) struct Progress {
@@ -41,7 +41,7 @@ impl Progress {
         Self { bar, size, started }
     }
 
-    /// Shows that so many rows have been read, and so many of them are dealt with.
+    /// Shows how many rows have been read, and how many of them have a result.
     pub(super) fn update(&self, read: u64, done: u64) {
         if let Some(rows) = self.size.rows(read).filter(|rows| *rows > 0) {
             if self.bar.length().is_none() {
@@ -54,17 +54,17 @@ impl Progress {
         self.bar.set_position(done);
     }
 
-    /// Says a line, above the bar.
+    /// Prints a message above the bar.
     pub(super) fn say(&self, line: &str) {
         self.bar.suspend(|| say(line));
     }
 
-    /// Takes the bar away, and tells who has seen it how long so many rows took, if it went well.
+    /// Removes the bar, and prints how long the rows took, if the run succeeded and the bar was visible.
     pub(super) fn finish(self, rows: Option<u64>) {
         let was_shown = !self.bar.is_hidden();
         self.bar.finish_and_clear();
         let took = self.started.elapsed();
-        let Some(rows) = rows.filter(|_| was_shown && took >= WORTH_TELLING) else {
+        let Some(rows) = rows.filter(|_| was_shown && took >= WORTH_A_SUMMARY) else {
             return;
         };
         let rate = u128::from(rows) * 1_000 / took.as_millis().max(1);

@@ -1,4 +1,4 @@
-//! Being asked to stop: by Ctrl-C, or by a supervisor with SIGTERM.
+//! Stopping on Ctrl-C, and on a supervisor's SIGTERM.
 
 use std::{io, pin::Pin, process::ExitCode};
 
@@ -10,10 +10,10 @@ use tokio::{
 use super::CommandError;
 use crate::server::ServeError;
 
-/// Returns when the program is asked to stop.
+/// Resolves when the program is asked to stop.
 pub(super) type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Signals, caught from the moment that this is made.
+/// Signals, caught from its creation on.
 pub(super) struct Signals(io::Result<(Signal, Signal)>);
 
 impl Signals {
@@ -23,7 +23,7 @@ impl Signals {
         Self(caught)
     }
 
-    /// Serves until it has ended. The first signal asks it to, and a second one does not wait for that.
+    /// Serves until `serve` ends. The first signal asks it to stop; a second one stops at once.
     pub(super) async fn stop<F>(mut self, serve: impl FnOnce(Asked) -> F) -> Result<ExitCode, CommandError>
     where
         F: Future<Output = Result<(), ServeError>>,
@@ -48,7 +48,7 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal, and returns the exit code of a program that it ends.
+    /// Waits for a signal, and returns the exit code of a program that the signal ends.
     async fn next(&mut self) -> u8 {
         match &mut self.0 {
             Ok((interrupt, terminate)) => tokio::select! {
@@ -56,7 +56,7 @@ impl Signals {
                 _ = terminate.recv() => 143,
             },
             Err(error) => {
-                tracing::error!(%error, "signals cannot be caught; only a kill ends this program");
+                tracing::error!(%error, "cannot catch signals; only SIGKILL stops this program");
                 std::future::pending().await
             }
         }

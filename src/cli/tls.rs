@@ -1,4 +1,4 @@
-//! What is spoken on a connection, as the settings say: read and checked before anything listens.
+//! TLS as the settings say, loaded and checked before anything listens.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 /// How often a silent connection to the service is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// The TLS of the listeners, if they speak it.
+/// The TLS of the listeners, if it is enabled.
 pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<ListenerTls>, CommandError> {
     let (Some(certificate), Some(key)) = (config.tls_cert.clone(), config.tls_key.clone()) else {
         return Ok(None);
@@ -24,7 +24,7 @@ pub(super) fn of_listeners(config: &TlsConfig) -> Result<Option<ListenerTls>, Co
     Ok(Some(tls))
 }
 
-/// The way to the service of a gateway.
+/// How a gateway reaches its service.
 pub(super) fn upstream(config: &GatewayConfig) -> Result<Upstream, CommandError> {
     let endpoint = endpoint(&config.upstream)?;
     let tls = &config.upstream_tls;
@@ -49,14 +49,14 @@ fn endpoint(url: &Uri) -> Result<Endpoint, CommandError> {
     Ok(Endpoint::from(plain).origin(url.clone()))
 }
 
-/// Where to connect to for this address. The library refuses https where somebody else does the TLS, which is so here.
+/// The address to connect to. The library rejects https when it does not do the TLS itself, as here.
 fn plain(https: &Uri) -> Option<Uri> {
     let host = https.host()?;
     let port = https.port_u16().unwrap_or(443);
     format!("http://{host}:{port}").parse().ok()
 }
 
-/// Whether the service at this address speaks TLS.
+/// Whether the service at this address uses TLS.
 pub(super) fn is_https(url: &Uri) -> bool {
     url.scheme_str() == Some("https")
 }

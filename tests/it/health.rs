@@ -487,12 +487,12 @@ async fn probe(database: &TestDatabase) {
 
     let rest = program.rest.to_string();
     let said = sentence(&run(&["health", "--admin-addr", &rest]).await, 1);
-    assert!(said.contains("does not answer as a service does"), "{said}");
+    assert!(said.contains("does not respond as the service does"), "{said}");
     program.kill().await;
     for arguments in [ready.as_slice(), &live] {
         let said = sentence(&run(arguments).await, 1);
         assert!(
-            said.contains("cannot be asked") && said.contains("ADMIN_ADDR"),
+            said.contains("cannot be reached") && said.contains("ADMIN_ADDR"),
             "{said}"
         );
     }
@@ -510,5 +510,5 @@ async fn probe(database: &TestDatabase) {
         drop(connection);
     });
     let said = sentence(&run(&["health", "--admin-addr", &address]).await, 1);
-    assert!(said.contains("does not answer"), "{said}");
+    assert!(said.contains("does not respond"), "{said}");
 }

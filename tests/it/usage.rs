@@ -1,5 +1,7 @@
 //! What the program says about itself.
 
+use std::collections::BTreeSet;
+
 use tempfile::TempDir;
 
 use crate::support::{
@@ -103,7 +105,8 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 26] = [
 pub fn register(suite: &mut Suite) {
     suite.test("usage::every_subcommand_has_help", help);
     suite.test("usage::top_level_help_begins_with_examples", examples);
-    suite.test("usage::help_begins_with_examples", begins_with_examples);
+    suite.test("usage::every_help_begins_with_examples", begins_with_examples);
+    suite.test("usage::every_subcommand_is_known_here", complete);
     suite.test("usage::a_slip_of_the_finger_is_understood", suggestions);
     suite.test("usage::completions_for_every_shell", completions);
     suite.test("usage::bash_completes_what_was_begun", completions_of_bash);
@@ -139,20 +142,65 @@ async fn examples() {
 }
 
 async fn begins_with_examples() {
-    for subcommand in [
-        "assign",
-        "customer show",
-        "device show",
-        "device import",
-        "completions",
-        "man",
-    ] {
-        let arguments: Vec<&str> = subcommand.split_whitespace().chain(["--help"]).collect();
-        let help = stdout(&run(&arguments).await);
-        let start = format!("Examples:\n  device-assignment {subcommand} ");
-        let exports = "Examples:\n  export DEVICE_ASSIGNMENT_API_KEY=...\n  device-assignment assign ";
-        assert!(help.starts_with(&start) || help.starts_with(exports), "{help}");
+    for (subcommand, _) in SUBCOMMANDS {
+        let mut command = command(&[]);
+        command
+            .args(subcommand.split_whitespace())
+            .arg("--help")
+            .env("COLUMNS", "80");
+        let help = stdout(&finish(command).await);
+        let examples = help.strip_prefix("Examples:\n");
+        let examples = examples.unwrap_or_else(|| panic!("{subcommand}: {help}"));
+        let (examples, _) = examples.split_once("\n\n").expect("a paragraph");
+        let of_this = format!("device-assignment {subcommand}");
+        assert!(examples.contains(of_this.trim_end()), "{subcommand}: {examples}");
+        for example in examples.replace("\\\n", "").lines() {
+            assert!(example.starts_with("  "), "wrapped at 80 columns: {example}");
+            try_out(example);
+        }
+        for line in help.lines() {
+            // Only clap's line of usage is not wrapped.
+            assert!(
+                line.chars().count() <= 80 || line.contains("device-assignment "),
+                "{line}"
+            );
+        }
     }
+}
+
+/// Checks the arguments of an example, if it is a command line of the program.
+fn try_out(example: &str) {
+    let Some((_, arguments)) = example.split_once("device-assignment ") else {
+        return;
+    };
+    if example.starts_with("      ") {
+        return;
+    }
+    let end = arguments.find(['|', '>', ')']).unwrap_or(arguments.len());
+    let mut words = vec!["device-assignment".to_owned()];
+    // Every second part is in quotes.
+    for (index, part) in arguments[..end].split('\'').enumerate() {
+        match index % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    let parsed = device_assignment::cli::command().try_get_matches_from(&words);
+    assert!(parsed.is_ok(), "{example}: {}", parsed.expect_err("an error"));
+}
+
+/// The list above has them all, nested ones, too.
+async fn complete() {
+    fn collect(command: &clap::Command, path: &str, names: &mut BTreeSet<String>) {
+        names.insert(path.trim_start().to_owned());
+        for subcommand in command.get_subcommands() {
+            collect(subcommand, &format!("{path} {}", subcommand.get_name()), names);
+        }
+    }
+    let mut names = BTreeSet::new();
+    collect(&device_assignment::cli::command(), "", &mut names);
+    let listed = SUBCOMMANDS.iter().map(|(name, _)| (*name).to_owned());
+    assert_eq!(names, listed.collect());
 }
 
 async fn suggestions() {

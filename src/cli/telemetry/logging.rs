@@ -7,16 +7,16 @@ use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
 use crate::config::LogFormat;
 
-/// What the libraries say of each step of a migration is noise beside what a subcommand says.
+/// The libraries log each step of a migration, which hides the message of a subcommand.
 const QUIET_LIBRARIES: &str = "info,sea_orm_migration=warn,sqlx=warn";
 
-/// What is logged: `RUST_LOG` sets the level, `info` unless set. Nothing of `silenced`.
+/// What is logged: `RUST_LOG` sets the level, by default `info`. Nothing of the targets in `silenced`.
 pub(super) fn filter(silenced: &[&str]) -> EnvFilter {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .parse_lossy(env::var("RUST_LOG").unwrap_or_else(|_| QUIET_LIBRARIES.into()));
-    // The driver repeats options of the database URL that it does not know, and one of those may be a secret. The HTTP
-    // library warns of each pong that it did not ask for, and a peer may send a flood of them.
+    // The driver logs unknown options of the database URL, which may be secret. The HTTP library warns about each
+    // unsolicited pong, and a peer may send a flood of them.
     let libraries = ["sqlx_postgres::options=off", "h2::proto::ping_pong=error"];
     let silenced = silenced.iter().map(|target| format!("{target}=off"));
     let directives = libraries.map(str::to_owned).into_iter().chain(silenced);
@@ -46,7 +46,7 @@ where
     }
 }
 
-/// Brings panics into the log, where they are seen and stay one line; without the message, which may quote a caller's data.
+/// Logs panics as one line, without the message, which may quote a caller's data.
 pub(super) fn catch_panics() {
     panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);

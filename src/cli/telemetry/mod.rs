@@ -1,4 +1,4 @@
-//! The log, and traces where they are wanted: what the rooms say with `tracing`, and where it goes.
+//! Where the events and spans of `tracing` go: to the log, and to traces if they are enabled.
 
 mod logging;
 mod traces;
@@ -18,21 +18,21 @@ use crate::{
     telemetry::trace,
 };
 
-/// Starts the log, and traces where `config` wants them: those of a service by this name. Within a runtime.
+/// Starts the log, and traces if they are configured, with the name of the service. Must run within a runtime.
 pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str)>) -> Result<Traces, CommandError> {
     let traces = match traces {
         Some((config, service)) => Traces::start(config, service)?,
         None => Traces::default(),
     };
     match traces.layer() {
-        // One filter for all is cheap, and spans of traces are not even begun.
+        // With one filter for all, spans of traces are not even created.
         None => tracing_subscriber::registry()
             .with(logging::filter(&[trace::TARGET]))
             .with(logging::layer(format))
             .init(),
         Some(traces) => {
-            // Traces have their own way out, and add nothing to a line.
-            let filter = logging::filter(&[]).and(asked_each_time(|what| what.target() != trace::TARGET));
+            // Spans of traces add nothing to a log line.
+            let filter = logging::filter(&[]).and(evaluated_each_time(|what| what.target() != trace::TARGET));
             let layers = vec![logging::layer(format).with_filter(filter).boxed(), traces];
             tracing_subscriber::registry().with(layers).init();
         }
@@ -41,12 +41,12 @@ pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str
     Ok(traces)
 }
 
-/// A filter that is asked anew for whatever is said.
+/// A filter that is evaluated for each event and span.
 ///
-/// A layer's filter leaves its answer with the thread, for the layer to find. Where a library only asks whether something
-/// would be logged, and the driver does so after each statement, nobody takes that answer away; and one whose filter need not
-/// be asked, because it is known to say yes, would find the old one and be lost.
-fn asked_each_time<S>(
+/// The filter of a layer stores its result per thread, and the layer takes it from there. When a library only checks whether
+/// an event is enabled, as the driver does after each statement, the result stays. An event whose filter is not evaluated,
+/// because it always matches, would find that old result and be lost.
+fn evaluated_each_time<S>(
     is_wanted: fn(&Metadata<'_>) -> bool,
 ) -> DynFilterFn<S, impl Fn(&Metadata<'_>, &Context<'_, S>) -> bool> {
     dynamic_filter_fn(move |what: &Metadata<'_>, _: &Context<'_, S>| is_wanted(what))

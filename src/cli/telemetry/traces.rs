@@ -1,5 +1,5 @@
-//! Traces: gathered, and sent to a collector now and then, on a thread of their own. A collector that is away costs
-//! spans and nothing else.
+//! Traces: collected, and sent to a collector in batches, on their own thread. If the collector is away, spans are lost and
+//! nothing else.
 
 use std::{
     env,
@@ -19,23 +19,23 @@ use tonic::transport::Endpoint;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{Layer, registry::LookupSpan};
 
-use super::{CommandError, asked_each_time};
+use super::{CommandError, evaluated_each_time};
 use crate::{config::TraceConfig, telemetry::trace};
 
-/// How long the collector may take to be connected to, and to accept what it is sent.
+/// How long connecting to the collector and sending a batch may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the last spans may take when the program ends.
+/// How long sending the last spans may take when the program ends.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How often it is said that spans are lost.
+/// How often lost spans are logged.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// The traces of this process, if they are wanted.
+/// The traces of this process, if they are enabled.
 #[derive(Default)]
 pub(in crate::cli) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Begins to gather traces, if they are wanted. Within a runtime, which carries the connection.
+    /// Starts collecting traces, if they are enabled. Must run within a runtime, which runs the connection.
     pub(super) fn start(config: &TraceConfig, service: &'static str) -> Result<Self, CommandError> {
         let Some(endpoint) = &config.otlp_endpoint else {
             return Ok(Self::default());
@@ -69,7 +69,7 @@ impl Traces {
         Ok(Self(Some(provider)))
     }
 
-    /// Takes the spans of traces, and nothing else, of what the rooms say.
+    /// A layer that takes the spans of traces, and nothing else.
     pub(super) fn layer<S>(&self) -> Option<Box<dyn Layer<S> + Send + Sync>>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -83,12 +83,12 @@ impl Traces {
             .with_threads(false)
             .with_level(false)
             .with_target(false);
-        let filter = asked_each_time(|what| what.target() == trace::TARGET);
+        let filter = evaluated_each_time(|what| what.target() == trace::TARGET);
         let filter = filter.with_max_level_hint(Level::INFO);
         Some(layer.with_filter(filter).boxed())
     }
 
-    /// Sends what is left, but does not wait for ever. Blocks.
+    /// Sends the last spans, within a bound. Blocks.
     pub(in crate::cli) fn flush(&self) {
         if let Some(provider) = &self.0
             && provider.shutdown_with_timeout(FLUSH).is_err()
@@ -98,7 +98,7 @@ impl Traces {
     }
 }
 
-/// Who sends the traces. What the environment says in OpenTelemetry's own variables counts.
+/// The sender of the traces. OpenTelemetry's own environment variables override it.
 fn resource(service: &'static str) -> Resource {
     let resource = Resource::builder_empty()
         .with_attribute(KeyValue::new("service.name", service))
@@ -110,7 +110,7 @@ fn resource(service: &'static str) -> Resource {
     }
 }
 
-/// Says now and then that spans are lost.
+/// Logs lost spans, at a limited rate.
 #[derive(Debug)]
 struct Reporting<E> {
     exporter: E,
