@@ -1,4 +1,4 @@
-//! The load: a process of its own that calls in a closed loop, each caller its next call when the last one is answered.
+//! The load generator: a process of its own, in which each caller makes its next call when the last one is answered.
 
 use std::{
     io::{self, Read},
@@ -29,10 +29,10 @@ const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
 /// Callers that share one HTTP/2 connection.
 const CALLERS_PER_CONNECTION: usize = 16;
 
-/// How long a call may take: long enough for those that wait behind many large ones.
+/// The deadline of a call: long enough to wait behind many large calls.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What every call asks for; no two calls the same, but for chance.
+/// The kind of calls. Devices and customers are chosen at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
     /// Three known devices for a known customer.
@@ -53,7 +53,7 @@ pub enum Face {
     Rest,
 }
 
-/// What one generator is to do.
+/// The task of one generator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Load {
     pub face: Face,
@@ -66,7 +66,7 @@ pub struct Load {
     pub seed: u64,
 }
 
-/// What it saw.
+/// The results of one generator.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Seen {
     pub calls: u64,
@@ -83,7 +83,7 @@ impl Seen {
     }
 }
 
-/// The whole of the generator's process: reads a [`Load`] from stdin, prints a [`Seen`].
+/// Runs the generator's process: reads a [`Load`] from stdin, prints a [`Seen`].
 pub fn main() {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).expect("a load");

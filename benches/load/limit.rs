@@ -1,5 +1,4 @@
-//! What the database itself can do: the same calls, one a transaction, by the best statement one can write, with no service
-//! in between.
+//! The limit of the database: the same calls without the service, each as a transaction with the best possible statement.
 
 use std::{
     fs,
@@ -17,7 +16,7 @@ use sea_orm::{
 
 use crate::world::{self, Organization, Sizes};
 
-/// Calls a second of pgbench, which runs the small call as one prepared statement.
+/// Calls per second of pgbench, which runs the small call as one prepared statement.
 pub fn pgbench(
     folder: &Path,
     url: &str,
@@ -45,7 +44,7 @@ pub fn pgbench(
         .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// libpq does not know every parameter that the driver of the service does, but both know these.
+/// libpq does not know all parameters of the service's driver; both know these.
 fn libpq(url: &str) -> &str {
     url
 }
@@ -66,7 +65,7 @@ fn small_call(organization: &str, sizes: Sizes) -> String {
     )
 }
 
-/// Calls a second of one connection that carries out calls of `count` known devices, one a transaction.
+/// Calls per second of one connection that runs calls of `count` known devices, each as a transaction.
 pub async fn raw(
     database: &Database,
     organizations: &[Organization],
@@ -111,14 +110,14 @@ pub async fn raw(
     rate
 }
 
-/// A connection of the driver's, with nothing of ours around it.
+/// A plain connection of the driver.
 enum Raw {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
 }
 
-/// One statement, and so one transaction. The found rows and the new ones come one after the other: a join of the two would
-/// be planned as a nested loop.
+/// One statement, which is one transaction. It returns the found rows and then the new ones: a join would be planned as a
+/// nested loop.
 async fn postgres_call(
     connection: &mut PgConnection,
     organization: Uuid,
@@ -135,7 +134,7 @@ async fn postgres_call(
     Ok(())
 }
 
-/// The same in one transaction of three statements: SQLite inserts nothing in the middle of a query.
+/// The same in one transaction of three statements: SQLite cannot insert within a query.
 async fn sqlite_call(
     connection: &mut SqliteConnection,
     organization: Uuid,

@@ -1,4 +1,4 @@
-//! The service beside the limit: what it does of what the database could do, both measured in turns in one run.
+//! Measures the service and the limit of its database in turns, in one run.
 //!
 //! `cargo bench --bench load` measures everything (about 10 minutes, and two builds); `cargo test --bench load -- --smoke` only shows that
 //! it runs, in seconds and without another build.
@@ -29,30 +29,30 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Measures the service beside what the database can do
+/// Measure the service and the limit of its database
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Seconds on tiny data: shows that everything runs
+    /// Run for seconds on little data, to show that everything works
     #[arg(long)]
     smoke: bool,
 
-    /// Only scenarios whose name contains this: small, noisy-neighbour, bulk, memory, growth, sqlite
+    /// Run only scenarios whose name contains this: small, noisy-neighbour, bulk, memory, growth, sqlite
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 
-    /// An empty PostgreSQL database to use instead of a throwaway server
+    /// Use this empty PostgreSQL database instead of a temporary server
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 
-    /// The program to measure, instead of building it as it is shipped
+    /// Measure this program instead of building it in the release profile
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 
-    /// Where the JSON and the plots go
+    /// Write the JSON and the plots to this folder
     #[arg(long, value_name = "FOLDER", default_value = "target/load")]
     out: PathBuf,
 
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -62,7 +62,7 @@ fn main() {
         return generator::main();
     }
     let arguments = Arguments::parse();
-    // The throwaway PostgreSQL ends with the thread that starts it, which is this one.
+    // The temporary PostgreSQL ends with the thread that starts it: this one.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

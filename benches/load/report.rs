@@ -7,19 +7,19 @@ use plotters::prelude::{
 };
 use serde::Serialize;
 
-/// One line of the table.
+/// A row of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     pub measure: String,
-    /// What the service does, and its unit.
+    /// The measure of the service, and its unit.
     pub ours: f64,
     pub limit: Option<f64>,
     pub unit: &'static str,
-    /// The bound that the measure is held against, as text.
+    /// The bound of the measure, as text.
     pub reach: Option<Reach>,
 }
 
-/// A bound on the ratio, or on the figure where there is no limit beside it.
+/// A bound on the ratio, or on the measure itself if there is no limit to compare it with.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub enum Reach {
     AtLeast(f64),
@@ -27,7 +27,7 @@ pub enum Reach {
 }
 
 impl Row {
-    /// Ours by the limit; the figure itself where there is none.
+    /// The measure divided by the limit; the measure itself if there is no limit.
     pub fn value(&self) -> f64 {
         self.limit.map_or(self.ours, |limit| self.ours / limit)
     }
@@ -59,7 +59,7 @@ pub struct Plot {
     pub series: Vec<Series>,
 }
 
-/// All that one run found.
+/// All results of a run.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub machine: String,

@@ -1,4 +1,4 @@
-//! What is measured, in which order, beside what.
+//! The scenarios: what is measured, and what it is compared with.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,19 +16,18 @@ use crate::{
     world::{self, Organization, Sizes},
 };
 
-/// Of how many rounds the median counts. Ours and the limit take turns, so that a machine that gets slower in between is
-/// unjust to neither.
+/// The number of rounds, of which the median counts. The service and the limit take turns, so that a machine that becomes
+/// slower affects both.
 const ROUNDS: usize = 3;
 
 /// The scenarios that share one seeded PostgreSQL.
 const POSTGRES: [&str; 4] = ["small", "noisy-neighbour", "bulk", "memory"];
 
-/// How the throwaway PostgreSQL differs from its defaults, which are for a machine of twenty years ago: what is stored
-/// fits into its memory, and no checkpoint falls into one round and not into the other, nor makes the first write to each
-/// page after it a write of the whole page. As durable as it comes.
+/// Settings of the temporary PostgreSQL, whose defaults are for very small machines: the data fits into memory, and no checkpoint
+/// slows one round and not the other. Durability keeps its defaults.
 const SETTINGS: [&str; 3] = ["shared_buffers=4GB", "max_wal_size=16GB", "checkpoint_timeout=1h"];
 
-/// Runs every scenario that was asked for, and writes the report.
+/// Runs the chosen scenarios and writes the report.
 pub async fn run(arguments: &Arguments) {
     let program = match &arguments.program {
         Some(program) => program.clone(),
@@ -48,7 +47,7 @@ pub async fn run(arguments: &Arguments) {
     }
     println!("\n{}\n\n{}", bench.report.machine, bench.report.table());
     if arguments.smoke {
-        println!("this was a smoke test, of an unoptimized program on next to no data: the figures mean nothing\n");
+        println!("this was a smoke test, of an unoptimized program on very little data: the numbers mean nothing\n");
     }
     bench.report.write(&arguments.out);
     println!("the JSON and the plots are in {}", arguments.out.display());
@@ -134,7 +133,7 @@ impl Bench {
     }
 
     fn load(&mut self, target: &Target, face: Face, work: Work, callers: usize) -> Load {
-        // A seed of its own for each load: nothing is asked for twice.
+        // Each load has its own seed, so that no call is repeated.
         self.seed += 1;
         Load {
             face,

@@ -1,4 +1,4 @@
-//! The service under test: the shipped program, a process of its own.
+//! The measured service: the release build, in a process of its own.
 
 use std::{
     fs,
@@ -20,10 +20,10 @@ pub struct Server {
     pub rest: SocketAddr,
 }
 
-/// The program as it was built along with this one: not what is shipped, but there already.
+/// The program that was built along with this one: not the release build, but it exists already.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_device-assignment");
 
-/// Builds the program as it is shipped, and returns its path.
+/// Builds the program in the release profile and returns its path.
 pub fn build() -> PathBuf {
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--profile", "dist", "--bin", "device-assignment"])

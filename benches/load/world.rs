@@ -1,5 +1,5 @@
-//! What is stored before anything is measured: organizations with devices and customers whose names follow from their
-//! numbers, so that the load generator needs no list of them.
+//! The data that is stored before the measurements: organizations with devices and customers. Their names follow from their
+//! numbers, so that the load generator needs no list.
 
 use device_assignment::{
     domain::organization::{ApiKeyLabel, OrganizationName},
@@ -10,12 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde::{Deserialize, Serialize};
 
-/// Rows a statement: large enough to be fast, small enough for a bar that moves.
+/// Rows per statement: large enough to be fast, small enough for a progress bar that moves.
 const CHUNK: u64 = 50_000;
 /// Devices that each customer of [`Work::Noop`](crate::generator::Work::Noop) owns.
 pub const OWNED: u64 = 3;
 
-/// How much is stored.
+/// The amount of data.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Sizes {
     pub organizations: u64,

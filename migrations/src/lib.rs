@@ -1,6 +1,6 @@
-//! The history of the schema: one folder a step, with its SQL for PostgreSQL and for SQLite.
+//! The history of the schema: one folder for each step, with its SQL for PostgreSQL and for SQLite.
 //!
-//! A step that has been released is never edited; a change is a new step at the end of the list.
+//! The statements of a released step are never changed; a change of the schema is a new step at the end of the list.
 
 use sea_orm_migration::{
     DbErr, MigrationName, MigrationTrait,

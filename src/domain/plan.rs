@@ -1,4 +1,4 @@
-//! What a batch of commands changes, worked out in memory from what exists.
+//! What a group of commands changes, computed in memory from what exists.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,18 +11,18 @@ use super::{
     id::{CustomerId, DeviceId},
 };
 
-/// What an organization has of all that a batch of commands names.
+/// What exists in an organization of all that a group of commands names.
 #[derive(Debug, Clone, Default)]
 pub struct Existing {
     /// Customers, by email address.
     pub customers: HashMap<String, CustomerId>,
     /// Devices, by identifier.
     pub devices: HashMap<String, DeviceId>,
-    /// Who owns what, of these customers and devices.
+    /// The assignments between these customers and devices.
     pub assignments: HashSet<(CustomerId, DeviceId)>,
 }
 
-/// The rows to insert, and what to answer once they are in.
+/// The rows to insert, and the outcomes once they are inserted.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// Customers to create, in key order.
@@ -31,7 +31,7 @@ pub struct Plan<'a> {
     pub devices: Vec<NewDevice<'a>>,
     /// Assignments to create, in key order.
     pub assignments: Vec<(CustomerId, DeviceId)>,
-    /// The answer to each command, in the order of the commands.
+    /// The outcome of each command, in the order of the commands.
     pub outcomes: Vec<Result<Outcome, NoValidDevices>>,
 }
 
@@ -40,7 +40,7 @@ pub struct Plan<'a> {
 pub struct NewCustomer<'a> {
     /// The new id.
     pub id: CustomerId,
-    /// The address, of which the part before the `@` becomes the name.
+    /// The email address. Its part before the `@` becomes the name.
     pub email: &'a Email,
 }
 
@@ -49,27 +49,27 @@ pub struct NewCustomer<'a> {
 pub struct NewDevice<'a> {
     /// The new id.
     pub id: DeviceId,
-    /// What the device is known by.
+    /// Its identifier.
     pub identifier: &'a DeviceIdentifier,
-    /// What kind of device it is.
+    /// Its type.
     pub device_type: &'a DeviceType,
 }
 
-/// No identifier of a command leads to a device, and the command creates none: it changes nothing.
+/// No device of the command exists, and the command creates none: it changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoValidDevices {
     /// How many distinct identifiers the command has.
     pub count: usize,
 }
 
-/// Works out what `commands`, carried out one after the other, change in an organization that has `existing`, and what
-/// each is answered. `new_id` gives the ids for what is created.
+/// Computes what `commands` change, one after the other, in an organization that has `existing`, and the outcome of each.
+/// `new_id` makes the ids of what is created.
 pub fn plan<'a>(
     existing: &Existing,
     commands: impl IntoIterator<Item = &'a AssignDevices>,
     new_id: &mut impl FnMut() -> Uuid,
 ) -> Plan<'a> {
-    let mut batch = Batch {
+    let mut planner = Planner {
         existing,
         customers: HashMap::new(),
         devices: HashMap::new(),
@@ -77,10 +77,10 @@ pub fn plan<'a>(
         plan: Plan::default(),
     };
     for command in commands {
-        let outcome = batch.carry_out(command, new_id);
-        batch.plan.outcomes.push(outcome);
+        let outcome = planner.add(command, new_id);
+        planner.plan.outcomes.push(outcome);
     }
-    let mut plan = batch.plan;
+    let mut plan = planner.plan;
     // Two writers that insert the same rows in the same order wait for each other; in different orders they deadlock.
     plan.customers.sort_unstable_by_key(|customer| customer.email);
     plan.devices.sort_unstable_by_key(|device| device.identifier);
@@ -88,8 +88,8 @@ pub fn plan<'a>(
     plan
 }
 
-/// What exists, and on top of it what the commands so far create.
-struct Batch<'a, 'e> {
+/// What exists, and what the commands so far create.
+struct Planner<'a, 'e> {
     existing: &'e Existing,
     customers: HashMap<&'a Email, CustomerId>,
     devices: HashMap<&'a DeviceIdentifier, DeviceId>,
@@ -97,8 +97,8 @@ struct Batch<'a, 'e> {
     plan: Plan<'a>,
 }
 
-impl<'a> Batch<'a, '_> {
-    fn carry_out(
+impl<'a> Planner<'a, '_> {
+    fn add(
         &mut self,
         command: &'a AssignDevices,
         new_id: &mut impl FnMut() -> Uuid,
@@ -172,7 +172,7 @@ impl<'a> Batch<'a, '_> {
         Some((id, true))
     }
 
-    /// Whether the assignment is new.
+    /// Adds an assignment; returns whether it is new.
     fn assign(&mut self, customer: CustomerId, device: DeviceId) -> bool {
         let pair = (customer, device);
         let is_new = !self.existing.assignments.contains(&pair) && self.assignments.insert(pair);

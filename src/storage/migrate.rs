@@ -1,4 +1,4 @@
-//! Bringing the schema up to date, and telling whether it is.
+//! Migrations, and the state of the schema.
 
 use migrations::{Migrator, MigratorTrait, SchemaManager, seaql_migrations};
 use sea_orm::{
@@ -8,33 +8,32 @@ use sea_orm::{
 
 use super::{Database, DatabaseError};
 
-/// The advisory lock under which instances that start together migrate one after the other. An arbitrary number that
-/// must never change.
+/// The advisory lock that makes instances migrate one after the other. An arbitrary number that must never change.
 const MIGRATION_LOCK: i64 = 0x6465_7661_7373_6967;
 
-/// How long a step may wait for a table that others use, as PostgreSQL writes it.
+/// How long a step may wait for a table that is in use.
 const STEP_LOCK_TIMEOUT: &str = "2s";
 
-/// How the schema of a database compares with the one that this program was written for.
+/// The schema of a database, compared with the schema of this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaStatus {
-    /// Steps that are in force.
+    /// Steps that are applied.
     pub applied: Vec<String>,
-    /// Steps that the database still lacks.
+    /// Steps of this program that are not applied.
     pub pending: Vec<String>,
-    /// Steps that a newer version of the program has taken.
+    /// Applied steps of a newer version of the program.
     pub unknown: Vec<String>,
 }
 
 impl SchemaStatus {
-    /// Compares the steps that a database has taken with those of this program.
-    pub(super) fn of(taken: Vec<String>) -> Self {
+    /// Compares the applied steps of a database with those of this program.
+    pub(super) fn of(applied: Vec<String>) -> Self {
         let known: Vec<String> = Migrator::migrations()
             .iter()
             .map(|step| step.name().to_owned())
             .collect();
-        let pending = known.iter().filter(|step| !taken.contains(step)).cloned().collect();
-        let (applied, unknown) = taken.into_iter().partition(|step| known.contains(step));
+        let pending = known.iter().filter(|step| !applied.contains(step)).cloned().collect();
+        let (applied, unknown) = applied.into_iter().partition(|step| known.contains(step));
         Self {
             applied,
             pending,
@@ -62,13 +61,12 @@ pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Database
     Ok(SchemaStatus::of(applied))
 }
 
-/// Takes every step that `database` still lacks: all of them or none. Instances that do this at the same time wait for
-/// each other.
+/// Applies every pending step, all or none. Instances that migrate at the same time wait for each other.
 ///
 /// # Errors
 /// When the database cannot be changed, or a newer version of the program has changed it.
 pub async fn migrate(database: &Database) -> Result<(), DatabaseError> {
-    // On a connection of its own: what a migration sets for its session stays behind on no other.
+    // On its own connection: settings of its session must not stay behind on another one.
     let connection = database.schema_connection().await?;
     let result = migrate_on(&connection).await;
     if let Err(error) = connection.close().await {
@@ -79,7 +77,7 @@ pub async fn migrate(database: &Database) -> Result<(), DatabaseError> {
 
 async fn migrate_on(connection: &DatabaseConnection) -> Result<(), DatabaseError> {
     let options = TransactionOptions {
-        // A SQLite transaction that reads first and then wants to write fails at once when another has written.
+        // An SQLite transaction that reads first and writes later fails, without waiting, if another writer came in between.
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
@@ -87,7 +85,7 @@ async fn migrate_on(connection: &DatabaseConnection) -> Result<(), DatabaseError
     if transaction.get_database_backend() == DbBackend::Postgres {
         let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         transaction.execute_unprepared(&lock).await?;
-        // While a step waits for a table, everybody else waits behind it: better to fail, and to be run again.
+        // While a step waits for a table, everybody else waits behind it: better to fail and to be repeated.
         transaction
             .execute_unprepared(&format!("SET LOCAL lock_timeout = '{STEP_LOCK_TIMEOUT}'"))
             .await?;

@@ -7,19 +7,19 @@ use uuid::Uuid;
 use super::{Database, DatabaseError, entity::organization};
 use crate::domain::id::OrganizationId;
 
-/// An organization, as stored.
+/// A stored organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrganizationRecord {
     /// Its id.
     pub id: OrganizationId,
-    /// Its name, which no other organization has.
+    /// Its name, which is unique.
     pub name: String,
-    /// Since when it exists.
+    /// When it was created.
     pub created_at: OffsetDateTime,
 }
 
 impl Database {
-    /// Creates an organization; `None` when the name is taken.
+    /// Creates an organization; `None` if the name is taken.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -36,7 +36,7 @@ impl Database {
         }
     }
 
-    /// The organization of this name.
+    /// The organization with this name.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -1,4 +1,4 @@
-//! Which database: its URL.
+//! Database URLs.
 
 use std::{fmt, path::PathBuf};
 
@@ -7,23 +7,23 @@ use sea_orm::{
     sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions},
 };
 
-/// Where the database is. `Display` and `Debug` print no password.
+/// The URL of a database. `Display` and `Debug` print no password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     url: String,
     backend: DbBackend,
 }
 
-/// A database URL that cannot be used. Prints what to do about it, and nothing of the URL.
+/// An invalid database URL. Prints what to do about it, and nothing of the URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidDatabaseUrl(&'static str);
 
 impl DatabaseUrl {
-    /// Reads `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
+    /// Parses `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
     ///
     /// # Errors
-    /// When the URL names no such database.
+    /// When the URL is not one of these.
     pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
         let backend = if url.starts_with("sqlite:") {
             let path = url.split('?').next().unwrap_or_default();
@@ -53,7 +53,7 @@ impl DatabaseUrl {
         Ok(Self { url, backend })
     }
 
-    /// As it was given, for the driver alone: it may hold a password.
+    /// The URL as it was given. It may contain a password: for the driver only.
     pub(super) fn as_str(&self) -> &str {
         &self.url
     }
@@ -80,7 +80,7 @@ impl DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.url.split_once("//").unwrap_or((&self.url, ""));
-        // Both may hold a password, and options may hold an @.
+        // Both may contain a password, and options may contain an @.
         let rest = rest.split_once('?').map_or(rest, |(rest, _options)| rest);
         let rest = rest.rsplit_once('@').map_or(rest, |(_user, rest)| rest);
         write!(f, "{scheme}//{rest}")

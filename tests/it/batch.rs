@@ -1,4 +1,4 @@
-//! What calls that share a transaction do to each other: nothing.
+//! Calls that share a transaction do not affect each other.
 
 use std::{
     collections::HashMap,
@@ -40,7 +40,7 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-/// Makes the database refuse one device, as no rule of ours does.
+/// Makes the database reject one device that the service accepts.
 async fn refuse_poison(database: &TestDatabase) {
     let connection = database.connect().await;
     let sql = match database.kind {
@@ -54,7 +54,7 @@ async fn refuse_poison(database: &TestDatabase) {
     connection.close().await.expect("closed");
 }
 
-/// Keeps writers waiting, so that calls gather before their lane.
+/// Keeps the workers waiting, so that calls gather in the queue.
 fn block(kind: Kind) -> &'static str {
     match kind {
         Kind::Postgres => "LOCK TABLE customer IN ACCESS EXCLUSIVE MODE",
@@ -62,11 +62,11 @@ fn block(kind: Kind) -> &'static str {
     }
 }
 
-/// A command for the organization of this name.
+/// A command for the organization with this name.
 type For = (&'static str, AssignDevices);
 
-/// Has a writer carry out `commands`, all of which wait while somebody else holds a lock.
-async fn carry_out_together(database: &TestDatabase, commands: Vec<For>) -> Vec<Result<Outcome, Error>> {
+/// Lets a writer run `commands`, all of which wait while another session holds a lock.
+async fn run_together(database: &TestDatabase, commands: Vec<For>) -> Vec<Result<Outcome, Error>> {
     let service = database.open().await;
     let mut ids = HashMap::new();
     for (name, _) in &commands {
@@ -76,7 +76,7 @@ async fn carry_out_together(database: &TestDatabase, commands: Vec<For>) -> Vec<
         let organization = service.organization(name).await.expect("readable");
         ids.insert(*name, organization.expect("an organization").id);
     }
-    // One lane: what waits is in one transaction.
+    // One worker: all waiting calls are in one transaction.
     let settings = WriterSettings {
         workers: 1,
         ..WriterSettings::default()
@@ -91,7 +91,7 @@ async fn carry_out_together(database: &TestDatabase, commands: Vec<For>) -> Vec<
         .into_iter()
         .map(|(name, command)| writer.assign_devices(ids[name], command, deadline))
         .collect();
-    let calls = calls.into_iter().map(|call| call.expect("taken on"));
+    let calls = calls.into_iter().map(|call| call.expect("queued"));
     let mut calls = pin!(join_all(calls));
     assert!(calls.as_mut().now_or_never().is_none(), "the calls wait");
     blocker.commit().await.expect("committed");
@@ -118,7 +118,7 @@ async fn poison(database: &'static TestDatabase) {
         }
     });
     let commands = identifiers.map(|identifier| command("acme", &identifier)).collect();
-    let outcomes = carry_out_together(database, commands).await;
+    let outcomes = run_together(database, commands).await;
     for (number, outcome) in outcomes.iter().enumerate() {
         match outcome {
             Err(Error::Internal(_)) => assert_eq!(number, 7),
@@ -129,10 +129,10 @@ async fn poison(database: &'static TestDatabase) {
     assert_eq!(database.count("device_assignment").await, 20);
 }
 
-/// Twenty calls take two transactions at most: the first may have begun before the others came.
+/// Twenty calls take at most two transactions: the first may have begun before the others came.
 async fn shared_transaction(database: &'static TestDatabase) {
     let commands = (0..20).map(|number| command("acme", &format!("SN-{number}"))).collect();
-    for outcome in carry_out_together(database, commands).await {
+    for outcome in run_together(database, commands).await {
         outcome.expect("an outcome");
     }
     // Rows of one transaction have one xmin.
@@ -143,7 +143,7 @@ async fn shared_transaction(database: &'static TestDatabase) {
     );
 }
 
-/// One organization's poisonous call, in a transaction that several share, harms no call but itself.
+/// In a transaction of several organizations, a call that always fails is the only one that fails.
 async fn poisonous_neighbour(database: &'static TestDatabase) {
     refuse_poison(database).await;
     let commands = vec![
@@ -153,7 +153,7 @@ async fn poisonous_neighbour(database: &'static TestDatabase) {
         command("globex", "SN-2"),
         command("initech", "SN-1"),
     ];
-    let outcomes = carry_out_together(database, commands).await;
+    let outcomes = run_together(database, commands).await;
     let are_ok: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
     assert_eq!(are_ok, [true, true, false, true, true], "{outcomes:?}");
     assert!(matches!(outcomes[2], Err(Error::Internal(_))), "{outcomes:?}");
@@ -161,10 +161,10 @@ async fn poisonous_neighbour(database: &'static TestDatabase) {
     assert_eq!(database.count("device_assignment").await, 2 + 3 + 2);
 }
 
-/// Somebody holds a lock on what one organization writes: it alone learns that the database is busy.
+/// Another session holds a lock on the rows of one organization: only its call fails.
 async fn locked_neighbour(database: &'static TestDatabase) {
     let names = ["acme", "globex", "initech"];
-    carry_out_together(database, names.map(|name| command(name, "SN-1")).into()).await;
+    run_together(database, names.map(|name| command(name, "SN-1")).into()).await;
     let outside = database.connect().await;
     let lock = outside.begin().await.expect("begun");
     let sql = "SELECT device.id FROM device JOIN organization ON organization.id = device.organization_id \
@@ -176,15 +176,19 @@ async fn locked_neighbour(database: &'static TestDatabase) {
         let command = AssignDevices::parse("jane@example.com", &["SN-1".to_owned()], false, None, 10);
         (name, command.expect("a command"))
     };
-    let outcomes = carry_out_together(database, names.map(other).into()).await;
+    let outcomes = run_together(database, names.map(other).into()).await;
     assert!(matches!(outcomes[1], Err(Error::Unavailable(_))), "{outcomes:?}");
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
     lock.rollback().await.expect("a rollback");
     outside.close().await.expect("closed");
-    assert_eq!(database.count("customer").await, 3 + 2, "nothing of the locked one");
+    assert_eq!(
+        database.count("customer").await,
+        3 + 2,
+        "nothing of the locked organization"
+    );
 }
 
-/// What the database says of a refusal is for the log.
+/// The database's error text is only for the log.
 async fn fault(database: &'static TestDatabase, face: Face) {
     let key = organization(database, "acme").await;
     refuse_poison(database).await;

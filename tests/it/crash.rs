@@ -1,4 +1,5 @@
-//! What was acknowledged survives `kill -9` of the service and of the database, and what was not is whole or absent.
+//! After `kill -9` of the service or the database: acknowledged calls are stored, and every other call is stored whole or not
+//! at all.
 
 use std::time::{Duration, Instant};
 
@@ -32,17 +33,17 @@ async fn of_the_service(database: &TestDatabase) {
             clients(CALLERS, |face| program.client(face, &key)),
         );
         load.succeeds(1).await;
-        // The moment of the crash, not a wait for anything.
+        // Chooses the moment of the crash; waits for nothing.
         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
         program.kill().await;
         let made = load.finish().await;
         println!("{}", tally(&made));
         assert!(
             made.iter().all(|call| call.is_ok() || call.is_lost()),
-            "nothing fails but for the crash: {}",
+            "calls fail only because of the crash: {}",
             tally(&made)
         );
-        // Not those that found nobody to connect to.
+        // Without those that could not connect.
         let was_cut =
             |call: &&Call| matches!(&call.fate, Fate::Lost { code, .. } if code == "CUT" || code == "UNKNOWN");
         cut += made.iter().filter(was_cut).count();
@@ -57,13 +58,13 @@ async fn of_the_service(database: &TestDatabase) {
     program.kill().await;
 }
 
-/// The database is killed twice while the service runs on, and the service finds back by itself.
+/// The database is killed twice while the service keeps running; the service recovers by itself.
 async fn of_the_database() {
     const ROUNDS: u32 = 2;
     const OUTAGE: Duration = Duration::from_secs(3);
     const RECOVERY: Duration = Duration::from_secs(5);
     let mut random = StdRng::seed_from_u64(crate::support::seed());
-    // Blocks this thread, on purpose: the server ends with the thread that starts it, and this one runs the whole test.
+    // Blocks this thread on purpose: the server ends with the thread that starts it, and this thread runs the whole test.
     let server = PostgresServer::start_durable(&[]).expect("a server");
     let database = TestDatabase::on(&server).await;
     let key = organization(&database, "acme").await;
@@ -82,13 +83,13 @@ async fn of_the_database() {
         server.restart();
         let back = Instant::now();
         load.succeeds(CALLERS as u64 * 10).await;
-        // A failure that is still to come shows until then.
+        // A late failure shows until then.
         tokio::time::sleep_until((back + RECOVERY + Duration::from_millis(500)).into()).await;
         let made = load.finish().await;
         println!("{}", tally(&made));
 
         for call in &made {
-            assert!(!call.is_lost(), "the service is there all the time: {call:?}");
+            assert!(!call.is_lost(), "the service runs all the time: {call:?}");
             match &call.fate {
                 Fate::Answered { code, .. } if code == "OK" => {}
                 Fate::Answered { code, retry_after } => {
@@ -115,7 +116,7 @@ async fn of_the_database() {
     server.stop();
 }
 
-/// How long after `back` calls on both faces had succeeded, and the last one had failed.
+/// How long after `back` the first calls of both APIs succeeded, and the last one failed.
 fn recovery(calls: &[Call], back: Instant) -> Duration {
     let after = calls.iter().filter(|call| call.ended > back);
     let (succeeded, failed): (Vec<&Call>, Vec<&Call>) = after.partition(|call| call.is_ok());
@@ -128,7 +129,7 @@ fn recovery(calls: &[Call], back: Instant) -> Duration {
     last_failure.unwrap_or(back).max(recovered) - back
 }
 
-/// The check that the tests above rely on can fail.
+/// The check of the tests above finds planted faults.
 async fn a_lost_row_is_noticed(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
@@ -163,9 +164,9 @@ async fn a_lost_row_is_noticed(database: &TestDatabase) {
     assert!(part.starts_with("one@example.com is there in part"), "{part}");
     assert_eq!(absent, "two@example.com was acknowledged and is not there");
     assert_eq!(orphans, "4 devices without an owner");
-    assert_eq!(forgotten(&calls, &client).await.len(), 2, "the service tells as well");
+    assert_eq!(forgotten(&calls, &client).await.len(), 2, "the service reports it, too");
     if database.kind == Kind::Sqlite {
-        // And what SQLite says is read.
+        // SQLite's own check is read, too.
         let connection = database.connect().await;
         connection
             .execute_unprepared("PRAGMA foreign_keys = off; DELETE FROM device WHERE identifier = 'one@example.com/0'")

@@ -1,5 +1,5 @@
-//! A database that is slow, locked, silent, or gone in the worst moment: callers get typed errors in time, nothing is
-//! half done, and the service finds back by itself.
+//! A database that is slow, locked, silent or lost at the worst moment: callers get typed errors in time, nothing is half
+//! done, and the service recovers by itself.
 
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ async fn start_behind(proxy: &Proxy, settings: ServerSettings) -> TestServer {
     TestServer::start_over(Database::open(url).await.expect("a database"), settings).await
 }
 
-/// Shuts everybody else out of a table that every call needs.
+/// Locks a table that every call needs.
 async fn lock(database: &TestDatabase) -> DatabaseTransaction {
     let transaction = database.connect().await.begin().await.expect("a transaction");
     transaction
@@ -62,7 +62,7 @@ async fn lock(database: &TestDatabase) -> DatabaseTransaction {
     transaction
 }
 
-/// Returns when a statement of the service waits for the lock.
+/// Waits until a statement of the service waits for the lock.
 async fn a_call_waits(database: &TestDatabase) {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                AND application_name = 'device-assignment' AND wait_event_type = 'Lock'";
@@ -72,8 +72,8 @@ async fn a_call_waits(database: &TestDatabase) {
     .await;
 }
 
-/// The network is silent in the middle of load: no call waits beyond its deadline, and soon after the network is back all
-/// of them succeed.
+/// The network is silent under load: no call takes longer than its deadline, and soon after the network is back all calls
+/// succeed.
 async fn silence(database: &TestDatabase, recover: fn(&Proxy)) {
     const CALLERS: usize = 32;
     const SILENCE: Duration = Duration::from_secs(7);
@@ -81,7 +81,7 @@ async fn silence(database: &TestDatabase, recover: fn(&Proxy)) {
     let timeout = Duration::from_millis(1_500);
     let settings = ServerSettings {
         service: ServiceSettings {
-            // Every call reads its key: the silence meets reads as well as writes.
+            // Every call reads its key: the silence affects reads and writes.
             key_cache_ttl: Duration::from_millis(1),
             writer: WriterSettings {
                 batch_timeout: Duration::from_secs(1),
@@ -127,7 +127,7 @@ async fn silence(database: &TestDatabase, recover: fn(&Proxy)) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-/// The connection dies while a COMMIT is under way: the caller cannot know what happened, and does not need to.
+/// The connection breaks during a COMMIT: the caller cannot know what happened, and can repeat the call.
 async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
     let settings = ServerSettings {
         service: ServiceSettings {
@@ -148,7 +148,7 @@ async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
         let email = format!("{}@example.com", face.name());
         proxy.at_next_commit(what).await;
         let call = load::create(&client, email.clone()).await;
-        assert!(proxy.has_cut().await, "the call came to its COMMIT");
+        assert!(proxy.has_cut().await, "the call reached its COMMIT");
         let expected = Fate::Answered {
             code: "UNAVAILABLE".into(),
             retry_after: Some(1),
@@ -201,7 +201,7 @@ async fn every_connection_cut(database: &TestDatabase) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-/// Connections that were closed while nobody used them, as by a restarted server or a proxy: no caller learns of it.
+/// Connections that were closed while idle, as by a restarted server or a proxy: no call fails.
 async fn idle_connections_cut(database: &TestDatabase) {
     let settings = ServerSettings {
         service: ServiceSettings {
@@ -214,12 +214,12 @@ async fn idle_connections_cut(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
     let server = start_behind(&proxy, settings).await;
-    // Enough at once to open every connection there can be.
+    // Enough calls at once to open every connection.
     let load = Load::start("load", clients(32, |face| server.client(face, &key)));
     load.succeeds(320).await;
     let mut calls = load.finish().await;
     for round in 0..3 {
-        // What was used a moment ago is not idle.
+        // A connection that was just used is not idle.
         tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.cut();
         let clients = clients(8, |face| server.client(face, &key));
@@ -239,8 +239,7 @@ async fn idle_connections_cut(database: &TestDatabase) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-/// The network has forgotten the connection of a lane while that was idle, and nobody was told: the next caller waits a moment,
-/// and learns nothing of it.
+/// The network has silently dropped the idle connection of a worker: the next call takes a moment longer, and succeeds.
 async fn forgotten_connection(database: &TestDatabase) {
     let settings = ServerSettings {
         service: ServiceSettings {
@@ -251,7 +250,7 @@ async fn forgotten_connection(database: &TestDatabase) {
             },
             ..ServiceSettings::default()
         },
-        // Its connection is used all the time: it is not forgotten.
+        // Its connection is used all the time, so that it is not dropped.
         health: HealthSettings {
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(120),
@@ -273,7 +272,7 @@ async fn forgotten_connection(database: &TestDatabase) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-/// Somebody else holds a lock: callers learn soon that they should try later.
+/// Another session holds a lock: callers soon learn that they should try later.
 async fn locked_table(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
@@ -300,7 +299,7 @@ async fn locked_table(database: &TestDatabase) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-/// As many calls wait as may wait: the others are sent away at once, and those that wait are served in the end.
+/// The queue is full: further calls are rejected at once, and the waiting ones are served in the end.
 async fn full_queue(database: &'static TestDatabase) {
     let settings = ServerSettings {
         service: ServiceSettings {
@@ -320,7 +319,7 @@ async fn full_queue(database: &'static TestDatabase) {
     let first = tokio::spawn(async move { load::create(&client, "first@example.com".into()).await });
     a_call_waits(database).await;
 
-    // The lane is busy with the first one: of these, one may wait.
+    // The worker is busy with the first one: one of these may wait.
     let mut others = tokio::task::JoinSet::new();
     for (number, client) in clients(8, |face| server.client(face, &key)).into_iter().enumerate() {
         others.spawn(async move { load::create(&client, format!("other{number}@example.com")).await });
@@ -347,14 +346,10 @@ async fn full_queue(database: &'static TestDatabase) {
     }
     server.stop().await;
     assert_eq!(faults(database, &calls).await, [""; 0]);
-    assert_eq!(
-        database.count("customer").await,
-        2,
-        "a call that is refused has no effect"
-    );
+    assert_eq!(database.count("customer").await, 2, "a rejected call has no effect");
 }
 
-/// The service's own deadline, and the one that a caller gives it, as they are seen on the wire.
+/// The service's own deadline and the caller's, as seen on the wire.
 async fn deadlines(database: &TestDatabase) {
     let timeout = Duration::from_millis(300);
     let settings = ServerSettings {
@@ -399,13 +394,13 @@ async fn deadlines(database: &TestDatabase) {
     }
     lock.rollback().await.expect("a rollback");
     server.stop().await;
-    // A call that was under way when its caller's time was over may have been carried out all the same.
+    // A call in progress at its caller's deadline may have been committed.
     for (email, devices) in owned(database).await {
         assert_eq!(devices.into_iter().collect::<Vec<_>>(), devices_of(&email), "whole");
     }
 }
 
-/// Another process writes for two seconds: callers wait, and nobody hears of a locked database.
+/// Another process writes for two seconds: callers wait, and get no error about a locked database.
 async fn writer_elsewhere(database: &TestDatabase) {
     const HELD: Duration = Duration::from_secs(2);
     let key = organization(database, "acme").await;
@@ -435,7 +430,7 @@ async fn writer_elsewhere(database: &TestDatabase) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-/// Callers whose time is over in the middle of their call, or who hang up, leave nothing half done, and harm nobody.
+/// Callers that reach their deadline during a call, or disconnect, leave nothing half done and harm no other call.
 async fn impatient_callers(database: &'static TestDatabase) {
     const CALLS: usize = 1_000;
     const CALLERS: usize = 16;
@@ -443,7 +438,7 @@ async fn impatient_callers(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
     let watching = (database.kind == Kind::Postgres).then(|| tokio::spawn(longest_idle_transaction(database)));
-    // One who is patient all the while.
+    // One that waits.
     let patient = Load::start("patient", [server.client(Face::Grpc, &key)]);
 
     let callers = (0..CALLERS).map(async |caller| {
@@ -451,7 +446,7 @@ async fn impatient_callers(database: &'static TestDatabase) {
         let wire = Wire::connect(server.grpc, &key).await;
         let mut codes = BTreeMap::<String, u32>::new();
         for number in (caller..CALLS).step_by(CALLERS) {
-            // As many short times as long ones.
+            // As many short deadlines as long ones.
             let timeout = (random.random_range(0.0..20_000_f64.ln())).exp();
             let message = load::message(&format!("call{number}@example.com"));
             let timeout = format!("{timeout:.0}u");
@@ -476,7 +471,7 @@ async fn impatient_callers(database: &'static TestDatabase) {
     let patient = patient.finish().await;
     assert!(patient.iter().all(Call::is_ok), "{}", tally(&patient));
     if let Some(watching) = watching {
-        // What was left open would be seen now.
+        // A transaction that was left open would show now.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         watching.abort();
         let idle = idle_in_transaction(database).await;
@@ -492,7 +487,7 @@ async fn impatient_callers(database: &'static TestDatabase) {
     let owned = owned(database).await;
     let done = owned.keys().filter(|email| email.starts_with("call")).count();
     println!("{codes:?}, {done} carried out, {} patient calls", patient.len());
-    // CANCELLED is the transport's word for a deadline of very few milliseconds, when its timer is the first of the two.
+    // For a deadline of a few milliseconds, the transport's own timer may be first: it answers CANCELLED.
     for code in codes.keys() {
         assert!(
             ["OK", "DEADLINE_EXCEEDED", "CANCELLED", "dropped"].contains(&code.as_str()),
@@ -509,7 +504,7 @@ async fn impatient_callers(database: &'static TestDatabase) {
     }
 }
 
-/// Looks all the time, and panics when a session of the service has done nothing for a second with a transaction open.
+/// Checks again and again; panics if a session of the service is idle for a second in an open transaction.
 async fn longest_idle_transaction(database: &TestDatabase) {
     loop {
         let idle = idle_in_transaction(database).await;
@@ -518,7 +513,7 @@ async fn longest_idle_transaction(database: &TestDatabase) {
     }
 }
 
-/// For how many milliseconds a session of the service has been idle in a transaction.
+/// How many milliseconds a session of the service has been idle in a transaction.
 async fn idle_in_transaction(database: &TestDatabase) -> i64 {
     let sql = "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - state_change) * 1000), 0)::bigint \
                FROM pg_stat_activity WHERE datname = current_database() \

@@ -1,4 +1,4 @@
-//! Many callers at once: as if one came after the other, and nothing twice.
+//! Concurrent calls: the results are those of calls one after the other, and nothing is created twice.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -39,7 +39,7 @@ pub fn register(suite: &mut Suite) {
     suite.test("race::the_tally_finds_what_is_reported_twice", tally_control);
 }
 
-/// What all answers together report as new.
+/// What all responses together report as new.
 #[derive(Default)]
 struct Tally {
     customers: HashMap<String, usize>,
@@ -63,7 +63,7 @@ impl Tally {
         }
     }
 
-    /// What is reported as new more than once.
+    /// What is reported as new several times.
     fn twice(&self) -> Vec<String> {
         let mut twice = Vec::new();
         twice.extend(
@@ -167,7 +167,7 @@ async fn deadlocks(database: &TestDatabase) -> i64 {
         .await
 }
 
-/// Writers that insert in different orders do deadlock, and the counter shows it.
+/// Writers that insert in different orders deadlock, and the counter shows it.
 async fn deadlock_control(database: &'static TestDatabase) {
     organization(database, "acme").await;
     let sessions = [database.connect().await, database.connect().await];
@@ -192,7 +192,7 @@ async fn deadlock_control(database: &'static TestDatabase) {
     let (b, a) = (insert("b@example.com"), insert("a@example.com"));
     let (one, other) = tokio::join!(first.execute_unprepared(&b), async {
         let result = second.execute_unprepared(&a).await;
-        // Whichever is the victim, the other one goes on when it is gone.
+        // When the victim is rolled back, the other one continues.
         drop(second);
         result
     });
@@ -206,11 +206,11 @@ async fn deadlock_control(database: &'static TestDatabase) {
     }
     let deadline = Instant::now() + Duration::from_secs(10);
     while deadlocks(database).await == 0 {
-        assert!(Instant::now() < deadline, "the counter does not count");
+        assert!(Instant::now() < deadline, "the counter stays at zero");
     }
 }
 
-/// A call that waits for somebody else's rows answers with those, not with rows of its own.
+/// A call that waits for another writer's rows reports those, not rows of its own.
 async fn overtaken(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
@@ -251,17 +251,17 @@ async fn overtaken(database: &'static TestDatabase) {
     server.stop().await;
 }
 
-/// When somebody else's change meets a call.
+/// When another writer's change meets a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meets {
-    /// Before or after a statement: it waits for the table.
+    /// Before a statement, which waits for the table.
     BetweenStatements,
-    /// In the middle of one: it has seen what was before, and finds a row that it wants to write.
+    /// During a statement, which has read the rows from before, and then finds a row that it wants to write.
     InStatement,
 }
 
-/// Somebody else creates a device and assigns it and another one while a call is carried out: the call's answer is that of
-/// before or that of after, and not of something in between.
+/// Another writer creates a device and assigns it and another one during a call: the response is that of a call before or
+/// after, and not a mix.
 async fn serial_answer(database: &TestDatabase, meets: Meets) {
     let key = organization(database, "acme").await;
     devices(database, "acme", &["KNOWN", "MORE"]).await;
@@ -303,14 +303,14 @@ async fn serial_answer(database: &TestDatabase, meets: Meets) {
     let lists = ["assignedDevices", "alreadyAssigned", "skipped"].map(|list| answer.identifiers(list));
     let before = [vec!["KNOWN"], vec![], vec!["NEW"]];
     let after = [vec![], vec!["NEW", "KNOWN"], vec![]];
-    // Whose row is there first was carried out first.
+    // Whose row is first was first.
     let may_be_before = meets == Meets::BetweenStatements;
     assert!(lists == after || (may_be_before && lists == before), "{lists:?}");
     outside.close().await.expect("closed");
     server.stop().await;
 }
 
-/// The tally must find a fault that is there.
+/// The tally finds a planted fault.
 async fn tally_control() {
     let body = serde_json::json!({
         "customerId": "cust_1",

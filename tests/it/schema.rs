@@ -1,4 +1,4 @@
-//! The schema as operators bring it up to date, and what the program does with one that does not fit it.
+//! Migrations as operators run them, and what the program does with a schema that does not fit.
 
 use migrations::{Migrator, MigratorTrait};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub fn register(suite: &mut Suite) {
     suite.with_postgres("schema::eight_migrate_at_once::postgres", || at_once(Kind::Postgres));
 }
 
-/// How many steps this program knows.
+/// The number of steps of this program.
 fn steps() -> i64 {
     i64::try_from(Migrator::migrations().len()).expect("a few")
 }
@@ -119,7 +119,7 @@ async fn status(kind: Kind) {
     };
     assert_eq!(migrate(&["--status"]).await, (rows("pending"), String::new()));
 
-    // Talk goes where talk belongs.
+    // Messages go to stderr.
     let applied = format!("{} step(s) applied\n", names.len());
     let (printed, said) = migrate(&[]).await;
     assert_eq!(printed, "");

@@ -1,4 +1,4 @@
-//! What stands behind the answers: the schema, the settings of every connection, and the statements.
+//! Below the API: the schema, the settings of every connection, and the statements.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -54,7 +54,7 @@ async fn show(connection: &impl ConnectionTrait, database: &TestDatabase, sql: &
         .expect(sql)
 }
 
-/// Asserts settings on as many connections of a pool as there can be.
+/// Asserts settings on every connection of a pool.
 async fn assert_settings(pool: &DatabaseConnection, size: usize, database: &TestDatabase, settings: &[(&str, &str)]) {
     let mut connections = Vec::new();
     for _ in 0..size {
@@ -77,7 +77,7 @@ async fn postgres_settings(database: &'static TestDatabase) {
         ("SHOW synchronous_commit", "on"),
         ("SHOW application_name", "device-assignment"),
     ];
-    // Whatever the database says by default.
+    // Whatever the defaults of the database are.
     let outside = database.connect().await;
     for sql in [
         "synchronous_commit = off",
@@ -251,7 +251,7 @@ async fn sqlite_keys(database: &'static TestDatabase) {
     connection.close().await.expect("closed");
 }
 
-/// Many more keys than are asked for; a revoked one is none of them.
+/// Of many keys, the newest are listed, without revoked ones.
 async fn newest_keys(database: &'static TestDatabase) {
     const MANY: u32 = 100_000;
     organization(database, "acme").await;
@@ -375,13 +375,13 @@ async fn statements(database: &'static TestDatabase) {
             let text = line["db.statement"].as_str().filter(|text| !text.trim().is_empty());
             let text = text.or_else(|| line["summary"].as_str()).expect("a statement");
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            // A key is looked up every few seconds, whoever calls.
+            // Keys are looked up every few seconds.
             if !text.contains("api_key") && !text.is_empty() {
                 calls.last_mut().expect("a call").push(text);
             }
         }
     }
-    // The first stretch also has what the start asked for.
+    // The first part also has the statements of the start.
     let [_first_create, noop, _another, rest @ ..] = calls.as_slice() else {
         panic!("{calls:?}")
     };
@@ -404,11 +404,11 @@ async fn statements(database: &'static TestDatabase) {
         );
     }
     assert_eq!(rest.chunks_exact(3).len(), sizes.len() - 1);
-    // BEGIN and COMMIT aside: one look, three inserts, and one text for any number of rows.
+    // Without BEGIN and COMMIT: one find and three inserts, with one text for any number of rows.
     let texts: Vec<&&String> = texts.iter().filter(|text| text.contains("organization_id")).collect();
     assert_eq!(texts.len(), 4, "{texts:#?}");
-    // A call that changes nothing only looks. Where a look can write, so does one that only assigns; elsewhere the single
-    // insert is a transaction by itself.
+    // A call that changes nothing is a single find. On PostgreSQL, so is a call that only assigns; on SQLite, its one insert is
+    // a transaction by itself.
     let assigns = if database.kind == Kind::Postgres { 1 } else { 2 };
     assert_eq!((noop.len(), rest[2].len()), (1, assigns), "{noop:?} {:?}", rest[2]);
     let scope = if database.kind == Kind::Postgres { "$1" } else { "?1" };
@@ -423,7 +423,7 @@ async fn statements(database: &'static TestDatabase) {
     }
 }
 
-/// What every table has written so far, but for that of the keys, where it is noted now and then that they are used.
+/// The rows written to all tables except `api_key`, where the use of keys is stored now and then.
 const WRITTEN: &str = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables \
                        WHERE relname <> 'api_key'";
 
@@ -452,8 +452,8 @@ async fn replay(database: &'static TestDatabase) {
     assert_eq!(database.dump().await, before);
 }
 
-/// Whether a customer owns a device is found in one step, however many own it; with the statistics of devices that nearly all
-/// have one owner, too.
+/// An assignment is found with one index entry, however many owners a device has, and even if the statistics say that nearly
+/// every device has one owner.
 async fn many_owners(database: &'static TestDatabase) {
     const OWNERS: i64 = 5_000;
     let key = organization(database, "acme").await;
@@ -481,13 +481,13 @@ async fn many_owners(database: &'static TestDatabase) {
         let answer = client.assign(&format!("{owner}@example.com"), &["SN-0"]).await.ok();
         assert_eq!(answer.identifiers("alreadyAssigned"), ["SN-0"]);
     }
-    // Connections tell what they have read at their end.
+    // Connections report their statistics when they end.
     server.stop().await;
     let read = database.number(read).await - before;
     assert!((10..OWNERS).contains(&read), "{read} entries read for ten calls");
 }
 
-/// The same random calls on both databases: the same answers and the same rows, but for the ids.
+/// The same random calls on both databases give the same responses and the same rows, except for ids.
 async fn differential() {
     let seed = seed();
     let mut seen = Vec::new();
@@ -497,7 +497,7 @@ async fn differential() {
         let server = TestServer::start(&database).await;
         let client = server.client(Face::Rest, &key);
         let mut random = StdRng::seed_from_u64(seed);
-        // Texts that a collation, a normal form or an escape could confuse.
+        // Texts that a wrong collation, normalization or escaping would confuse.
         let identifiers = [
             "SN-1", "sn-1", "Sn-1", "straße", "strasse", "STRASSE", "é", "e\u{301}", "ﬁ", "fi", "\\", "\"", "'", "%",
             "_", "a b", "a  b", "{}", "[\"x\"]", "null", "1", "01", "1.0", "😀", "\u{200b}", "\u{fffd}",
@@ -538,9 +538,9 @@ async fn differential() {
     assert_eq!(sqlite.1, postgres.1);
     assert!(
         sqlite.0.iter().any(|(code, ..)| code == "FAILED_PRECONDITION"),
-        "some calls are refused"
+        "some calls are rejected"
     );
-    assert!(sqlite.0.iter().any(|(code, ..)| code == "OK"), "some calls are not");
+    assert!(sqlite.0.iter().any(|(code, ..)| code == "OK"), "some calls succeed");
 }
 
 fn without_ids(mut value: Value) -> Value {

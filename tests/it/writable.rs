@@ -1,5 +1,4 @@
-//! An SQLite database that cannot be written: the service says so, refuses calls at once, and finds back by
-//! itself.
+//! An SQLite database that cannot be written: the service says so, rejects calls at once, and recovers by itself.
 
 use std::{
     fs::{self, Permissions},
@@ -43,7 +42,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
 }
 
-/// Calls are refused at once, and of a wrong key it is still said that it is wrong.
+/// Calls are rejected at once, and an invalid key is still reported as invalid.
 async fn is_refused(client: &Client) {
     let start = Instant::now();
     let call = load::create(client, "refused@example.com".into()).await;
@@ -65,7 +64,7 @@ async fn read_only_url(database: &'static TestDatabase) {
     let opened = Database::open(url).await.expect("a database");
     let server = TestServer::start_over(opened, ServerSettings::default()).await;
     let shown = Shown::at(server.admin, &server.client(Face::Grpc, ""));
-    // Nobody calls before it is known.
+    // The service finds that out before the first call.
     shown.turns_to(NOT_WRITABLE, TURNS).await;
     for face in Face::ALL {
         is_refused(&server.client(face, &key)).await;
@@ -74,7 +73,7 @@ async fn read_only_url(database: &'static TestDatabase) {
     assert_eq!(database.count("customer").await, 0);
 }
 
-/// A command that runs the program at `path` without the right of root to write where permissions say no.
+/// A command that runs the program at `path` without root's right to ignore permissions.
 fn obeying(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     let drop_right = ["--inh-caps=-dac_override", "--bounding-set=-dac_override"];
@@ -87,7 +86,7 @@ fn path_variable() -> Option<(&'static str, std::ffi::OsString)> {
     Some(("PATH", std::env::var_os("PATH")?))
 }
 
-/// Why nothing can be kept from writing a file by its permissions, if so.
+/// Why permissions cannot keep a process from writing a file, if so.
 fn no_permissions() -> Option<String> {
     if !is_on_path("setpriv") {
         return Some("setpriv is not on the PATH".into());
@@ -124,12 +123,12 @@ async fn read_only_file(database: &'static TestDatabase) {
     assert_eq!(faults(database, &[call]).await, [""; 0]);
 }
 
-/// Why a process cannot be kept from making files larger, if so.
+/// Why the size of files cannot be limited, if so.
 fn no_limits() -> Option<String> {
     (!is_on_path("prlimit")).then(|| "prlimit is not on the PATH".into())
 }
 
-/// Bounds the size of files that a program writes: as for a full disk, what is there stays, and nothing comes to it.
+/// Limits the size of the files that a program writes. As on a full disk, existing data stays and none can be added.
 async fn limit_files(program: &Program, limit: &str) {
     let mut command = Command::new("prlimit");
     command.args(["--pid", &program.id().to_string(), &format!("--fsize={limit}:")]);
@@ -139,7 +138,7 @@ async fn limit_files(program: &Program, limit: &str) {
 async fn full_disk(database: &'static TestDatabase) {
     let keys = load::keys(database, 2).await;
     let mut keys = keys.iter().cycle();
-    // A file that gets too large is an error, and not the end of the program.
+    // A file that gets too large is an error and does not end the program.
     let mut command = Command::new("sh");
     command.env_clear().envs(path_variable()).args([
         "-c",
@@ -161,7 +160,7 @@ async fn full_disk(database: &'static TestDatabase) {
 
     limit_files(&program, "1").await;
     shown.turns_to(NOT_WRITABLE, TURNS).await;
-    // Long enough for several probes, each of which fails.
+    // Long enough for several probes; each fails.
     for _ in 0..5 {
         for client in all.iter().take(2) {
             is_refused(client).await;
@@ -181,9 +180,9 @@ async fn full_disk(database: &'static TestDatabase) {
     );
     program.terminate().await;
     let (serving, not) = (ServingStatus::Serving, ServingStatus::NotServing);
-    let told = watch.await.expect("no panic");
+    let statuses = watch.await.expect("no panic");
     assert_eq!(
-        told,
+        statuses,
         [serving, not, serving, not],
         "once each, the last time because it stops"
     );

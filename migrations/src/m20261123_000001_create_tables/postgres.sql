@@ -1,5 +1,5 @@
--- Everything below an organization has a key that starts with organization_id: a row cannot point into another
--- organization, and a sharded PostgreSQL can keep an organization on one shard.
+-- Every key below organization starts with organization_id: a row cannot reference a row of another organization,
+-- and a sharded PostgreSQL can keep an organization on one shard.
 -- COLLATE "C" compares byte by byte, whatever the database's own collation.
 
 CREATE TABLE organization (
@@ -11,7 +11,7 @@ CREATE TABLE organization (
 CREATE TABLE api_key (
     organization_id  uuid        NOT NULL REFERENCES organization (id),
     id               uuid        NOT NULL,
-    digest           bytea       NOT NULL UNIQUE, -- SHA-256 of the key, which itself is not stored
+    digest           bytea       NOT NULL UNIQUE, -- SHA-256 of the key; the key itself is not stored
     label            text        COLLATE "C" NOT NULL,
     created_at       timestamptz NOT NULL,
     expires_at       timestamptz,
@@ -49,5 +49,5 @@ CREATE TABLE device_assignment (
     FOREIGN KEY (organization_id, device_id) REFERENCES device (organization_id, id)
 );
 
--- Who owns this device.
+-- Finds the owners of a device.
 CREATE INDEX device_assignment_device ON device_assignment (organization_id, device_id);

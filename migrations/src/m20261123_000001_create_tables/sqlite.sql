@@ -1,5 +1,4 @@
--- Everything below an organization has a key that starts with organization_id: a row cannot point into another
--- organization.
+-- Every key below organization starts with organization_id: a row cannot reference a row of another organization.
 -- STRICT keeps each column to its type; text compares byte by byte (BINARY is the default collation). Ids are UUIDs
 -- as 16 bytes, times are RFC 3339 text.
 
@@ -12,7 +11,7 @@ CREATE TABLE organization (
 CREATE TABLE api_key (
     organization_id  BLOB NOT NULL REFERENCES organization (id),
     id               BLOB NOT NULL,
-    digest           BLOB NOT NULL UNIQUE, -- SHA-256 of the key, which itself is not stored
+    digest           BLOB NOT NULL UNIQUE, -- SHA-256 of the key; the key itself is not stored
     label            TEXT NOT NULL,
     created_at       TEXT NOT NULL,
     expires_at       TEXT,
@@ -50,5 +49,5 @@ CREATE TABLE device_assignment (
     FOREIGN KEY (organization_id, device_id) REFERENCES device (organization_id, id)
 ) STRICT, WITHOUT ROWID;
 
--- Who owns this device.
+-- Finds the owners of a device.
 CREATE INDEX device_assignment_device ON device_assignment (organization_id, device_id);

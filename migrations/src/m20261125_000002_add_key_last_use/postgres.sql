@@ -1,3 +1,3 @@
--- When a key was last used, coarsely: instances write it about once a minute. A column without a default is added
--- without a look at the rows.
+-- When a key was last used; instances write it about once a minute. Adding a column without a default does not read the
+-- rows.
 ALTER TABLE api_key ADD COLUMN last_used_at timestamptz;

@@ -1,1 +1,1 @@
--- Nothing: in a table without rowids an index has the columns of the primary key at its end.
+-- Nothing to do: in a table without rowids, every index ends with the columns of the primary key.

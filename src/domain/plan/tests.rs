@@ -2,7 +2,7 @@ mod model;
 
 use proptest::prelude::*;
 
-use self::model::{Answer, Asked, CUSTOMERS, DEVICES, Ids, Spelling, TYPES, Told, World, insert};
+use self::model::{CUSTOMERS, CallInput, DEVICES, Ids, NamedFate, NamedOutcome, Spelling, TYPES, World, insert};
 use super::*;
 
 fn worlds() -> impl Strategy<Value = World> {
@@ -31,25 +31,25 @@ fn worlds() -> impl Strategy<Value = World> {
     })
 }
 
-fn batches() -> impl Strategy<Value = Vec<Asked>> {
+fn groups() -> impl Strategy<Value = Vec<CallInput>> {
     let spelling = prop_oneof![Just(Spelling::Stored), Just(Spelling::Upper), Just(Spelling::Padded)];
-    let asked = (
+    let input = (
         0..CUSTOMERS.len(),
         spelling,
         prop::collection::vec(0..DEVICES.len(), 1..=6),
         prop::option::of(0..TYPES.len()),
     );
-    let asked = asked.prop_map(|(customer, spelling, devices, create)| Asked {
+    let input = input.prop_map(|(customer, spelling, devices, create)| CallInput {
         customer,
         spelling,
         devices,
         create,
     });
-    prop::collection::vec(asked, 1..=8)
+    prop::collection::vec(input, 1..=8)
 }
 
-fn commands(batch: &[Asked]) -> Vec<AssignDevices> {
-    batch.iter().map(Asked::command).collect()
+fn commands(group: &[CallInput]) -> Vec<AssignDevices> {
+    group.iter().map(CallInput::command).collect()
 }
 
 fn is_empty(plan: &Plan) -> bool {
@@ -65,30 +65,30 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn a_batch_is_its_commands_one_after_the_other(before in worlds(), batch in batches()) {
+    fn a_group_is_its_commands_one_after_the_other(before in worlds(), group in groups()) {
         let mut one_by_one = before.clone();
-        let expected: Vec<_> = batch.iter().map(|asked| one_by_one.carry_out(asked)).collect();
+        let expected: Vec<_> = group.iter().map(|input| one_by_one.run(input)).collect();
 
         let mut ids = Ids::default();
         let existing = before.existing(&mut ids);
-        let commands = commands(&batch);
+        let commands = commands(&group);
         let plan = ids.plan(&existing, &commands);
         let mut planned = before;
         planned.insert(&plan, &ids);
 
-        prop_assert_eq!(ids.answers(&plan), expected);
+        prop_assert_eq!(ids.outcomes(&plan), expected);
         prop_assert_eq!(planned, one_by_one);
     }
 
     #[test]
-    fn where_a_batch_is_cut_makes_no_difference(before in worlds(), batch in batches(), at: prop::sample::Index) {
+    fn splitting_a_group_makes_no_difference(before in worlds(), group in groups(), at: prop::sample::Index) {
         let mut ids = Ids::default();
         let existing = before.existing(&mut ids);
-        let commands = commands(&batch);
+        let commands = commands(&group);
         let whole = ids.plan(&existing, &commands);
         let mut after_whole = before.clone();
         after_whole.insert(&whole, &ids);
-        let answers = ids.answers(&whole);
+        let outcomes = ids.outcomes(&whole);
 
         let (first, second) = commands.split_at(at.index(commands.len() + 1));
         let mut ids = Ids::default();
@@ -99,18 +99,18 @@ proptest! {
         let mut after_both = before;
         after_both.insert(&first, &ids);
         after_both.insert(&second, &ids);
-        let mut answers_of_both = ids.answers(&first);
-        answers_of_both.extend(ids.answers(&second));
+        let mut outcomes_of_both = ids.outcomes(&first);
+        outcomes_of_both.extend(ids.outcomes(&second));
 
-        prop_assert_eq!(answers_of_both, answers);
+        prop_assert_eq!(outcomes_of_both, outcomes);
         prop_assert_eq!(after_both, after_whole);
     }
 
     #[test]
-    fn rows_are_in_key_order_and_none_is_there_twice(before in worlds(), batch in batches()) {
+    fn rows_are_in_key_order_and_none_is_repeated(before in worlds(), group in groups()) {
         let mut ids = Ids::default();
         let existing = before.existing(&mut ids);
-        let commands = commands(&batch);
+        let commands = commands(&group);
         let plan = ids.plan(&existing, &commands);
         prop_assert!(is_sorted_and_unique(plan.customers.iter().map(|customer| customer.email)));
         prop_assert!(is_sorted_and_unique(plan.devices.iter().map(|device| device.identifier)));
@@ -118,19 +118,19 @@ proptest! {
     }
 
     #[test]
-    fn the_same_call_again_changes_nothing(before in worlds(), batch in batches()) {
+    fn the_same_call_again_changes_nothing(before in worlds(), group in groups()) {
         let mut ids = Ids::default();
         let mut existing = before.existing(&mut ids);
-        for command in commands(&batch) {
+        for command in commands(&group) {
             let command = [command];
             let once = ids.plan(&existing, &command);
             insert(&mut existing, &once);
             let again = ids.plan(&existing, &command);
             prop_assert!(is_empty(&again));
-            if let (Answer::Done { devices, .. }, Ok(outcome)) = (ids.answer(&once.outcomes[0]), &again.outcomes[0]) {
+            if let (NamedOutcome::Done { devices, .. }, Ok(outcome)) = (ids.outcome(&once.outcomes[0]), &again.outcomes[0]) {
                 prop_assert!(!outcome.customer_was_created);
                 for ((_, once), (_, again)) in devices.iter().zip(&outcome.devices) {
-                    let was_skipped = *once == Told::Skipped;
+                    let was_skipped = *once == NamedFate::Skipped;
                     prop_assert_eq!(was_skipped, *again == Fate::Skipped);
                     prop_assert_eq!(!was_skipped, matches!(again, Fate::AlreadyAssigned { .. }));
                 }
@@ -138,13 +138,13 @@ proptest! {
         }
     }
 
-    /// Only what was refused or skipped can change something the second time: a later call may have created the
-    /// device that an earlier one lacked. The third time nothing is left.
+    /// The second time, only what was rejected or skipped can change something: a later call may have created the
+    /// device that an earlier one named. The third time, nothing changes.
     #[test]
-    fn the_same_batch_again_changes_no_more_than_was_left_out(before in worlds(), batch in batches()) {
+    fn the_same_group_again_changes_only_what_was_left_out(before in worlds(), group in groups()) {
         let mut ids = Ids::default();
         let mut existing = before.existing(&mut ids);
-        let commands = commands(&batch);
+        let commands = commands(&group);
         let once = ids.plan(&existing, &commands);
         let left_out = |outcome: &Result<Outcome, _>| match outcome {
             Ok(outcome) => outcome.devices.iter().any(|(_, fate)| *fate == Fate::Skipped),
@@ -161,33 +161,33 @@ proptest! {
     }
 
     #[test]
-    fn every_distinct_identifier_is_answered_once_in_the_order_of_the_request(before in worlds(), batch in batches()) {
+    fn every_distinct_identifier_has_one_fate_in_the_order_of_the_request(before in worlds(), group in groups()) {
         let existing = before.existing(&mut Ids::default());
-        let commands = commands(&batch);
+        let commands = commands(&group);
         let plan = plan(&existing, &commands, &mut Uuid::now_v7);
-        prop_assert_eq!(plan.outcomes.len(), batch.len());
-        for (asked, outcome) in batch.iter().zip(&plan.outcomes) {
-            let distinct = asked.distinct_devices();
+        prop_assert_eq!(plan.outcomes.len(), group.len());
+        for (input, outcome) in group.iter().zip(&plan.outcomes) {
+            let distinct = input.distinct_devices();
             match outcome {
                 Err(NoValidDevices { count }) => prop_assert_eq!(*count, distinct.len()),
                 Ok(outcome) => {
-                    let answered: Vec<_> = outcome.devices.iter().map(|(device, _)| device.as_str()).collect();
-                    prop_assert_eq!(answered, distinct);
+                    let fates: Vec<_> = outcome.devices.iter().map(|(device, _)| device.as_str()).collect();
+                    prop_assert_eq!(fates, distinct);
                 }
             }
         }
     }
 
     #[test]
-    fn a_command_without_a_valid_device_is_refused_and_changes_nothing(before in worlds(), asked in batches()) {
+    fn a_command_without_a_valid_device_is_rejected_and_changes_nothing(before in worlds(), input in groups()) {
         let existing = before.existing(&mut Ids::default());
-        for asked in asked {
-            let none_exists = asked.devices.iter().all(|device| !before.devices.contains_key(DEVICES[*device]));
-            let commands = [asked.command()];
+        for input in input {
+            let none_exists = input.devices.iter().all(|device| !before.devices.contains_key(DEVICES[*device]));
+            let commands = [input.command()];
             let plan = plan(&existing, &commands, &mut Uuid::now_v7);
-            let is_refused = plan.outcomes[0].is_err();
-            prop_assert_eq!(is_refused, asked.create.is_none() && none_exists);
-            if is_refused {
+            let is_rejected = plan.outcomes[0].is_err();
+            prop_assert_eq!(is_rejected, input.create.is_none() && none_exists);
+            if is_rejected {
                 prop_assert!(is_empty(&plan));
             }
         }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_pool_starts_no_task_of_its_own() {
+async fn a_pool_starts_no_task() {
     let metrics = tokio::runtime::Handle::current().metrics();
     let before = metrics.num_alive_tasks();
     let url = DatabaseUrl::parse("postgres://db/devices").expect("a URL");

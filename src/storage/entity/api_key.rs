@@ -1,6 +1,6 @@
 use sea_orm::entity::prelude::*;
 
-/// A key of an organization, known by its digest.
+/// An API key of an organization; only its digest is stored.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_key")]
 pub struct Model {

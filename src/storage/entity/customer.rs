@@ -1,6 +1,6 @@
 use sea_orm::entity::prelude::*;
 
-/// Who may own devices of an organization.
+/// An owner of devices of an organization.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "customer")]
 pub struct Model {

@@ -1,6 +1,6 @@
 use sea_orm::entity::prelude::*;
 
-/// A customer owns a device. A device may have several owners.
+/// A customer owns a device. A device can have several owners.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "device_assignment")]
 pub struct Model {

@@ -1,4 +1,5 @@
-//! The tables as sea-orm entities. The key of every table but `organization` starts with the organization's id.
+//! The tables as sea-orm entities, for reads, and for creating organizations and API keys. Except in `organization`, every
+//! primary key starts with the organization's id.
 #![expect(
     missing_docs,
     reason = "the columns are described where they are defined, in the migrations"

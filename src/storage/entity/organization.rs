@@ -1,6 +1,6 @@
 use sea_orm::entity::prelude::*;
 
-/// A customer of the platform: a maker of devices.
+/// A customer of the platform: a manufacturer of devices.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "organization")]
 pub struct Model {

@@ -6,7 +6,7 @@
 --   ?2  text  creation time, RFC 3339
 --   ?3  text  customers, ids in hexadecimal: [[id, email address, name], ...]
 --
--- In sqlite3: .parameter set ?1 "x'0190...'" and so on, then this file.
+-- In sqlite3 (3.41 or later): .parameter set ?1 "x'0190...'" and so on, then this file.
 INSERT INTO customer (organization_id, id, email, name, created_at)
 SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, ?2
 FROM json_each(?3);

@@ -4,7 +4,7 @@
 -- Parameters
 --   ?1  text  uses, ids in hexadecimal, times in RFC 3339: [[organization, id of the key, time], ...]
 --
--- In sqlite3: .parameter set ?1 '[["0190...", "0190...", "2026-01-01T00:00:00Z"]]', then this file.
+-- In sqlite3 (3.41 or later): .parameter set ?1 '[["0190...", "0190...", "2026-01-01T00:00:00Z"]]', then this file.
 UPDATE api_key
 SET last_used_at = used.value ->> 2
 FROM json_each(?1) AS used

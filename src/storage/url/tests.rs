@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_url_is_printed_without_what_may_be_secret() {
+fn a_url_is_printed_without_its_secrets() {
     for (url, printed) in [
         ("postgres://user:s3cret@db:5432/devices", "postgres://db:5432/devices"),
         (
@@ -22,7 +22,7 @@ fn a_url_is_printed_without_what_may_be_secret() {
 }
 
 #[test]
-fn a_url_of_another_kind_is_refused_and_not_repeated() {
+fn an_invalid_url_is_rejected_and_not_repeated() {
     for url in [
         "",
         "mysql://user:s3cret@db/devices",

@@ -1,4 +1,4 @@
-//! An organization that carries out one call at a time, told by names alone: what plans are held to.
+//! The model that plans are compared with: an organization that runs one call at a time, without ids.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,14 +10,14 @@ use uuid::Uuid;
 
 use super::super::*;
 
-// So few names that commands keep naming the same ones.
+// Few names, so that commands often name the same ones.
 pub(super) const CUSTOMERS: [&str; 3] = ["ann@example.com", "bob@example.com", "cat@example.org"];
 pub(super) const DEVICES: [&str; 6] = ["0", "SN-1", "sn-1", "sn-10", "sn-2", "ü"];
 pub(super) const TYPES: [&str; 2] = ["sensor", "Gateway"];
 
-/// What one call asks for, in places of the tables above.
+/// The input of a call, as indexes of the tables above.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct CallInput {
     pub(super) customer: usize,
     pub(super) spelling: Spelling,
     pub(super) devices: Vec<usize>,
@@ -31,7 +31,7 @@ pub(super) enum Spelling {
     Padded,
 }
 
-impl Asked {
+impl CallInput {
     pub(super) fn command(&self) -> AssignDevices {
         let email = CUSTOMERS[self.customer];
         let email = match self.spelling {
@@ -44,7 +44,7 @@ impl Asked {
         AssignDevices::parse(&email, &devices, device_type.is_some(), device_type, devices.len()).expect("a valid call")
     }
 
-    /// The distinct identifiers, each at its first place.
+    /// The distinct identifiers, in the order of their first use.
     pub(super) fn distinct_devices(&self) -> Vec<&'static str> {
         let mut distinct = Vec::new();
         for device in &self.devices {
@@ -56,7 +56,7 @@ impl Asked {
     }
 }
 
-/// What an organization has, told by names alone.
+/// What an organization has, without ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct World {
     pub(super) customers: BTreeSet<String>,
@@ -66,21 +66,21 @@ pub(super) struct World {
     pub(super) assignments: BTreeSet<(String, String)>,
 }
 
-/// An outcome, told by names alone.
+/// An outcome, without ids.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum NamedOutcome {
     NoValidDevices {
         count: usize,
     },
     Done {
         customer: String,
         customer_was_created: bool,
-        devices: Vec<(String, Told)>,
+        devices: Vec<(String, NamedFate)>,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum NamedFate {
     Assigned,
     CreatedAndAssigned,
     AlreadyAssigned,
@@ -88,50 +88,50 @@ pub(super) enum Told {
 }
 
 impl World {
-    /// One call carried out alone, by the letter of the contract: the model that plans are held to.
-    pub(super) fn carry_out(&mut self, asked: &Asked) -> Answer {
-        let devices = asked.distinct_devices();
-        if asked.create.is_none() && !devices.iter().any(|device| self.devices.contains_key(*device)) {
-            return Answer::NoValidDevices { count: devices.len() };
+    /// Runs one call, exactly as the contract says.
+    pub(super) fn run(&mut self, input: &CallInput) -> NamedOutcome {
+        let devices = input.distinct_devices();
+        if input.create.is_none() && !devices.iter().any(|device| self.devices.contains_key(*device)) {
+            return NamedOutcome::NoValidDevices { count: devices.len() };
         }
-        let customer = CUSTOMERS[asked.customer].to_owned();
+        let customer = CUSTOMERS[input.customer].to_owned();
         let customer_was_created = self.customers.insert(customer.clone());
-        let mut told = Vec::new();
+        let mut fates = Vec::new();
         for device in devices {
             let device = device.to_owned();
             let was_known = self.devices.contains_key(&device);
-            if let (false, Some(device_type)) = (was_known, asked.create) {
+            if let (false, Some(device_type)) = (was_known, input.create) {
                 self.devices.insert(device.clone(), TYPES[device_type].to_owned());
             }
             let fate = if !self.devices.contains_key(&device) {
-                Told::Skipped
+                NamedFate::Skipped
             } else if !self.assignments.insert((customer.clone(), device.clone())) {
-                Told::AlreadyAssigned
+                NamedFate::AlreadyAssigned
             } else if was_known {
-                Told::Assigned
+                NamedFate::Assigned
             } else {
-                Told::CreatedAndAssigned
+                NamedFate::CreatedAndAssigned
             };
-            told.push((device, fate));
+            fates.push((device, fate));
         }
-        Answer::Done {
+        NamedOutcome::Done {
             customer,
             customer_was_created,
-            devices: told,
+            devices: fates,
         }
     }
 
-    /// The same with ids, as the database gives it; `ids` learns what they name.
+    /// The same with ids, as the database returns it; `ids` remembers their names.
     pub(super) fn existing(&self, ids: &mut Ids) -> Existing {
         let mut existing = Existing::default();
         for email in &self.customers {
             let id = CustomerId::from_uuid(ids.next());
-            ids.customers.learn(id, email);
+            ids.customers.remember(id, email);
             existing.customers.insert(email.clone(), id);
         }
         for identifier in self.devices.keys() {
             let id = DeviceId::from_uuid(ids.next());
-            ids.devices.learn(id, identifier);
+            ids.devices.remember(id, identifier);
             existing.devices.insert(identifier.clone(), id);
         }
         for (email, identifier) in &self.assignments {
@@ -171,8 +171,8 @@ pub(super) fn insert(existing: &mut Existing, plan: &Plan) {
     existing.assignments.extend(&plan.assignments);
 }
 
-/// The ids given so far, and what each names. No name has two ids and no id two names, so that answers with the same
-/// names have the same ids.
+/// The ids made so far, with their names. No name has two ids and no id two names, so that outcomes with the same names have
+/// the same ids.
 #[derive(Default)]
 pub(super) struct Ids {
     pub(super) given: u128,
@@ -181,7 +181,7 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// A fresh id. They do not ascend, lest rows look sorted that are not.
+    /// A new id. They do not ascend, so that unsorted rows do not look sorted.
     pub(super) fn next(&mut self) -> Uuid {
         self.given += 1;
         Uuid::from_u128(self.given.reverse_bits())
@@ -190,37 +190,37 @@ impl Ids {
     pub(super) fn plan<'a>(&mut self, existing: &Existing, commands: &'a [AssignDevices]) -> Plan<'a> {
         let plan = plan(existing, commands, &mut || self.next());
         for customer in &plan.customers {
-            self.customers.learn(customer.id, customer.email.as_str());
+            self.customers.remember(customer.id, customer.email.as_str());
         }
         for device in &plan.devices {
-            self.devices.learn(device.id, device.identifier.as_str());
+            self.devices.remember(device.id, device.identifier.as_str());
         }
         plan
     }
 
-    pub(super) fn answers(&self, plan: &Plan) -> Vec<Answer> {
-        plan.outcomes.iter().map(|outcome| self.answer(outcome)).collect()
+    pub(super) fn outcomes(&self, plan: &Plan) -> Vec<NamedOutcome> {
+        plan.outcomes.iter().map(|outcome| self.outcome(outcome)).collect()
     }
 
-    pub(super) fn answer(&self, outcome: &Result<Outcome, NoValidDevices>) -> Answer {
+    pub(super) fn outcome(&self, outcome: &Result<Outcome, NoValidDevices>) -> NamedOutcome {
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(NoValidDevices { count }) => return Answer::NoValidDevices { count: *count },
+            Err(NoValidDevices { count }) => return NamedOutcome::NoValidDevices { count: *count },
         };
-        let told = |(identifier, fate): &(DeviceIdentifier, Fate)| {
-            let (device_id, told) = match fate {
-                Fate::Skipped => return (identifier.to_string(), Told::Skipped),
-                Fate::AlreadyAssigned { device_id } => (device_id, Told::AlreadyAssigned),
-                Fate::Assigned { device_id, was_created } if *was_created => (device_id, Told::CreatedAndAssigned),
-                Fate::Assigned { device_id, .. } => (device_id, Told::Assigned),
+        let named = |(identifier, fate): &(DeviceIdentifier, Fate)| {
+            let (device_id, fate) = match fate {
+                Fate::Skipped => return (identifier.to_string(), NamedFate::Skipped),
+                Fate::AlreadyAssigned { device_id } => (device_id, NamedFate::AlreadyAssigned),
+                Fate::Assigned { device_id, was_created } if *was_created => (device_id, NamedFate::CreatedAndAssigned),
+                Fate::Assigned { device_id, .. } => (device_id, NamedFate::Assigned),
             };
             assert_eq!(self.devices.name(device_id), identifier.as_str());
-            (identifier.to_string(), told)
+            (identifier.to_string(), fate)
         };
-        Answer::Done {
+        NamedOutcome::Done {
             customer: self.customers.name(&outcome.customer_id),
             customer_was_created: outcome.customer_was_created,
-            devices: outcome.devices.iter().map(told).collect(),
+            devices: outcome.devices.iter().map(named).collect(),
         }
     }
 }
@@ -234,7 +234,7 @@ impl<Id> Default for Names<Id> {
 }
 
 impl<Id: Debug + Eq + Hash> Names<Id> {
-    pub(super) fn learn(&mut self, id: Id, name: &str) {
+    pub(super) fn remember(&mut self, id: Id, name: &str) {
         assert!(self.0.values().all(|known| known != name), "{name} has two ids");
         let before = self.0.insert(id, name.to_owned());
         assert_eq!(before, None, "two things have one id");
@@ -242,7 +242,7 @@ impl<Id: Debug + Eq + Hash> Names<Id> {
 
     pub(super) fn name(&self, id: &Id) -> String {
         let Some(name) = self.0.get(id) else {
-            panic!("{id:?} names nothing");
+            panic!("{id:?} has no name");
         };
         name.clone()
     }
