@@ -66,7 +66,7 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
         ),
         ErrorResponses,
     ),
-    security(("apiKey" = [])),
+    security(("apiKey" = []), ("bearer" = [])),
 )]
 pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> GatewayResult {
     let mut client = gateway.devices.clone();

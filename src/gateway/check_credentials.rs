@@ -33,7 +33,7 @@ use crate::pb::{CheckCredentialsRequest, CheckCredentialsResponse};
         ),
         ErrorResponses,
     ),
-    security(("apiKey" = [])),
+    security(("apiKey" = []), ("bearer" = [])),
 )]
 pub(super) async fn handle(State(gateway): State<Gateway>, headers: HeaderMap) -> GatewayResult {
     let mut client = gateway.organization.clone();

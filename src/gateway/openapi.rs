@@ -6,7 +6,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::{
         OpenApi as Document,
-        security::{ApiKey, ApiKeyValue, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
@@ -16,8 +16,8 @@ use crate::{code::code_name, key_headers::X_API_KEY, reason::Reason};
 const INTRODUCTION: &str = "\
 Assigns devices to customers, in bulk.
 
-Authentication: send your organization's API key in the header `x-api-key`. A call sees and changes only the customers and \
-devices of that organization.
+Authentication: send your organization's API key in the header `x-api-key`, or as `Authorization: Bearer`. A call sees and \
+changes only the customers and devices of that organization.
 
 Requests: white space around a value is removed, `null` is the same as an absent member, and an unknown member is an error. \
 Send bodies uncompressed. Responses are compressed with gzip if the request has `Accept-Encoding: gzip`.
@@ -40,7 +40,7 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 )]
 struct Api;
 
-/// Adds the security scheme.
+/// Adds the security schemes.
 struct Keys;
 
 /// Corrects the license entry.
@@ -61,6 +61,9 @@ impl Modify for Keys {
         let key = ApiKey::Header(ApiKeyValue::with_description(X_API_KEY, description));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("apiKey", SecurityScheme::ApiKey(key));
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.description = Some("The same API key, as generated clients often send it.".to_owned());
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
 }
 

@@ -9,7 +9,8 @@ from device_assignment_client.api.organization import check_credentials
 from device_assignment_client.models import AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, Error
 
 url, key = sys.argv[1:]
-client = AuthenticatedClient(base_url=url, token=key, prefix="", auth_header_name="x-api-key")
+# Sends the key as `Authorization: Bearer`.
+client = AuthenticatedClient(base_url=url, token=key)
 
 
 def call(request):
