@@ -17,20 +17,6 @@ const MAIN: [&str; 6] = [
     "--config",
 ];
 
-/// Subcommands whose examples are still to be written.
-const WITHOUT_EXAMPLES: [&str; 10] = [
-    "health",
-    "organization",
-    "organization create",
-    "organization list",
-    "api-key",
-    "api-key create",
-    "api-key list",
-    "api-key revoke",
-    "openapi",
-    "customer",
-];
-
 pub fn register(suite: &mut Suite) {
     suite.test("config::every_help_begins_with_examples", examples);
     suite.test("config::help_of_serve_begins_with_the_main_settings", main_settings);
@@ -58,9 +44,6 @@ async fn examples() {
     assert!(subcommands.len() > 20, "{subcommands:?}");
     for subcommand in subcommands {
         let help = help(&subcommand, 80).await;
-        if WITHOUT_EXAMPLES.contains(&subcommand.as_str()) || subcommand == "device" {
-            continue;
-        }
         assert!(help.starts_with("Examples:\n  "), "{subcommand}: {help}");
         // clap does not wrap the line of the usage.
         for line in help.lines().filter(|line| !line.starts_with("Usage: ")) {
