@@ -1,12 +1,16 @@
-//! The text of an error with its sources.
+//! The text of an error with its sources. Errors of TLS handshakes are explained (`tls.rs`).
+
+mod tls;
 
 use std::{error::Error, io, iter};
+
+use tokio_rustls::rustls;
 
 type DynError = dyn Error + 'static;
 
 /// The error and its sources, each of them once.
 pub fn error_chain(error: &DynError) -> String {
-    sources(error).fold(String::new(), |text, error| {
+    let text = sources(error).fold(String::new(), |text, error| {
         let more = error.to_string();
         if text.is_empty() {
             more
@@ -16,12 +20,25 @@ pub fn error_chain(error: &DynError) -> String {
         } else {
             format!("{text}: {more}")
         }
-    })
+    });
+    match tls_error(error) {
+        Some((original, explanation)) => text.replace(&original, &explanation),
+        None => text,
+    }
 }
 
 /// The innermost source alone: what happened, without the layers that report it.
 pub fn root_cause(error: &DynError) -> String {
-    sources(error).last().unwrap_or(error).to_string()
+    match tls_error(error) {
+        Some((_, explanation)) => explanation,
+        None => sources(error).last().unwrap_or(error).to_string(),
+    }
+}
+
+/// The text of the TLS error among the sources, and its explanation.
+fn tls_error(error: &DynError) -> Option<(String, String)> {
+    let error = sources(error).find_map(|error| error.downcast_ref::<rustls::Error>())?;
+    Some((error.to_string(), tls::explain(error)?))
 }
 
 fn sources(error: &DynError) -> impl Iterator<Item = &DynError> {

@@ -1,6 +1,9 @@
 //! Reports whether the process is ready, on the admin listener and over gRPC.
 
-use std::time::{Duration, Instant};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -12,6 +15,7 @@ use tonic_health::{
 
 use crate::{
     admin::Readiness,
+    error_chain::error_chain,
     grpc,
     storage::{Health, HealthSettings},
 };
@@ -89,11 +93,11 @@ impl ReadinessReporter {
         let mut upstream = HealthClient::new(channel);
         loop {
             let next = Instant::now() + settings.interval;
-            let readiness = check(&mut upstream, settings.answer_within()).await;
+            let (readiness, error) = check(&mut upstream, settings.answer_within()).await;
             if self.set(readiness).await {
                 match readiness {
                     Readiness::Ready => tracing::info!("the upstream is ready"),
-                    _ => tracing::warn!(reason = %readiness, "the upstream is not ready"),
+                    _ => tracing::warn!(reason = %readiness, error, "the upstream is not ready"),
                 }
             }
             tokio::time::sleep_until(next.into()).await;
@@ -101,19 +105,23 @@ impl ReadinessReporter {
     }
 }
 
-async fn check(upstream: &mut HealthClient<Channel>, timeout: Duration) -> Readiness {
+/// Whether the upstream is ready, and the error if it cannot be asked.
+async fn check(upstream: &mut HealthClient<Channel>, timeout: Duration) -> (Readiness, Option<String>) {
     let request = HealthCheckRequest {
         service: grpc::SERVICE.to_owned(),
     };
     match tokio::time::timeout(timeout, upstream.check(request)).await {
         Ok(Ok(response)) => match response.into_inner().status() {
-            health_check_response::ServingStatus::Serving => Readiness::Ready,
-            _ => Readiness::UpstreamNotReady,
+            health_check_response::ServingStatus::Serving => (Readiness::Ready, None),
+            _ => (Readiness::UpstreamNotReady, None),
         },
         Ok(Err(status)) => {
-            tracing::debug!(%status, "the health check of the upstream failed");
-            Readiness::UpstreamOutOfReach
+            let error = status.source().map_or_else(|| status.message().to_owned(), error_chain);
+            (Readiness::UpstreamOutOfReach, Some(error))
         }
-        Err(_elapsed) => Readiness::UpstreamOutOfReach,
+        Err(_elapsed) => (
+            Readiness::UpstreamOutOfReach,
+            Some(format!("no response within {timeout:?}")),
+        ),
     }
 }

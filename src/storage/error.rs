@@ -3,7 +3,10 @@
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
 use super::FileError;
-use crate::domain::{Cause, Error};
+use crate::{
+    domain::{Cause, Error},
+    error_chain::error_chain,
+};
 
 /// Why the database did not run a statement or a transaction.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +18,11 @@ pub enum DatabaseError {
     #[error("the database is busy: {0}")]
     Busy(#[source] DbErr),
     /// The database cannot be reached, or the connection broke: if it was during a commit, the outcome is unknown.
-    #[error("the database is out of reach: {0}")]
-    Unreachable(#[source] DbErr),
+    #[error("the database is out of reach: {}", cause(.0))]
+    Unreachable(DbErr),
     /// No connection can be made. Nothing happened.
-    #[error("cannot connect to the database: {0}")]
-    NotConnected(#[source] DbErr),
+    #[error("cannot connect to the database: {}", cause(.0))]
+    NotConnected(DbErr),
     /// The file of an embedded database is read-only, or its disk is full or fails. It can still be read.
     #[error("the database cannot be written: {0}")]
     NotWritable(#[source] DbErr),
@@ -68,6 +71,16 @@ impl From<DatabaseError> for BatchError {
 impl From<BatchError> for DatabaseError {
     fn from(error: BatchError) -> Self {
         error.error
+    }
+}
+
+/// The cause of a failed connection. It explains TLS errors, which sea-orm does not list among the sources of its own.
+fn cause(error: &DbErr) -> String {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => error_chain(error.as_ref()),
+        error => error.to_string(),
     }
 }
 

@@ -9,20 +9,22 @@ use std::{
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
+    KeyPair, SigningKey,
 };
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
 };
 use tokio_rustls::{
-    TlsConnector,
+    TlsAcceptor, TlsConnector,
     client::TlsStream,
     rustls::{
-        ALL_VERSIONS, ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
+        ALL_VERSIONS, ClientConfig, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        sign::{CertifiedKey, SingleCertAndKey},
     },
 };
 
@@ -82,8 +84,123 @@ fn key() -> KeyPair {
 }
 
 impl Identity {
+    /// A certificate that signs itself.
+    pub fn self_signed(is_ca: IsCa) -> Self {
+        let mut params = params("self-signed");
+        params.is_ca = is_ca;
+        let key = key();
+        Self {
+            certificate: params.self_signed(&key).expect("a certificate").pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// The same certificate as X.509 version 1: without the version and the extensions, signed again by its own key.
+    pub fn as_version_1(&self) -> CertificateDer<'static> {
+        let der = self.der();
+        let (certificate, _) = element(der.as_ref());
+        let (signed, rest) = element(certificate.content);
+        let (algorithm, _) = element(rest);
+        let mut fields = Vec::new();
+        let mut rest = signed.content;
+        while !rest.is_empty() {
+            let (field, after) = element(rest);
+            // [0] is the version, [3] are the extensions.
+            if !matches!(field.tag, 0xa0 | 0xa3) {
+                fields.extend(field.whole);
+            }
+            rest = after;
+        }
+        let signed = sequence(0x30, &fields);
+        let key = KeyPair::from_pem(&self.key).expect("a key");
+        let signature = key.sign(&signed).expect("a signature");
+        let signature = sequence(0x03, &[&[0], signature.as_slice()].concat());
+        sequence(0x30, &[signed.as_slice(), algorithm.whole, &signature].concat()).into()
+    }
+
     pub fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
+    }
+}
+
+/// An element of DER.
+struct Element<'a> {
+    tag: u8,
+    content: &'a [u8],
+    whole: &'a [u8],
+}
+
+/// The element that `der` begins with, and what follows it.
+fn element(der: &[u8]) -> (Element<'_>, &[u8]) {
+    let (head, length) = match der[1] {
+        length @ ..0x80 => (2, usize::from(length)),
+        bytes => {
+            let head = 2 + usize::from(bytes & 0x7f);
+            let length = der[2..head]
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte));
+            (head, length)
+        }
+    };
+    let (whole, rest) = der.split_at(head + length);
+    let element = Element {
+        tag: der[0],
+        content: &whole[head..],
+        whole,
+    };
+    (element, rest)
+}
+
+/// An element of DER.
+fn sequence(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("a small element");
+    let [high, low] = length.to_be_bytes();
+    let head = match length {
+        0..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [head.as_slice(), content].concat()
+}
+
+/// A server that performs TLS handshakes, and nothing else.
+pub struct HandshakeServer {
+    pub port: u16,
+    _tasks: JoinSet<()>,
+}
+
+impl HandshakeServer {
+    /// With `is_postgres`, clients ask for TLS first, as those of PostgreSQL do.
+    pub async fn start(certificate: CertificateDer<'static>, key: &str, is_postgres: bool) -> Self {
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+        let key = provider.key_provider.load_private_key(key).expect("a key");
+        // Unlike the usual way, this takes any certificate.
+        let identity = CertifiedKey::new(vec![certificate], key);
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (mut client, _) = listener.accept().await.expect("a connection");
+                let acceptor = acceptor.clone();
+                connections.spawn(async move {
+                    if is_postgres {
+                        client.read_exact(&mut [0; 8]).await?;
+                        client.write_all(b"S").await?;
+                    }
+                    acceptor.accept(client).await.map(drop)
+                });
+            }
+        });
+        Self { port, _tasks: tasks }
     }
 }
 

@@ -23,16 +23,19 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-struct Gateway {
+pub(super) struct Gateway {
     rest: SocketAddr,
-    log: Log,
+    pub(super) log: Log,
     _child: Child,
 }
 
 impl Gateway {
     async fn before(service: &Program, arguments: &[&str]) -> Self {
-        let upstream = format!("https://localhost:{}", service.grpc.port());
-        let mut gateway = command(&["gateway", "--upstream", &upstream, "--rest-addr", "127.0.0.1:0"]);
+        Self::at(&format!("https://localhost:{}", service.grpc.port()), arguments).await
+    }
+
+    pub(super) async fn at(upstream: &str, arguments: &[&str]) -> Self {
+        let mut gateway = command(&["gateway", "--upstream", upstream, "--rest-addr", "127.0.0.1:0"]);
         gateway.args(["--admin-addr", "off"]).args(arguments);
         let mut child = gateway.stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut log = Log::of(&mut child);
@@ -95,7 +98,7 @@ async fn over_https(database: &TestDatabase) {
     for arguments in [&[][..], &["--upstream-ca", &other]] {
         let gateway = Gateway::before(&service, arguments).await;
         let answer = gateway.create(&key, "jim@example.com").await;
-        assert_unreachable(&gateway, &answer, "invalid peer certificate");
+        assert_unreachable(&gateway, &answer, "not signed by a trusted authority");
     }
     service.terminate().await;
 
@@ -111,7 +114,11 @@ async fn over_https(database: &TestDatabase) {
     let ca = folder.put("ca.crt", &authority.pem());
     let gateway = Gateway::before(&service, &["--upstream-ca", &ca]).await;
     let answer = gateway.create(&key, "jim@example.com").await;
-    assert_unreachable(&gateway, &answer, "not valid for name");
+    assert_unreachable(
+        &gateway,
+        &answer,
+        "not valid for localhost, but for elsewhere.example.com",
+    );
     service.terminate().await;
 }
 
@@ -178,9 +185,9 @@ async fn rotated(database: &TestDatabase) {
     }
 
     put(&new);
-    eventually("the old certificates are of no use", within, async || {
+    eventually("the old certificates are rejected", within, async || {
         does_not.create(&key, "john@example.com").await.code == "UNAVAILABLE"
-            && does_not.log.so_far().contains("invalid peer certificate")
+            && does_not.log.so_far().contains("not signed by a trusted authority")
     })
     .await;
     eventually("the new ones are", within, async || {

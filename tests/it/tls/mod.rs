@@ -1,6 +1,6 @@
-//! TLS as callers and operators meet it: handshakes, certificates that change, a gateway before a service, and files that
-//! are of no use.
+//! TLS: handshakes, certificates that change, a gateway in front of a service, invalid files, and what errors say.
 
+mod explained;
 mod gateway;
 mod handshake;
 mod refusals;
@@ -14,6 +14,7 @@ use crate::support::{
 };
 
 pub fn register(suite: &mut Suite) {
+    explained::register(suite);
     gateway::register(suite);
     handshake::register(suite);
     refusals::register(suite);
@@ -30,7 +31,7 @@ async fn serve(database: &TestDatabase, folder: &Folder, arguments: &[&str]) -> 
     Program::spawn(serve).await
 }
 
-/// A way to each face, for clients that know nothing of TLS.
+/// A tunnel to each API, for clients without TLS.
 struct Tunnels {
     grpc: Tunnel,
     rest: Tunnel,
