@@ -1,32 +1,32 @@
-//! The files to deploy the service with: each setting, figure and alert that they name exists.
+//! The deployment files: every setting, metric and alert in them exists, and the systemd unit starts without settings.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
+use tempfile::TempDir;
+
 use crate::support::{
-    Suite,
-    program::{run, stdout},
+    Program, Suite,
+    program::{command, finish, run, stdout},
 };
 
 const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../deploy/prometheus/alerts_test.yml");
 const DASHBOARD: &str = include_str!("../../deploy/grafana/device-assignment.json");
 const METRICS: &str = include_str!("../../docs/METRICS.md");
+const UNIT: &str = include_str!("../../deploy/systemd/device-assignment.service");
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 
-/// Where settings are named by their environment variables.
+/// Files that name settings by environment variable.
 const SETTINGS: [(&str, &str); 4] = [
     ("Dockerfile", include_str!("../../deploy/Dockerfile")),
     ("compose.yaml", include_str!("../../deploy/compose.yaml")),
     ("config.yaml", include_str!("../../deploy/kubernetes/config.yaml")),
-    (
-        "device-assignment.service",
-        include_str!("../../deploy/systemd/device-assignment.service"),
-    ),
+    ("device-assignment.service", UNIT),
 ];
 
-/// Variables in these files that are those of others.
+/// Variables in these files that other programs read.
 const OF_OTHERS: [&str; 5] = [
     "POSTGRES_USER",
     "POSTGRES_PASSWORD",
@@ -37,11 +37,12 @@ const OF_OTHERS: [&str; 5] = [
 
 pub fn register(suite: &mut Suite) {
     suite.test("deploy::settings_are_those_of_the_program", settings);
-    suite.test("deploy::figures_are_those_that_are_documented", figures);
+    suite.test("deploy::metrics_are_those_that_are_documented", metrics);
     suite.test("deploy::each_alert_is_tested_and_explained", alerts);
+    suite.test("deploy::the_systemd_unit_starts_without_settings", unit);
 }
 
-/// The words of `text` that are made of `alphabet` and more than one part.
+/// The words of `text` that consist of `alphabet` and have several parts.
 fn words(text: &str, alphabet: fn(char) -> bool) -> BTreeSet<&str> {
     text.split(|char| !alphabet(char))
         .filter(|word| word.trim_matches('_').contains('_'))
@@ -68,17 +69,17 @@ async fn settings() {
     }
 }
 
-/// A name as Prometheus has it for one that is documented.
+/// The documented metric that has this name in Prometheus.
 fn documented<'a>(name: &'a str, documented: &BTreeSet<&str>) -> Option<&'a str> {
     let parts = ["", "_bucket", "_sum", "_count"];
     let names = parts.iter().filter_map(|part| name.strip_suffix(part));
     names.into_iter().find(|name| documented.contains(name))
 }
 
-async fn figures() {
+async fn metrics() {
     let is_of_a_name = |char: char| char.is_ascii_lowercase() || char == '_';
     let rows = METRICS.lines().filter(|line| line.starts_with("| `"));
-    // The first cell of a row: what is exported is held to that by a test of its own.
+    // The first cell of a row. Another test compares these names with those that are exported.
     let known: BTreeSet<&str> = rows.filter_map(|line| line.split('`').nth(1)).collect();
     let dashboard: Value = serde_json::from_str(DASHBOARD).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
@@ -92,11 +93,11 @@ async fn figures() {
                 continue;
             }
             let found =
-                documented(name, &known).unwrap_or_else(|| panic!("{name} is no figure of the service: {text}"));
+                documented(name, &known).unwrap_or_else(|| panic!("{name} is not a metric of the service: {text}"));
             used.insert(found);
         }
     }
-    // A dashboard that shows nothing would pass.
+    // An empty dashboard would pass.
     assert!(used.len() > 20, "{used:?}");
 }
 
@@ -107,6 +108,7 @@ async fn alerts() {
     let explained: BTreeSet<&str> = OPERATIONS
         .lines()
         .filter_map(|line| line.strip_prefix("### "))
+        .filter(|heading| heading.starts_with("DeviceAssignment"))
         .collect();
     assert_eq!(alerts, explained);
     for alert in alerts {
@@ -115,4 +117,50 @@ async fn alerts() {
             "{alert} is not tested"
         );
     }
+}
+
+/// Its commands succeed in an empty directory with nothing but the environment that it sets, on a SQLite database.
+async fn unit() {
+    let folder = TempDir::new().expect("a folder");
+    let values = |name: &str| {
+        let prefix = format!("{name}=");
+        let lines = UNIT
+            .lines()
+            .filter_map(move |line| line.strip_prefix(&prefix).map(str::to_owned));
+        lines.collect::<Vec<_>>()
+    };
+    let with_environment = |line: &str| {
+        let (program, arguments) = line.split_once(' ').expect("arguments");
+        assert_eq!(program, "/usr/local/bin/device-assignment");
+        let mut command = command(&arguments.split(' ').collect::<Vec<_>>());
+        command.current_dir(folder.path());
+        for variable in values("Environment").iter().flat_map(|line| line.split(' ')) {
+            let (name, value) = variable.split_once('=').expect("a value");
+            command.env(name, value);
+        }
+        command
+    };
+    // A file or a group that is not there would keep the unit from starting.
+    let required: Vec<String> = values("EnvironmentFile")
+        .into_iter()
+        .filter(|file| !file.starts_with('-'))
+        .collect();
+    assert_eq!(required, [""; 0]);
+    assert_eq!(values("SupplementaryGroups"), [""; 0]);
+    for line in values("ExecStartPre") {
+        let output = finish(with_environment(&line)).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    let [serve] = &values("ExecStart")[..] else {
+        panic!("one program");
+    };
+    let program = Program::spawn(with_environment(serve)).await;
+    let ready = reqwest::get(format!("http://{}/readyz", program.admin))
+        .await
+        .expect("an answer");
+    assert_eq!(ready.status(), 200);
+    let files = fs::read_dir(folder.path()).expect("a folder");
+    let names: Vec<_> = files.map(|file| file.expect("a file").file_name()).collect();
+    assert!(names.iter().any(|name| name == "device-assignment.db"), "{names:?}");
+    program.terminate().await;
 }
