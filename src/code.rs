@@ -1,8 +1,8 @@
-//! The names of gRPC codes, alike on both faces and on both sides.
+//! The names of gRPC codes, for both APIs and the client.
 
 use tonic::Code;
 
-/// The name of a code, as all languages write it (google.rpc.Code).
+/// The name of a code, as in google.rpc.Code.
 pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

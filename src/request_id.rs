@@ -1,4 +1,4 @@
-//! The id of a request: the caller's, or a new one. Both faces treat it alike.
+//! The id of a request: the caller's, or a new one. gRPC and REST treat it alike.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 const MAX_LENGTH: usize = 64;
 
-/// The id of the request with these headers: the acceptable one that stands there, or a new one, which stands there then.
+/// The id of the request with these headers. If they have no acceptable id, a new one is inserted.
 pub(crate) fn give(headers: &mut HeaderMap) -> HeaderValue {
     if let Some(given) = headers.get(HEADER).filter(|given| is_acceptable(given)) {
         return given.clone();
@@ -18,7 +18,7 @@ pub(crate) fn give(headers: &mut HeaderMap) -> HeaderValue {
     id
 }
 
-/// The id of a request that was given one.
+/// The id of a request after [`give`].
 pub(crate) fn of(headers: &HeaderMap) -> &str {
     headers.get(HEADER).map(text).unwrap_or_default()
 }
@@ -28,7 +28,7 @@ pub(crate) fn text(id: &HeaderValue) -> &str {
     id.to_str().unwrap_or_default()
 }
 
-/// What stands in logs and answers must be harmless there.
+/// Whether an id is safe in logs and responses.
 fn is_acceptable(id: &HeaderValue) -> bool {
     let id = id.as_bytes();
     (1..=MAX_LENGTH).contains(&id.len())
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_1_to_64_harmless_characters() {
+    fn an_id_has_1_to_64_safe_characters() {
         for id in [
             "a",
             "0",
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn one_harmful_character_is_one_too_many() {
+    fn one_unsafe_character_is_too_many() {
         // Every other byte that a header's value can hold.
         let others = (0..=255).filter(|byte| HeaderValue::from_bytes(&[*byte]).is_ok());
         let others =
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_id_is_acceptable_and_no_other() {
+    fn a_new_id_is_acceptable_and_unique() {
         let (one, other) = (new(), new());
         assert!(is_acceptable(one.as_bytes()));
         assert_eq!(one.len(), 36);

@@ -1,4 +1,4 @@
-//! `AssignDevicesToOwner`: message to request, outcome to message.
+//! `AssignDevicesToOwner`: the message as a request, and the outcome as a message.
 
 use tonic::{Request, Response, Status};
 

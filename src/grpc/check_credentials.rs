@@ -1,4 +1,4 @@
-//! `CheckCredentials`: credentials to message.
+//! `CheckCredentials`: the record of a key as a message.
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tonic::{Request, Response, Status};
@@ -31,10 +31,10 @@ fn message_of(owner: &KeyOwner) -> Result<CheckCredentialsResponse, Error> {
     })
 }
 
-/// To the second: the databases store times with different precisions.
+/// A time to the second: the databases store times with different precisions.
 fn text(time: OffsetDateTime) -> Result<String, Error> {
     let seconds = time.replace_nanosecond(0).unwrap_or(time);
-    // Only a year of five digits has no such form.
+    // Only years with five digits cannot be formatted.
     seconds
         .format(&Rfc3339)
         .map_err(|error| Error::Internal(Cause::new(error)))

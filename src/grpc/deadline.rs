@@ -1,4 +1,4 @@
-//! How long a call may take: what its caller says in `grpc-timeout`, else a default, and never more than a maximum.
+//! The deadline of a call: from `grpc-timeout` or a default, up to a maximum.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +8,21 @@ use http::{HeaderMap, Request};
 use super::status::to_status;
 use crate::domain::Error;
 
-/// When a call's time is over; among the extensions of every call that needs a key.
+/// The deadline of a call; an extension of every request that needs a key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(pub(super) Instant);
 
-/// When the time of `request` is over: it gets what its caller asks for, or `default`, and never more than `max`.
+/// The deadline of `request`: what the caller asks for, else `default`, and at most `max`.
 pub(super) fn of<B>(request: &Request<B>, default: Duration, max: Duration) -> Deadline {
     after(grpc_timeout(request.headers()).unwrap_or(default).min(max))
 }
 
-/// The deadline of a call that gets this long from now on.
+/// The deadline after this time from now.
 pub(super) fn after(timeout: Duration) -> Deadline {
     Deadline(Instant::now() + timeout)
 }
 
-/// Answers DEADLINE_EXCEEDED in time, whatever the call is doing: dropping it is safe.
+/// Runs the call until its deadline, then answers DEADLINE_EXCEEDED. Dropping a call is safe.
 pub(super) async fn hold(deadline: Deadline, call: impl Future<Output = Response>) -> Response {
     match tokio::time::timeout_at(deadline.0.into(), call).await {
         Ok(response) => response,
@@ -30,7 +30,7 @@ pub(super) async fn hold(deadline: Deadline, call: impl Future<Output = Response
     }
 }
 
-/// Reads `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). What cannot be read is ignored.
+/// Parses `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout"). Invalid values are ignored.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn every_unit_is_read() {
+    fn every_unit_is_parsed() {
         assert_eq!(read("2H"), Some(Duration::from_secs(7_200)));
         assert_eq!(read("3M"), Some(Duration::from_secs(180)));
         assert_eq!(read("10S"), Some(Duration::from_secs(10)));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_timeout_is_ignored() {
+    fn invalid_timeouts_are_ignored() {
         for text in ["", "S", "10", "10s", "+1S", "-1S", "1.5S", "123456789S", "1 S"] {
             assert_eq!(read(text), None, "{text:?}");
         }

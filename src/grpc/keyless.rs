@@ -1,5 +1,5 @@
-//! Calls that need no key: health checks and reflection, some of them streams that are meant to stay open. Whoever reaches
-//! the listener can make them, so that their number is bounded: on a connection, for an address, and in all.
+//! Calls that need no key: health checks and reflection, some of them long streams. Anybody who reaches the listener can make
+//! them, so their number is bounded: for a connection, for a network, and in all.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,22 +11,22 @@ use crate::{
     shares::{Share, Shares},
 };
 
-/// The services that need no key. Whatever is on no list needs one.
+/// The services that need no key. All others need one.
 const SERVICES: [&str; 3] = [
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1.ServerReflection/",
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
-/// Whether a method may be called without a key.
+/// Whether a method can be called without a key.
 pub(super) fn is_keyless(path: &str) -> bool {
     SERVICES.iter().any(|service| path.starts_with(service))
 }
 
-/// The most calls without a key that one connection may have in flight. A load balancer or grpcurl makes one or two.
+/// The most calls without a key in flight on one connection. A load balancer or grpcurl makes one or two.
 const KEYLESS_CALLS: usize = 8;
 
-/// The permits of a connection for calls without a key; among the extensions of each of its requests.
+/// The permits of a connection for calls without a key; an extension of each of its requests.
 #[derive(Debug, Clone)]
 pub struct KeylessCalls(Arc<Semaphore>);
 
@@ -36,11 +36,11 @@ impl Default for KeylessCalls {
     }
 }
 
-/// The keyless calls in flight, by network.
+/// The calls without a key in flight, by network.
 #[derive(Debug)]
 pub(super) struct Keyless(Shares<Option<IpAddr>>);
 
-/// The permit of a keyless call, until it is dropped.
+/// The permit of a call without a key, until it is dropped.
 pub(super) type KeylessPermit = (Share<Option<IpAddr>>, Option<OwnedSemaphorePermit>);
 
 impl Keyless {
@@ -48,7 +48,7 @@ impl Keyless {
         Self(Shares::new(max))
     }
 
-    /// Permits one more call from `network`, on the connection that wrote `extensions`.
+    /// Permits one more call from `network`, on the connection with these `extensions`.
     ///
     /// # Errors
     /// [`Error::Overloaded`].

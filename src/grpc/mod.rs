@@ -1,5 +1,5 @@
-//! The gRPC face: the service over the generated code, and the policies that every call passes, whichever way it
-//! comes: who calls, how long it may take, what is logged.
+//! The gRPC API: the service behind the generated code, and the policies that apply to every call: authentication, deadline,
+//! limits, log.
 
 mod answer;
 mod assign_devices;
@@ -8,12 +8,12 @@ mod call_log;
 mod check_credentials;
 mod deadline;
 mod keyless;
+mod message_errors;
 mod method;
 mod panic;
 mod policies;
 mod rate_limit;
 mod receive;
-mod refusal;
 mod status;
 mod violations;
 
@@ -41,30 +41,30 @@ use crate::{
     shares::{Holder, Shares},
 };
 
-/// What the face allows its callers.
+/// What the gRPC API allows its callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GrpcSettings {
     /// The largest message that is accepted, in bytes.
     pub max_message_bytes: usize,
-    /// The largest answer: a call is refused before it is carried out if its answer could be larger, in bytes.
+    /// The largest response, in bytes. A call whose response could be larger is rejected before it is carried out.
     pub max_answer_bytes: usize,
     /// How long a message may take to arrive.
     pub body_timeout: Duration,
-    /// How long a call may take when its caller does not say.
+    /// The deadline of a call that sets none.
     pub default_timeout: Duration,
-    /// How long a call may take whatever its caller says.
+    /// The longest deadline of a call.
     pub max_timeout: Duration,
     /// The most calls without a key in flight.
     pub max_keyless_calls: usize,
 }
 
-/// The name under which health and reflection know the service.
+/// The name of the service in health checks and reflection.
 pub const SERVICE: &str = SERVICE_NAME;
 
-/// The largest message of a method that takes no lists: many times the longest name.
+/// The largest message of a method without lists, in bytes.
 const MAX_SMALL_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// The service as the generated server wants it: each method a line that leads to the operation's own file.
+/// Implements the generated traits. Each method is in the file of its operation.
 #[derive(Debug, Clone)]
 struct Handlers {
     service: Arc<Service>,
@@ -90,7 +90,7 @@ impl OrganizationService for Handlers {
     }
 }
 
-/// What the policies say of a call that they let through.
+/// A call that passed the policies.
 #[derive(Debug, Clone)]
 struct Admitted {
     caller: Arc<Caller>,
@@ -98,7 +98,7 @@ struct Admitted {
     note: Arc<Note>,
 }
 
-/// Takes a request that came through the policies apart.
+/// Splits a request that passed the policies.
 fn admitted<M>(request: Request<M>) -> Result<(Admitted, M), Status> {
     let extensions = request.extensions();
     let (deadline, note) = (extensions.get(), extensions.get::<Arc<Note>>());
@@ -109,17 +109,17 @@ fn admitted<M>(request: Request<M>) -> Result<(Admitted, M), Status> {
             Ok((Admitted { caller, deadline, note }, request.into_inner()))
         }
         _ => {
-            let cause = Cause::new("a call came past the policies");
+            let cause = Cause::new("a call bypassed the policies");
             Err(to_status(&Error::Internal(cause)))
         }
     }
 }
 
-/// Every method, with every policy: to be served on a listener, or called in the same process. `in_flight` bounds the bytes
-/// that calls hold.
+/// Every method with every policy, for a listener or for calls in the same process. `in_flight` bounds the bytes that calls
+/// hold.
 ///
 /// # Errors
-/// When the descriptors that reflection serves are broken.
+/// If the descriptors for reflection are broken.
 pub fn routes(
     service: Arc<Service>,
     settings: GrpcSettings,
@@ -154,7 +154,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // Without the types of the error details, grpcurl prints those as base64.
+        // Without these types, grpcurl prints error details as base64.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 

@@ -1,4 +1,4 @@
-//! A panic ends the call that caused it, and nothing else.
+//! A panic ends only the call that caused it.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,8 +8,8 @@ use futures_util::FutureExt;
 use super::status::to_status;
 use crate::domain::{Cause, Error};
 
-/// Answers for a call that panics. The panic's message may quote a caller's data, and stays out of the log; its place is
-/// there already.
+/// Answers INTERNAL for a call that panics. The message of the panic may contain data of the caller, so it is not logged; the
+/// log already has the location of the panic.
 pub(super) async fn catch(call: impl Future<Output = Response>) -> Response {
     match AssertUnwindSafe(call).catch_unwind().await {
         Ok(response) => response,

@@ -23,8 +23,9 @@ use super::{
     call_log::{CallLogEntry, Note},
     deadline,
     keyless::{Keyless, is_keyless},
+    message_errors,
     method::Method,
-    panic, rate_limit, receive, refusal,
+    panic, rate_limit, receive,
     status::{code_of, to_status, with_reason},
 };
 use crate::{
@@ -116,7 +117,7 @@ impl Policies {
         if let Some(method) = method {
             method.record(code_of(response.headers()), start.elapsed());
         }
-        hold_until_sent(refusal::rephrase(response, MAX_SMALL_MESSAGE_BYTES), permit)
+        hold_until_sent(message_errors::rephrase(response, MAX_SMALL_MESSAGE_BYTES), permit)
     }
 
     async fn pass_with_key(&self, mut request: Request, next: Next, id: HeaderValue) -> Response {
@@ -132,7 +133,7 @@ impl Policies {
             .instrument(entry.span())
             .await;
         if let Some(caller) = entry.note().caller() {
-            rate_limit::tell(response.headers_mut(), caller);
+            rate_limit::write(response.headers_mut(), caller);
         }
         entry.finish(response.headers());
         response
@@ -141,7 +142,7 @@ impl Policies {
     async fn carry_out(&self, method: Option<&Method>, request: Request, next: Next, note: &Note) -> Response {
         let carried_out = async {
             let (request, held) = self.admit(method, request, note).await?;
-            let response = refusal::rephrase(next.run(request).await, self.max_message_bytes(method));
+            let response = message_errors::rephrase(next.run(request).await, self.max_message_bytes(method));
             answer::encoded(response, held).await
         };
         carried_out.await.unwrap_or_else(Status::into_http)
@@ -184,7 +185,7 @@ impl Policies {
             timeout: self.settings.body_timeout,
         };
         let received = receive::request(method, body, limits, &mut share).await;
-        let received = received.map_err(|error| refusal::of_body(error, limits.max_bytes))?;
+        let received = received.map_err(|error| message_errors::of_body(error, limits.max_bytes))?;
         let admitted = async {
             if checked_at.elapsed() > CHECKED_FOR {
                 Box::pin(authenticate::caller(service, &parts.headers)).await?;

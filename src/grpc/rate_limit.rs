@@ -1,4 +1,4 @@
-//! What a caller learns of the limits of its key, with every answer (draft-ietf-httpapi-ratelimit-headers-11).
+//! The rate-limit headers of every response (draft-ietf-httpapi-ratelimit-headers-11).
 
 use std::fmt::{self, Write};
 
@@ -10,20 +10,20 @@ use crate::{
     service::{Allowance, Caller},
 };
 
-/// What is left of each limit.
+/// The header with what is left of each limit.
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");
-/// The limits.
+/// The header with the limits.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The metadata entries that tell of limits.
+/// The rate-limit headers.
 pub const RATE_LIMIT_HEADERS: [HeaderName; 2] = [POLICY, LEFT];
 
-/// Tells `caller` of its limits. Without limits there is nothing to tell.
-pub(super) fn tell(headers: &mut HeaderMap, caller: &Caller) {
+/// Writes the limits of `caller`, if there are any.
+pub(super) fn write(headers: &mut HeaderMap, caller: &Caller) {
     let (mut policy, mut left) = (String::new(), String::new());
     for allowance in caller.allowances() {
         let result = write_policy(&mut policy, &allowance).and_then(|()| write_left(&mut left, &allowance));
-        // A string takes everything.
+        // Writing to a string does not fail.
         debug_assert!(result.is_ok());
     }
     for (name, value) in [(POLICY, policy), (LEFT, left)] {
@@ -35,18 +35,18 @@ pub(super) fn tell(headers: &mut HeaderMap, caller: &Caller) {
     }
 }
 
-/// So many units in so many seconds.
+/// The quota and its window.
 fn write_policy(list: &mut String, allowance: &Allowance) -> fmt::Result {
     let (name, quota) = (allowance.of.name(), allowance.limit.burst());
     let window = ceil_seconds(allowance.limit.window());
     let unit = match allowance.of {
-        Metered::Calls => "", // requests, unless said
+        Metered::Calls => "", // the default unit, requests
         Metered::Devices => ";qu=\"devices\"",
     };
     write!(list, "{}\"{name}\";q={quota}{unit};w={window}", comma(list))
 }
 
-/// So many units are left until all are there again, in so many seconds.
+/// The units that are left, and the seconds until the quota is full.
 fn write_left(list: &mut String, allowance: &Allowance) -> fmt::Result {
     let Some(left) = allowance.left else {
         return Ok(());
@@ -55,7 +55,7 @@ fn write_left(list: &mut String, allowance: &Allowance) -> fmt::Result {
     write!(list, "{}\"{name}\";r={left};t={full_in}", comma(list))
 }
 
-/// What comes before another item of a list.
+/// The separator before another item of a list.
 fn comma(list: &str) -> &'static str {
     if list.is_empty() { "" } else { ", " }
 }

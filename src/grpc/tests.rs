@@ -58,7 +58,7 @@ async fn call(router: &Router, path: &str, headers: &[(&str, &str)]) -> Status {
         response.headers().contains_key("x-request-id"),
         "every answer has an id"
     );
-    Status::from_header_map(response.headers()).expect("a refusal")
+    Status::from_header_map(response.headers()).expect("an error")
 }
 
 #[tokio::test]

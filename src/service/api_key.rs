@@ -1,4 +1,4 @@
-//! API keys, as operators manage them.
+//! Management of API keys.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     storage::{ApiKeyRecord, Database, RevokedKey},
 };
 
-/// A key that was just created: the only time that its text is known.
+/// A new key. Its text is known only now.
 #[derive(Debug, Clone)]
 pub struct NewApiKey {
     /// The key itself, for its owner.

@@ -13,22 +13,22 @@ use crate::{
     storage::PendingOutcome,
 };
 
-/// What is asked for, as the caller gave it.
+/// The request as the caller sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AssignDevicesRequest {
-    /// Whom the devices go to.
+    /// The customer's email address.
     pub customer_email: String,
-    /// Which devices.
+    /// The identifiers of the devices.
     pub device_identifiers: Vec<String>,
-    /// Whether to create the devices that do not exist.
+    /// Whether to create devices that do not exist.
     pub auto_create_devices: bool,
-    /// What kind of device to create.
+    /// The type of new devices.
     pub device_type: Option<String>,
 }
 
 impl Service {
-    /// Refuses a request of more identifiers than one may have, before they are read. The caller pays for all of them: the
-    /// work of receiving them is done.
+    /// Rejects a request with too many identifiers before they are decoded. All of them count toward the device limit, because
+    /// the service has received them.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`], and [`Error::RateLimited`].
@@ -38,18 +38,18 @@ impl Service {
             return Ok(());
         }
         caller
-            .account
+            .rate_limits
             .take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
         Err(Error::InvalidRequest(AssignDevices::too_many_devices(count, max)))
     }
 
-    /// Assigns the devices in the caller's organization. What is answered is durable.
+    /// Assigns the devices in the caller's organization. The returned outcome is durable.
     ///
-    /// Dropping the future is safe: the call is carried out whole or not at all.
+    /// Dropping the future is safe: the call takes effect as a whole or not at all.
     ///
     /// # Errors
-    /// As [`Error`] says; nothing has changed then, unless it is [`Error::Unavailable`] or
-    /// [`Error::DeadlineExceeded`], after which the outcome is unknown and the same call can be made again.
+    /// After [`Error::Unavailable`] and [`Error::DeadlineExceeded`] the outcome is unknown, and the same call can be repeated.
+    /// After any other error nothing has changed.
     pub async fn assign_devices(
         &self,
         caller: &Arc<Caller>,
@@ -65,45 +65,45 @@ impl Service {
         )
         .map_err(Error::InvalidRequest)?;
         let identifiers = u32::try_from(request.device_identifiers.len()).unwrap_or(u32::MAX);
-        caller.account.take(Metered::Devices, identifiers)?;
+        caller.rate_limits.take(Metered::Devices, identifiers)?;
         let answer = self.writer.assign_devices(caller.organization, command, deadline)?;
-        let witness = Witness {
+        let guard = AuditGuard {
             answer: Some(answer),
             caller: Arc::clone(caller),
         };
-        witness.outcome().await
+        guard.outcome().await
     }
 }
 
-/// Sees to it that what a call changed is told of: also when its caller goes away, whose command may be under way already.
-struct Witness {
+/// Writes the audit event of a call, even if the caller goes away: the command may be in progress already.
+struct AuditGuard {
     answer: Option<PendingOutcome>,
     caller: Arc<Caller>,
 }
 
-impl Witness {
+impl AuditGuard {
     async fn outcome(mut self) -> Result<Outcome, Error> {
         let Some(answer) = &mut self.answer else {
             return Err(Error::ShuttingDown);
         };
         let outcome = answer.await;
         self.answer = None;
-        tell(&self.caller, &outcome);
+        log(&self.caller, &outcome);
         outcome
     }
 }
 
-impl Drop for Witness {
+impl Drop for AuditGuard {
     fn drop(&mut self) {
         if let (Some(answer), Ok(runtime)) = (self.answer.take(), Handle::try_current()) {
             answer.abandon();
             let caller = Arc::clone(&self.caller);
-            runtime.spawn(async move { tell(&caller, &answer.await) });
+            runtime.spawn(async move { log(&caller, &answer.await) });
         }
     }
 }
 
-fn tell(caller: &Caller, outcome: &Result<Outcome, Error>) {
+fn log(caller: &Caller, outcome: &Result<Outcome, Error>) {
     if let Ok(outcome) = outcome {
         audit::devices_assigned(caller, outcome);
     }

@@ -1,5 +1,5 @@
-//! The audit log: who was let in or not, and what was changed, as events of a target of their own. Never a key, an email
-//! address or a device's identifier.
+//! The audit log: rejected keys, and changes, as events with the target `audit`. Never a key, an email address or an
+//! identifier of a device.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,23 +15,23 @@ use crate::{
     storage::{ApiKeyRecord, KeyOwner, OrganizationRecord},
 };
 
-/// One event. Its name, `event`, is one of a small set, and its message always the same.
+/// Logs one event. Its name is one of a small set, and its message is always the same.
 macro_rules! audit {
     ($event:literal, $($fields:tt)+) => {
         tracing::info!(target: "audit", event = $event, $($fields)+, "audit")
     };
 }
 
-/// Why a key was refused: for the log, never for who showed it.
+/// Why a key was rejected: for the log, never for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum RejectedKey {
     Malformed,
     Unknown,
     Revoked(Arc<KeyOwner>),
     Expired(Arc<KeyOwner>),
 }
 
-impl Refusal {
+impl RejectedKey {
     fn reason(&self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -62,16 +62,15 @@ pub(super) fn api_key_revoked(key: &ApiKeyRecord) {
     audit!("api_key.revoked", organization = %key.organization, key = %key.id);
 }
 
-/// Keys that are of nobody are sampled. What is told of the others is bounded by the limit on wrong keys, and somebody has
-/// to replace them.
-pub(super) fn api_key_refused(refusal: Refusal, origin: &Origin, sampler: &LogSampler) {
-    let owner = refusal.owner();
+/// Events about unknown keys are sampled. The limit on invalid keys bounds the others, and somebody has to replace those keys.
+pub(super) fn api_key_rejected(rejected: RejectedKey, origin: &Origin, sampler: &LogSampler) {
+    let owner = rejected.owner();
     if owner.is_none() && !sampler.admits(Log::Audit, origin.address) {
         return;
     }
     audit!(
         "api_key.refused",
-        reason = refusal.reason(),
+        reason = rejected.reason(),
         address = origin.address.map(tracing::field::display),
         request_id = origin.request_id,
         organization = owner.map(|owner| tracing::field::display(owner.organization)),
@@ -79,9 +78,9 @@ pub(super) fn api_key_refused(refusal: Refusal, origin: &Origin, sampler: &LogSa
     );
 }
 
-/// An address has shown too many wrong keys: what comes of it from now on is refused without a line each. Told once a minute
-/// for each address, and so held to the bound of all addresses alone: its wrong keys have used up its own.
-pub(super) fn address_refused(address: Option<IpAddr>, sampler: &LogSampler) {
+/// An address sent too many invalid keys: its further keys are rejected without an event each. There is one such event a
+/// minute for each address, so only the bound of all addresses applies: the invalid keys have used up that of the address.
+pub(super) fn address_locked_out(address: Option<IpAddr>, sampler: &LogSampler) {
     if !sampler.admits(Log::Audit, None) {
         return;
     }

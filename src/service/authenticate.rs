@@ -1,4 +1,4 @@
-//! Who is calling.
+//! Authentication: who is calling.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 
 use super::{
     Service,
-    audit::{self, Refusal},
+    audit::{self, RejectedKey},
     existing_keys::ExistingKeys,
-    failed_keys::{FailedKeys, Strike},
-    limits::{Account, Allowance},
+    failed_keys::{FailedAttempt, FailedKeys},
+    limits::{Allowance, RateLimitHandle},
 };
 use crate::{
     domain::{
@@ -22,47 +22,47 @@ use crate::{
     telemetry::metrics::KEY_LOOKUPS_BY_RESULT,
 };
 
-/// The most keys that are remembered, known and unknown ones: a flood of wrong keys costs no memory beyond it.
+/// The most keys that are remembered, valid or not. So a flood of invalid keys takes a bounded amount of memory.
 const REMEMBERED_KEYS: u64 = 10_000;
-/// How long after its last use a key is looked at whatever else its address shows.
+/// How long after its last use a valid key is accepted whatever other keys come from its address.
 const PROVEN_FOR: Duration = Duration::from_secs(5 * 60);
 
-/// Where a call comes from, for the log.
+/// The origin of a call, for the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The id of the request.
     pub request_id: String,
-    /// The address of the caller, where it is known.
+    /// The address of the caller, if known.
     pub address: Option<IpAddr>,
 }
 
-/// Who calls: what a valid API key proves.
+/// The owner of the valid API key of a call.
 #[derive(Debug)]
 pub struct Caller {
-    /// The organization that the caller acts for.
+    /// The organization of the key.
     pub organization: OrganizationId,
-    /// The key that the caller showed.
+    /// The id of the key.
     pub key: ApiKeyId,
-    /// Where the call comes from.
+    /// The origin of the call.
     pub origin: Origin,
-    /// What is known of the key.
+    /// The record of the key.
     pub(super) owner: Arc<KeyOwner>,
-    pub(super) account: Account,
+    pub(super) rate_limits: RateLimitHandle,
 }
 
 impl Caller {
-    /// The limits of the caller's key, and what this call found left of them.
+    /// The rate limits of the key, and what is left of them.
     pub fn allowances(&self) -> impl Iterator<Item = Allowance> {
-        self.account.allowances()
+        self.rate_limits.allowances()
     }
 }
 
-/// Looks keys up, and remembers what it found for a short while.
+/// Looks up keys, and remembers the results for a short time.
 #[derive(Debug)]
 pub(super) struct Keys {
     database: Database,
     remembered: future::Cache<ApiKeyDigest, Option<Arc<KeyOwner>>>,
-    /// Keys that were good a moment ago.
+    /// Keys that were valid a moment ago.
     proven: sync::Cache<ApiKeyDigest, ()>,
     existing: ExistingKeys,
 }
@@ -90,12 +90,12 @@ impl Keys {
             KEY_LOOKUPS_BY_RESULT.hits.increment(1);
             return Ok(owner);
         }
-        // On the heap: seldom needed, and as large as all else that a call holds.
+        // On the heap: it is rarely needed, and as large as everything else that a call holds.
         Box::pin(self.look_up(digest)).await
     }
 
     async fn look_up(&self, digest: ApiKeyDigest) -> Result<Option<Arc<KeyOwner>>, Error> {
-        // Callers who ask for the same key at the same time share one look into the database.
+        // Simultaneous calls with the same key share one query.
         let found = self
             .remembered
             .entry(digest)
@@ -117,17 +117,21 @@ impl Keys {
         }
     }
 
-    /// Whether a key was good a moment ago.
+    /// Whether a key was valid a moment ago.
     fn is_proven(&self, digest: &ApiKeyDigest) -> bool {
         self.proven.get(digest).is_some()
     }
 
-    /// Says whose key it is, or why it is refused.
-    async fn judge(&self, digest: ApiKeyDigest, now: OffsetDateTime) -> Result<Result<Arc<KeyOwner>, Refusal>, Error> {
+    /// Returns the owner of a key, or why the key is rejected.
+    async fn check(
+        &self,
+        digest: ApiKeyDigest,
+        now: OffsetDateTime,
+    ) -> Result<Result<Arc<KeyOwner>, RejectedKey>, Error> {
         let verdict = match self.owner(digest).await? {
-            None => Err(Refusal::Unknown),
-            Some(owner) if owner.revoked_at.is_some() => Err(Refusal::Revoked(owner)),
-            Some(owner) if owner.expires_at.is_some_and(|expiry| expiry <= now) => Err(Refusal::Expired(owner)),
+            None => Err(RejectedKey::Unknown),
+            Some(owner) if owner.revoked_at.is_some() => Err(RejectedKey::Revoked(owner)),
+            Some(owner) if owner.expires_at.is_some_and(|expiry| expiry <= now) => Err(RejectedKey::Expired(owner)),
             Some(owner) => Ok(owner),
         };
         Ok(verdict)
@@ -135,38 +139,38 @@ impl Keys {
 }
 
 impl Service {
-    /// Finds out who shows `api_key`.
+    /// Finds the owner of `api_key`.
     ///
     /// # Errors
-    /// [`Error::MissingApiKey`], [`Error::InvalidApiKey`], [`Error::TooManyFailedKeys`], and [`Error::Unavailable`] when the
-    /// database cannot tell.
+    /// [`Error::MissingApiKey`], [`Error::InvalidApiKey`], [`Error::TooManyFailedKeys`], and [`Error::Unavailable`] if the
+    /// database cannot be read.
     pub async fn authenticate(&self, api_key: Option<&str>, origin: Origin) -> Result<Caller, Error> {
         let given = api_key.filter(|key| !key.is_empty()).ok_or(Error::MissingApiKey)?;
         let Some(digest) = ApiKeySecret::parse(given).map(|secret| secret.digest()) else {
             self.failed_keys.admit(origin.address)?;
-            return Err(self.refuse(Refusal::Malformed, &origin));
+            return Err(self.reject(RejectedKey::Malformed, &origin));
         };
         let is_proven = self.keys.is_proven(&digest);
-        // Beyond its address's limit a key is still looked up if it exists: an attacker may share the address with others.
-        if !is_proven && let Err(refusal) = self.failed_keys.admit_look_up(origin.address) {
+        // Over the limit of its address, a key is still looked up if it exists: an attacker may share the address with others.
+        if !is_proven && let Err(error) = self.failed_keys.admit_look_up(origin.address) {
             match Box::pin(self.keys.existing.contains(&digest)).await {
                 Some(true) => {}
-                Some(false) => return Err(refusal),
+                Some(false) => return Err(error),
                 None => {
                     return Err(Error::Unavailable(Cause::new(
-                        "which API keys exist cannot be found out",
+                        "the list of existing API keys cannot be read",
                     )));
                 }
             }
         }
         let now = OffsetDateTime::now_utc();
-        let unjudged = (!is_proven).then(|| Unjudged {
+        let pending = (!is_proven).then(|| PendingLookUp {
             failed_keys: &self.failed_keys,
             address: origin.address,
         });
-        let verdict = self.keys.judge(digest, now).await;
-        // It waited: whether the key is wrong is known, or that nobody can tell.
-        std::mem::forget(unjudged);
+        let verdict = self.keys.check(digest, now).await;
+        // The caller waited for the result.
+        std::mem::forget(pending);
         match verdict? {
             Ok(owner) => {
                 if !is_proven {
@@ -177,40 +181,40 @@ impl Service {
                     organization: owner.organization,
                     key: owner.key,
                     origin,
-                    account: self.limits.account(owner.key),
+                    rate_limits: self.rate_limiter.of_key(owner.key),
                     owner,
                 })
             }
-            Err(refusal) => {
+            Err(rejected) => {
                 self.keys.proven.invalidate(&digest);
-                Err(self.refuse(refusal, &origin))
+                Err(self.reject(rejected, &origin))
             }
         }
     }
 
-    /// What the caller learns of a key that is refused: the same whatever the reason.
-    fn refuse(&self, refusal: Refusal, origin: &Origin) -> Error {
-        let strike = self.failed_keys.strike(origin.address);
-        if let Strike::Beyond { retry_after } = strike {
+    /// The error for a rejected key: the same whatever the reason.
+    fn reject(&self, rejected: RejectedKey, origin: &Origin) -> Error {
+        let attempt = self.failed_keys.count(origin.address);
+        if let FailedAttempt::OverLimit { retry_after } = attempt {
             return Error::TooManyFailedKeys { retry_after };
         }
-        audit::api_key_refused(refusal, origin, &self.log_sampler);
-        if strike == Strike::Last {
-            audit::address_refused(origin.address, &self.log_sampler);
+        audit::api_key_rejected(rejected, origin, &self.log_sampler);
+        if attempt == FailedAttempt::Last {
+            audit::address_locked_out(origin.address, &self.log_sampler);
         }
         Error::InvalidApiKey
     }
 }
 
-/// A key that is being looked up. Who does not wait for what is found has shown a wrong one: else nothing would bound the
-/// look-ups of those who never wait.
-struct Unjudged<'a> {
+/// The look-up of a key. If its caller does not wait for the result, it counts as an invalid key: otherwise nothing would
+/// bound the look-ups of callers that never wait.
+struct PendingLookUp<'a> {
     failed_keys: &'a FailedKeys,
     address: Option<IpAddr>,
 }
 
-impl Drop for Unjudged<'_> {
+impl Drop for PendingLookUp<'_> {
     fn drop(&mut self) {
-        self.failed_keys.strike(self.address);
+        self.failed_keys.count(self.address);
     }
 }

@@ -1,10 +1,10 @@
-//! Whose API key a caller has shown.
+//! The owner of the API key of a call.
 
 use super::{Caller, Service};
 use crate::{domain::Error, storage::KeyOwner};
 
 impl Service {
-    /// Tells whose key `caller` has shown, and counts what a gateway refused on the caller's behalf.
+    /// The record of the caller's key. Counts what a gateway itself rejected for the caller.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
@@ -14,7 +14,7 @@ impl Service {
         refused_calls: u32,
         refused_devices: u32,
     ) -> Result<&'a KeyOwner, Error> {
-        caller.count_refused(refused_calls, refused_devices)?;
+        caller.count_rejected(refused_calls, refused_devices)?;
         Ok(&caller.owner)
     }
 }

@@ -1,5 +1,5 @@
-//! Which keys exist, as far as memory allows: asked when an address has shown too many wrong keys, so that a neighbour of an
-//! attacker is let in and the attacker costs the database next to nothing.
+//! The list of existing keys, within bounds. It is consulted when an address has sent too many invalid keys: valid keys from
+//! the same address still work, and an attacker costs the database almost nothing.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -15,12 +15,12 @@ use crate::{
     storage::{Database, DatabaseError},
 };
 
-/// The most keys that are known to exist. Eight bytes each, so 800 KB. Of more keys, the newest are known.
+/// The most keys in the list, eight bytes each: 800 KB. If there are more keys, the list has the newest.
 const MAX_KEYS: u32 = 100_000;
-/// How long the database is left alone after it was asked.
+/// The shortest time between two queries for the list.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The keys that exist, as they were when the database was last asked.
+/// The existing keys, as of the last query.
 #[derive(Debug)]
 pub(super) struct ExistingKeys {
     database: Database,
@@ -29,13 +29,13 @@ pub(super) struct ExistingKeys {
 
 #[derive(Debug, Default)]
 struct List {
-    /// The beginnings of their digests, sorted. To find another key with the same beginning takes 2^64 attempts over the
-    /// number of keys, and gains one look-up.
+    /// The first bytes of their digests, sorted. To find another key with the same first bytes takes 2^64 attempts divided by
+    /// the number of keys, and gains one look-up.
     prefixes: Vec<u64>,
     is_loading: bool,
-    /// Whether the database could not be read when it was last asked.
+    /// Whether the last query failed.
     has_failed: bool,
-    /// When the database last answered, or failed to.
+    /// When the last query ended.
     asked: Option<Instant>,
 }
 
@@ -45,15 +45,15 @@ impl ExistingKeys {
         Self { database, list }
     }
 
-    /// Whether this key exists; `None` when the database could not be read, and the last list does not have it. It need not be
-    /// valid any more. A key that was created within [`PAUSE`] may be missing.
+    /// Whether this key exists, valid or not. `None` if the database cannot be read and the last list does not have the key. A
+    /// key that was created within [`PAUSE`] may be missing.
     pub(super) async fn contains(&self, digest: &ApiKeyDigest) -> Option<bool> {
         let mut list = self.list.subscribe();
         if list.borrow().contains(digest) {
             return Some(true);
         }
         if self.list.send_if_modified(|list| list.begin_loading(Instant::now())) {
-            // In a task of its own: callers who go away must not keep the others from the list.
+            // In a separate task: a caller that goes away must not stop the query that others wait for.
             tokio::spawn(load(self.database.clone(), Arc::clone(&self.list)));
         }
         let list = list.wait_for(|list| !list.is_loading).await.ok()?;
@@ -66,7 +66,7 @@ impl ExistingKeys {
 
 async fn load(database: Database, list: Arc<watch::Sender<List>>) {
     let loaded = AssertUnwindSafe(database.newest_digests(MAX_KEYS)).catch_unwind().await;
-    // A panic counts as a failure: callers wait for the end of this.
+    // A panic counts as a failure, because callers wait for the end of the query.
     let loaded = loaded.unwrap_or(Err(DatabaseError::Panicked));
     let loaded = loaded.map(|digests| {
         let mut prefixes: Vec<u64> = digests.iter().filter_map(|digest| prefix(digest)).collect();
@@ -74,7 +74,7 @@ async fn load(database: Database, list: Arc<watch::Sender<List>>) {
         prefixes
     });
     if let Err(failure) = &loaded {
-        tracing::warn!(%failure, "which API keys exist cannot be found out");
+        tracing::warn!(%failure, "the list of existing API keys cannot be read");
     }
     list.send_modify(|list| list.finish_loading(loaded.ok(), Instant::now()));
 }
@@ -84,7 +84,7 @@ impl List {
         prefix(digest).is_some_and(|prefix| self.prefixes.binary_search(&prefix).is_ok())
     }
 
-    /// Whether the caller has to load the list now: nobody else does, and nobody did a moment ago.
+    /// Whether the caller has to load the list: nobody else is loading it, and it is older than [`PAUSE`].
     fn begin_loading(&mut self, now: Instant) -> bool {
         let is_due = self.asked.is_none_or(|asked| now.duration_since(asked) >= PAUSE);
         let begins = is_due && !self.is_loading;
@@ -92,7 +92,7 @@ impl List {
         begins
     }
 
-    /// A list that could not be loaded leaves the one before it.
+    /// If the query failed, the previous list stays.
     fn finish_loading(&mut self, prefixes: Option<Vec<u64>>, now: Instant) {
         self.has_failed = prefixes.is_none();
         if let Some(prefixes) = prefixes {
@@ -113,11 +113,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_loaded_by_one_and_then_left_alone() {
+    fn one_caller_loads_the_list_and_not_too_often() {
         let mut list = List::default();
         let start = Instant::now();
         assert!(list.begin_loading(start));
-        // However long it takes.
+        // However long the query takes.
         assert!(!list.begin_loading(start + 10 * PAUSE));
         let loaded = start + 11 * PAUSE;
         list.finish_loading(Some(vec![1]), loaded);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cannot_be_loaded_leaves_the_one_before() {
+    fn the_previous_list_stays_when_a_query_fails() {
         let mut list = List::default();
         let key: ApiKeyDigest = [7; 32];
         assert!(!list.contains(&key));
@@ -136,7 +136,7 @@ mod tests {
         list.finish_loading(None, now);
         assert!(list.contains(&key));
         assert!(!list.contains(&[8; 32]));
-        assert!(!list.begin_loading(now), "a failure is no reason to ask at once again");
+        assert!(!list.begin_loading(now), "the next query waits after a failure, too");
         list.finish_loading(Some(Vec::new()), now);
         assert!(!list.contains(&key));
     }

@@ -1,4 +1,4 @@
-//! Wrong keys from one address: so many in a while, and then only keys that are known to exist are looked up.
+//! Limits invalid keys per address. Over the limit, only keys that are known to exist are looked up.
 
 use std::{
     net::IpAddr,
@@ -11,24 +11,24 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use super::limits::{Bucket, LONGEST_MEMORY, Limit, REMEMBERED};
 use crate::{domain::Error, duration::ceil_to_seconds, network};
 
-/// How often it is told of one address that it has shown too many wrong keys.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How often the audit log reports one address that sent too many invalid keys.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// What was taken by a wrong key.
+/// An invalid key, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strike {
-    /// One of those that are allowed.
+pub(super) enum FailedAttempt {
+    /// It is within the limit.
     Counted,
-    /// The last of those: it has to be told.
+    /// It reached the limit, which has to be reported.
     Last,
-    /// One more than that.
-    Beyond {
-        /// How long it takes until another one is allowed, in whole seconds.
+    /// It is over the limit.
+    OverLimit {
+        /// How long until another one is allowed, in whole seconds.
         retry_after: Duration,
     },
 }
 
-/// The wrong keys of each address.
+/// The invalid keys of each address.
 #[derive(Debug)]
 pub(super) struct FailedKeys {
     limit: Option<Limit>,
@@ -37,19 +37,19 @@ pub(super) struct FailedKeys {
 
 #[derive(Debug)]
 struct Address {
-    /// Keys that turned out wrong.
-    bucket: Bucket,
-    /// Keys that were looked up and had not worked before. Counted before the look-up: many at once would all begin before
-    /// the first turns out wrong.
+    /// Invalid keys.
+    failures: Bucket,
+    /// Look-ups of keys that had not worked before. They are counted before the look-up: otherwise many at once would start
+    /// before the first one fails.
     look_ups: Bucket,
-    shut: Mutex<Shut>,
+    lockout: Mutex<Lockout>,
 }
 
-/// Until when an address is not listened to.
+/// Until when keys of an address are rejected without a look-up.
 #[derive(Debug, Default)]
-struct Shut {
+struct Lockout {
     until: Option<Instant>,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl FailedKeys {
@@ -58,18 +58,18 @@ impl FailedKeys {
         let addresses = Cache::builder()
             .max_capacity(REMEMBERED)
             .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(memory.max(TELL_EVERY).min(LONGEST_MEMORY))
+            .time_to_idle(memory.max(REPORT_EVERY).min(LONGEST_MEMORY))
             .build();
         Self { limit, addresses }
     }
 
-    /// Whether a key from this address may be judged that is not known to exist.
+    /// Whether a key from this address may be looked up if it is not known to exist.
     ///
     /// # Errors
     /// [`Error::TooManyFailedKeys`].
     pub(super) fn admit(&self, address: Option<IpAddr>) -> Result<(), Error> {
         let known = address.and_then(|address| self.addresses.get(&network::of(address)));
-        let until = known.and_then(|known| known.shut().until);
+        let until = known.and_then(|known| known.lockout().until);
         let wait = until.and_then(|until| until.checked_duration_since(Instant::now()));
         match wait {
             Some(wait) if !wait.is_zero() => Err(Error::TooManyFailedKeys {
@@ -79,7 +79,7 @@ impl FailedKeys {
         }
     }
 
-    /// As [`admit`](Self::admit), for a key that has to be looked up: counts the look-up.
+    /// Like [`admit`](Self::admit), and counts a look-up.
     ///
     /// # Errors
     /// [`Error::TooManyFailedKeys`].
@@ -89,41 +89,41 @@ impl FailedKeys {
             return Ok(());
         };
         let counted = address.look_ups.take(1);
-        counted.map(drop).map_err(|short| Error::TooManyFailedKeys {
-            retry_after: ceil_to_seconds(short.wait),
+        counted.map(drop).map_err(|shortage| Error::TooManyFailedKeys {
+            retry_after: ceil_to_seconds(shortage.wait),
         })
     }
 
-    /// Counts a wrong key from this address. An address that is not known has no limit.
-    pub(super) fn strike(&self, address: Option<IpAddr>) -> Strike {
+    /// Counts an invalid key from this address. An unknown address has no limit.
+    pub(super) fn count(&self, address: Option<IpAddr>) -> FailedAttempt {
         let Some((address, limit)) = self.address(address) else {
-            return Strike::Counted;
+            return FailedAttempt::Counted;
         };
-        match address.bucket.take(1) {
+        match address.failures.take(1) {
             Ok(0) => {
-                if address.shut_for(limit.interval()) {
-                    Strike::Last
+                if address.lock_out(limit.interval()) {
+                    FailedAttempt::Last
                 } else {
-                    Strike::Counted
+                    FailedAttempt::Counted
                 }
             }
-            Ok(_left) => Strike::Counted,
-            Err(short) => {
-                address.shut_for(short.wait);
-                let retry_after = ceil_to_seconds(short.wait);
-                Strike::Beyond { retry_after }
+            Ok(_left) => FailedAttempt::Counted,
+            Err(shortage) => {
+                address.lock_out(shortage.wait);
+                let retry_after = ceil_to_seconds(shortage.wait);
+                FailedAttempt::OverLimit { retry_after }
             }
         }
     }
 
-    /// What is known of an address that has a limit, and that limit.
+    /// The state of an address and its limit, if there is one.
     fn address(&self, address: Option<IpAddr>) -> Option<(Arc<Address>, Limit)> {
         let (address, limit) = (address?, self.limit?);
         let address = self.addresses.get_with(network::of(address), || {
             Arc::new(Address {
-                bucket: Bucket::new(limit),
+                failures: Bucket::new(limit),
                 look_ups: Bucket::new(limit),
-                shut: Mutex::default(),
+                lockout: Mutex::default(),
             })
         });
         Some((address, limit))
@@ -131,21 +131,23 @@ impl FailedKeys {
 }
 
 impl Address {
-    /// Listens to it no more for a while, and says whether that has to be told.
-    fn shut_for(&self, wait: Duration) -> bool {
+    /// Locks the address out for `wait`, and returns whether that has to be reported.
+    fn lock_out(&self, wait: Duration) -> bool {
         let now = Instant::now();
-        let mut shut = self.shut();
-        shut.until = now.checked_add(wait);
-        let is_news = shut.told.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
-        if is_news {
-            shut.told = Some(now);
+        let mut lockout = self.lockout();
+        lockout.until = now.checked_add(wait);
+        let is_due = lockout
+            .reported
+            .is_none_or(|reported| now.duration_since(reported) >= REPORT_EVERY);
+        if is_due {
+            lockout.reported = Some(now);
         }
-        is_news
+        is_due
     }
 
-    fn shut(&self) -> MutexGuard<'_, Shut> {
+    fn lockout(&self) -> MutexGuard<'_, Lockout> {
         // Nothing panics while it holds the lock.
-        self.shut.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lockout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -162,36 +164,36 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_shut_when_nothing_is_left() {
+    fn an_address_is_locked_out_at_its_limit() {
         let failed = failed_keys(2);
         let peer = address("192.0.2.1");
         assert!(failed.admit(peer).is_ok());
-        assert_eq!(failed.strike(peer), Strike::Counted);
+        assert_eq!(failed.count(peer), FailedAttempt::Counted);
         assert!(failed.admit(peer).is_ok());
-        assert_eq!(failed.strike(peer), Strike::Last);
+        assert_eq!(failed.count(peer), FailedAttempt::Last);
         assert!(failed.admit(peer).is_err());
-        // One that was on its way already.
-        assert!(matches!(failed.strike(peer), Strike::Beyond { .. }));
+        // A key that was being looked up already.
+        assert!(matches!(failed.count(peer), FailedAttempt::OverLimit { .. }));
         assert!(failed.admit(address("192.0.2.2")).is_ok());
     }
 
     #[test]
-    fn look_ups_are_counted_before_the_keys_turn_out_wrong() {
+    fn look_ups_are_counted_before_they_fail() {
         let failed = failed_keys(2);
         let peer = address("192.0.2.1");
         assert!(failed.admit_look_up(peer).is_ok());
         assert!(failed.admit_look_up(peer).is_ok());
         assert!(failed.admit_look_up(peer).is_err());
         assert!(failed.admit_look_up(address("192.0.2.2")).is_ok());
-        // None of them has turned out wrong yet.
+        // None of them has failed yet.
         assert!(failed.admit(peer).is_ok());
-        assert_eq!(failed.strike(peer), Strike::Counted);
+        assert_eq!(failed.count(peer), FailedAttempt::Counted);
     }
 
     #[test]
     fn an_ipv6_network_is_one_address() {
         let failed = failed_keys(1);
-        assert_eq!(failed.strike(address("2001:db8::1")), Strike::Last);
+        assert_eq!(failed.count(address("2001:db8::1")), FailedAttempt::Last);
         assert!(failed.admit(address("2001:db8::ffff:ffff:ffff:ffff")).is_err());
         assert!(failed.admit(address("2001:db8:0:1::1")).is_ok());
     }
@@ -200,22 +202,22 @@ mod tests {
     fn without_an_address_or_a_limit_nothing_is_counted() {
         for (failed, peer) in [(failed_keys(1), None), (FailedKeys::new(None), address("192.0.2.1"))] {
             for _ in 0..3 {
-                assert_eq!(failed.strike(peer), Strike::Counted);
+                assert_eq!(failed.count(peer), FailedAttempt::Counted);
                 assert!(failed.admit_look_up(peer).is_ok());
             }
         }
     }
 
     #[test]
-    fn a_token_that_comes_back_opens_the_address_again() {
+    fn a_lockout_ends_when_a_token_is_back() {
         let failed = FailedKeys::new(Limit::new(Duration::from_millis(1), 1));
         let peer = address("192.0.2.1");
-        assert_eq!(failed.strike(peer), Strike::Last);
+        assert_eq!(failed.count(peer), FailedAttempt::Last);
         let start = Instant::now();
         while failed.admit(peer).is_err() {
             assert!(start.elapsed() < Duration::from_secs(10));
         }
-        // It was told a moment ago.
-        assert_eq!(failed.strike(peer), Strike::Counted);
+        // It was reported a moment ago.
+        assert_eq!(failed.count(peer), FailedAttempt::Counted);
     }
 }

@@ -1,4 +1,4 @@
-//! That keys are used: stored now and then, off the way of calls, and looked at for keys that are about to expire.
+//! Records when keys were last used, and warns of keys that expire soon. The times are stored periodically, outside of calls.
 
 use std::{
     collections::HashMap,
@@ -15,23 +15,23 @@ use crate::{
     storage::{Database, KeyOwner, KeyUse},
 };
 
-/// Keys whose use is stored by one statement.
+/// The most keys in one statement.
 const BATCH: usize = 1_000;
-/// How long storing may take before it is given up, to be tried again later.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it may take when the service stops.
-const LAST_PATIENCE: Duration = Duration::from_millis(1_000);
-/// How often the log warns of one key.
+/// The timeout of storing. What is not stored is tried again later.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The timeout when the service stops.
+const LAST_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// How often the log warns about one key.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 3_600);
-/// The most keys of which is known that they were warned of.
+/// The most keys that the warnings remember.
 const WARNED: u64 = 100_000;
 
-/// How the use of keys is watched.
+/// The settings for the use of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyUsageSettings {
-    /// How often the last use of keys is stored.
+    /// How often the times of the last use are stored.
     pub interval: Duration,
-    /// How long before its end the log begins to warn of a key that is used; zero is never.
+    /// How long before a key expires the log warns about its use. Zero: never.
     pub expiry_warning: Duration,
 }
 
@@ -44,13 +44,13 @@ impl Default for KeyUsageSettings {
     }
 }
 
-/// What is known of the use of keys, and the task that stores it.
+/// The uses of keys, and the task that stores them.
 #[derive(Debug)]
 pub(super) struct KeyUsage {
     settings: KeyUsageSettings,
     unstored: Arc<Unstored>,
     warned: Cache<ApiKeyId, ()>,
-    /// Ends when it is dropped.
+    /// The task ends when this is dropped.
     _storing: JoinSet<()>,
 }
 
@@ -73,7 +73,7 @@ impl KeyUsage {
             async move {
                 loop {
                     tokio::time::sleep(settings.interval).await;
-                    unstored.store(PATIENCE).await;
+                    unstored.store(TIMEOUT).await;
                 }
             }
         });
@@ -110,18 +110,18 @@ impl KeyUsage {
         }
     }
 
-    /// Stores what is not stored yet, if the database lets it.
+    /// Stores the uses that are not stored yet, if possible.
     pub(super) async fn close(&self) {
-        self.unstored.store(LAST_PATIENCE).await;
+        self.unstored.store(LAST_TIMEOUT).await;
     }
 }
 
 impl Unstored {
-    /// What cannot be stored is kept for the next time.
-    async fn store(&self, patience: Duration) {
+    /// Uses that cannot be stored are kept for the next time.
+    async fn store(&self, timeout: Duration) {
         let uses: Vec<KeyUse> = self.uses().values().copied().collect();
         for batch in uses.chunks(BATCH) {
-            let problem = match tokio::time::timeout(patience, self.database.use_keys(batch)).await {
+            let problem = match tokio::time::timeout(timeout, self.database.use_keys(batch)).await {
                 Ok(Ok(())) => {
                     let mut left = self.uses();
                     for stored in batch {
@@ -134,7 +134,10 @@ impl Unstored {
                 Ok(Err(failure)) => failure.to_string(),
                 Err(_elapsed) => "the database did not answer in time".to_owned(),
             };
-            tracing::warn!(problem, "the last use of API keys is not stored yet");
+            tracing::warn!(
+                problem,
+                "the last use of API keys could not be stored; it is tried again"
+            );
             return;
         }
     }

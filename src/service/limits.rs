@@ -1,4 +1,4 @@
-//! How much a key may ask for in a while, and how much all of them at once. Counted by each instance for itself.
+//! Rate limits of keys, and the bound on calls in flight. Each instance counts for itself.
 
 use std::{
     net::IpAddr,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use governor::{
-    Quota, RateLimiter,
+    Quota,
     clock::{Clock, DefaultClock},
     middleware::StateInformationMiddleware,
     state::{InMemoryState, NotKeyed},
@@ -25,12 +25,12 @@ use crate::{
     shares::{Holder, Share, Shares},
 };
 
-/// The most keys, and the most addresses, of which is known what they took. Beyond it, who was idle longest is forgotten.
+/// The most keys, and the most addresses, that are remembered. Beyond it, the one that was idle longest is forgotten.
 pub(super) const REMEMBERED: u64 = 100_000;
-/// Nothing is remembered for longer than this without need: a bucket that is full is like a new one.
+/// The longest time that an idle key or address is remembered.
 pub(super) const LONGEST_MEMORY: Duration = Duration::from_secs(24 * 3_600);
 
-/// So much of something in a while: one unit each interval, and after a rest as many at once as the burst.
+/// A rate limit: one unit each interval, and up to the burst at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     interval: Duration,
@@ -38,18 +38,18 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// One unit each `interval`, and at most `burst` at once; `None`, which is no limit, when one of them is nothing.
+    /// One unit each `interval`, and at most `burst` at once. `None`, which is no limit, if one of them is zero.
     pub fn new(interval: Duration, burst: u32) -> Option<Self> {
         let burst = NonZeroU32::new(burst)?;
         (!interval.is_zero()).then_some(Self { interval, burst })
     }
 
-    /// So many units a second, and at most `burst` at once; `None`, which is no limit, when one of them is 0.
+    /// `units` a second, and at most `burst` at once. `None`, which is no limit, if one of them is 0.
     pub fn per_second(units: u32, burst: u32) -> Option<Self> {
         Self::new(Duration::from_secs(1).checked_div(units)?, burst)
     }
 
-    /// How long it takes until another unit may be taken.
+    /// How long until another unit may be taken.
     pub fn interval(&self) -> Duration {
         self.interval
     }
@@ -59,27 +59,27 @@ impl Limit {
         self.burst.get()
     }
 
-    /// How long it takes until so many units may be taken again.
+    /// How long until so many units may be taken again.
     fn time_for(&self, units: u32) -> Duration {
         self.interval.saturating_mul(units)
     }
 
-    /// How long it takes from nothing to the burst.
+    /// How long until an empty bucket is full.
     pub fn window(&self) -> Duration {
         self.time_for(self.burst.get())
     }
 }
 
-/// What keys and addresses may take. `None` is no limit.
+/// The limits of keys and addresses. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitSettings {
     /// Calls with one API key.
     pub calls: Option<Limit>,
     /// Device identifiers in the calls with one API key.
     pub devices: Option<Limit>,
-    /// Wrong API keys from one address.
+    /// Invalid API keys from one address.
     pub failed_keys: Option<Limit>,
-    /// The most calls in flight, of all callers. One organization may have no more than are left for all others.
+    /// The most calls in flight, of all callers. One organization may have no more than are left for the others.
     pub max_in_flight: Option<usize>,
 }
 
@@ -94,30 +94,32 @@ impl Default for LimitSettings {
     }
 }
 
-/// One limit, and what was taken of it.
+/// A token bucket: a limit, and how much of it is left.
 #[derive(Debug)]
 pub(super) struct Bucket {
     limit: Limit,
-    limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
+    limiter: governor::RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
 }
 
-/// What was not there to take.
+/// A bucket has too few units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Short {
+pub(super) struct Shortage {
+    /// The units that are left.
     pub(super) left: u32,
+    /// How long until there are enough.
     pub(super) wait: Duration,
 }
 
 impl Bucket {
     pub(super) fn new(limit: Limit) -> Self {
         let quota = Quota::with_period(limit.interval).unwrap_or(Quota::per_second(limit.burst));
-        let limiter = RateLimiter::direct(quota.allow_burst(limit.burst)).with_middleware();
+        let limiter = governor::RateLimiter::direct(quota.allow_burst(limit.burst)).with_middleware();
         Self { limit, limiter }
     }
 
-    /// Takes `units`, all or none, and says how many are left.
-    pub(super) fn take(&self, units: u32) -> Result<u32, Short> {
-        // What is more than the burst would never be there.
+    /// Takes `units`, all or none, and returns how many are left.
+    pub(super) fn take(&self, units: u32) -> Result<u32, Shortage> {
+        // More than the burst would never be available.
         let units = units.min(self.limit.burst());
         let Some(wanted) = NonZeroU32::new(units) else {
             return Ok(self.limit.burst());
@@ -128,7 +130,7 @@ impl Bucket {
                 let wait = not_until.wait_time_from(self.limiter.clock().now());
                 let missing = wait.as_nanos().div_ceil(self.limit.interval.as_nanos().max(1));
                 let left = units.saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX));
-                Err(Short { left, wait })
+                Err(Shortage { left, wait })
             }
             // Bounded above.
             Err(_more_than_the_burst) => Ok(0),
@@ -143,33 +145,33 @@ pub(super) struct KeyLimits {
     devices: Option<Bucket>,
 }
 
-/// What a call found of the limits of its key.
+/// The rate limits of a call's key, and what is left of them.
 #[derive(Debug, Default)]
-pub(super) struct Account {
+pub(super) struct RateLimitHandle {
     limits: Arc<KeyLimits>,
     calls_left: OnceLock<u32>,
     devices_left: OnceLock<u32>,
 }
 
-/// A limit of a caller's key, and what is left of it.
+/// One rate limit of a key, and what is left of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// What it counts.
     pub of: Metered,
-    /// What it allows.
+    /// The limit.
     pub limit: Limit,
-    /// How much is left, when the call came so far that it was counted.
+    /// How much is left, if the call was counted.
     pub left: Option<u32>,
 }
 
 impl Allowance {
-    /// How long it takes until nothing is missing any more, when so much is left.
+    /// How long until the bucket is full, if so much is left.
     pub fn full_in(&self, left: u32) -> Duration {
         self.limit.time_for(self.limit.burst().saturating_sub(left))
     }
 }
 
-impl Account {
+impl RateLimitHandle {
     pub(super) fn take(&self, of: Metered, units: u32) -> Result<(), Error> {
         let (bucket, left) = match of {
             Metered::Calls => (&self.limits.calls, &self.calls_left),
@@ -179,11 +181,11 @@ impl Account {
             return Ok(());
         };
         let taken = bucket.take(units);
-        let _ = left.set(taken.unwrap_or_else(|short| short.left));
-        taken.map(drop).map_err(|short| Error::RateLimited {
+        let _ = left.set(taken.unwrap_or_else(|shortage| shortage.left));
+        taken.map(drop).map_err(|shortage| Error::RateLimited {
             of,
             limit: bucket.limit.burst(),
-            retry_after: ceil_to_seconds(short.wait),
+            retry_after: ceil_to_seconds(shortage.wait),
         })
     }
 
@@ -201,21 +203,21 @@ impl Account {
     }
 }
 
-/// What every key took of its limits, and the place for calls that are under way.
+/// The rate limits of all keys, and the calls in flight.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(super) struct RateLimiter {
     settings: LimitSettings,
     keys: Cache<ApiKeyId, Arc<KeyLimits>>,
     in_flight: Shares<Holder>,
 }
 
-impl Limits {
+impl RateLimiter {
     pub(super) fn new(settings: LimitSettings) -> Self {
         let of_a_key = [settings.calls, settings.devices];
         let longest = of_a_key.iter().flatten().map(Limit::window).max().unwrap_or_default();
         let keys = Cache::builder()
             .max_capacity(REMEMBERED)
-            // Else a key that is new among many would not be remembered, and its calls not be counted.
+            // With the default policy, a new key among many would not be remembered, and its calls not counted.
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(ceil_to_seconds(longest).min(LONGEST_MEMORY))
             .build();
@@ -227,11 +229,11 @@ impl Limits {
         }
     }
 
-    /// What `key` took so far.
-    pub(super) fn account(&self, key: ApiKeyId) -> Account {
+    /// The rate limits of `key`.
+    pub(super) fn of_key(&self, key: ApiKeyId) -> RateLimitHandle {
         let LimitSettings { calls, devices, .. } = self.settings;
         if calls.is_none() && devices.is_none() {
-            return Account::default();
+            return RateLimitHandle::default();
         }
         let limits = self.keys.get_with(key, || {
             Arc::new(KeyLimits {
@@ -239,22 +241,22 @@ impl Limits {
                 devices: devices.map(Bucket::new),
             })
         });
-        Account {
+        RateLimitHandle {
             limits,
-            ..Account::default()
+            ..RateLimitHandle::default()
         }
     }
 }
 
-/// The permit of a call that is in flight, until it is dropped.
+/// The permit of a call to be in flight, until it is dropped.
 #[derive(Debug)]
 pub struct InFlightPermit(Share<Holder>);
 
 impl InFlightPermit {
-    /// The permit, once it is known which organization calls.
+    /// Hands the permit over to the organization that calls.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when the organization has as many calls in flight as it may.
+    /// [`Error::Overloaded`] if the organization has too many calls in flight.
     pub fn for_organization(self, organization: OrganizationId) -> Result<Self, Error> {
         let holder = Holder::Organization(organization.uuid());
         self.0.hand_over(holder).map(Self).ok_or(Error::Overloaded)
@@ -265,9 +267,9 @@ impl Service {
     /// Permits a call from `network` to be in flight.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when as many are as may be.
+    /// [`Error::Overloaded`] if too many are.
     pub fn enter(&self, network: Option<IpAddr>) -> Result<InFlightPermit, Error> {
-        let permit = self.limits.in_flight.take(Holder::Network(network), 1);
+        let permit = self.rate_limiter.in_flight.take(Holder::Network(network), 1);
         permit.map(InFlightPermit).ok_or(Error::Overloaded)
     }
 
@@ -276,16 +278,16 @@ impl Service {
     /// # Errors
     /// [`Error::RateLimited`].
     pub fn count_call(&self, caller: &Caller) -> Result<(), Error> {
-        caller.account.take(Metered::Calls, 1)
+        caller.rate_limits.take(Metered::Calls, 1)
     }
 }
 
 impl Caller {
-    /// Counts what a gateway refused by itself on behalf of this caller.
-    pub(super) fn count_refused(&self, calls: u32, devices: u32) -> Result<(), Error> {
+    /// Counts what a gateway itself rejected for this caller.
+    pub(super) fn count_rejected(&self, calls: u32, devices: u32) -> Result<(), Error> {
         let counts = [(Metered::Calls, calls), (Metered::Devices, devices)];
         for (of, units) in counts.into_iter().filter(|(_, units)| *units > 0) {
-            self.account.take(of, units)?;
+            self.rate_limits.take(of, units)?;
         }
         Ok(())
     }
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_a_second_is_no_limit() {
+    fn zero_units_are_no_limit() {
         assert_eq!(Limit::per_second(0, 5), None);
         assert_eq!(Limit::per_second(5, 0), None);
         let limit = Limit::per_second(10_000, 20_000).expect("a limit");
@@ -310,20 +312,20 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_there_once() {
+    fn a_burst_can_be_taken_once() {
         let bucket = bucket(HOUR, 3);
         assert_eq!([bucket.take(1), bucket.take(1), bucket.take(1)], [Ok(2), Ok(1), Ok(0)]);
-        let short = bucket.take(1).expect_err("nothing left");
-        assert_eq!(short.left, 0);
-        assert_eq!(ceil_to_seconds(short.wait), HOUR);
+        let shortage = bucket.take(1).expect_err("nothing left");
+        assert_eq!(shortage.left, 0);
+        assert_eq!(ceil_to_seconds(shortage.wait), HOUR);
     }
 
     #[test]
     fn many_units_are_taken_all_or_none() {
         let bucket = bucket(HOUR, 10);
         assert_eq!(bucket.take(6), Ok(4));
-        let short = bucket.take(6).expect_err("too many");
-        assert_eq!((short.left, ceil_to_seconds(short.wait)), (4, 2 * HOUR));
+        let shortage = bucket.take(6).expect_err("too many");
+        assert_eq!((shortage.left, ceil_to_seconds(shortage.wait)), (4, 2 * HOUR));
         assert_eq!(bucket.take(4), Ok(0));
     }
 
@@ -331,7 +333,7 @@ mod tests {
     fn more_than_the_burst_takes_the_burst() {
         let bucket = bucket(HOUR, 10);
         assert_eq!(bucket.take(u32::MAX), Ok(0));
-        assert_eq!(bucket.take(0), Ok(10), "nothing is always there");
+        assert_eq!(bucket.take(0), Ok(10), "nothing can always be taken");
         assert!(bucket.take(1).is_err());
     }
 }

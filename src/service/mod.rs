@@ -1,4 +1,4 @@
-//! The use cases: who is calling, what is asked, handed to the database. No wire forms, no SQL.
+//! The use cases: who calls and what they ask, handed to the database. No wire formats, no SQL.
 
 mod api_key;
 mod assign_devices;
@@ -30,19 +30,19 @@ pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 
-/// What the service allows itself and its callers.
+/// The settings of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceSettings {
-    /// The most device identifiers in one request, counted before repeated ones are folded.
+    /// The most device identifiers in one request; repeated ones count.
     pub max_devices_per_request: usize,
-    /// How long a key is trusted before the database is asked again. A revoked key works no longer than this and the time
-    /// that asking takes, which storage bounds by 3 s.
+    /// How long a key is cached. A revoked key works at most for this time plus that of one query, which storage limits to 3
+    /// s.
     pub key_cache_ttl: Duration,
-    /// How the use of keys is watched.
+    /// How the use of keys is recorded.
     pub key_usage: KeyUsageSettings,
-    /// What keys and addresses may take.
+    /// The limits of keys and addresses.
     pub limits: LimitSettings,
-    /// How much the writer takes on.
+    /// The settings of the writer.
     pub writer: WriterSettings,
 }
 
@@ -58,14 +58,14 @@ impl Default for ServiceSettings {
     }
 }
 
-/// What callers with an API key can ask for.
+/// The use cases of callers with an API key.
 #[derive(Debug)]
 pub struct Service {
     settings: ServiceSettings,
     keys: authenticate::Keys,
     failed_keys: failed_keys::FailedKeys,
     key_usage: key_usage::KeyUsage,
-    limits: limits::Limits,
+    rate_limiter: limits::RateLimiter,
     log_sampler: Arc<LogSampler>,
     writer: Writer,
 }
@@ -79,18 +79,18 @@ impl Service {
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
             key_usage: key_usage::KeyUsage::start(database, settings.key_usage),
-            limits: limits::Limits::new(settings.limits),
+            rate_limiter: limits::RateLimiter::new(settings.limits),
             log_sampler,
             writer,
         }
     }
 
-    /// Which lines about calls without a known caller are logged.
+    /// The sampler of log lines about unauthenticated calls.
     pub fn log_sampler(&self) -> &LogSampler {
         &self.log_sampler
     }
 
-    /// Takes no further commands, and returns when those that wait are answered and the use of keys is stored, if it can be.
+    /// Accepts no further commands. Returns when the waiting ones are answered and the use of keys is stored, if possible.
     pub async fn close(&self) {
         tokio::join!(self.writer.close(), self.key_usage.close());
     }

@@ -1,4 +1,4 @@
-//! Organizations, as operators manage them.
+//! Management of organizations.
 
 use super::audit;
 use crate::{

@@ -1,4 +1,4 @@
-//! Who owns what, as operators look it up.
+//! Look-ups of customers, devices and owners.
 
 use super::organization::find_organization;
 use crate::{
@@ -11,23 +11,23 @@ use crate::{
     storage::{Assigned, CustomerRecord, Database, DeviceRecord},
 };
 
-/// A customer, and how many devices belong to it.
+/// A customer and the number of its devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
     organization: OrganizationId,
     /// The customer.
     pub record: CustomerRecord,
-    /// How many devices belong to it.
+    /// The number of its devices.
     pub devices: u64,
 }
 
-/// A device, and how many owners it has.
+/// A device and the number of its owners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     organization: OrganizationId,
     /// The device.
     pub record: DeviceRecord,
-    /// How many owners it has.
+    /// The number of its owners.
     pub owners: u64,
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     domain::{
         Error,
-        assign_devices::{Fate, UnknownDevices},
+        assign_devices::{Tally, UnknownDevices},
     },
     storage::{
         Database, DatabaseError,
@@ -187,26 +187,19 @@ impl<B: Backend> Worker<B> {
 
 /// Counts what calls changed.
 fn count(outcomes: &[Outcomes]) {
-    let (mut assigned, mut already_assigned, mut skipped) = (0, 0, 0);
-    let (mut new_devices, mut new_customers) = (0, 0);
+    let mut tally = Tally::default();
     for outcome in outcomes.iter().flatten().flatten() {
-        new_customers += u64::from(outcome.customer_was_created);
-        for (_, fate) in &outcome.devices {
-            match fate {
-                Fate::Assigned { was_created, .. } => {
-                    assigned += 1;
-                    new_devices += u64::from(*was_created);
-                }
-                Fate::AlreadyAssigned { .. } => already_assigned += 1,
-                Fate::Skipped => skipped += 1,
-            }
-        }
+        tally += outcome.tally();
     }
-    CHANGES.assigned.increment(assigned);
-    CHANGES.already_assigned.increment(already_assigned);
-    CHANGES.skipped.increment(skipped);
-    CHANGES.devices_created.increment(new_devices);
-    CHANGES.customers_created.increment(new_customers);
+    for (counter, count) in [
+        (&CHANGES.assigned, tally.assigned),
+        (&CHANGES.already_assigned, tally.already_assigned),
+        (&CHANGES.skipped, tally.skipped),
+        (&CHANGES.devices_created, tally.devices_created),
+        (&CHANGES.customers_created, tally.customers_created),
+    ] {
+        counter.increment(count as u64);
+    }
 }
 
 /// Splits a failed batch into the calls that get the error and the batches that run again without them.

@@ -22,7 +22,7 @@ fn too_large(max_bytes: usize) -> Status {
     with_reason(Reason::InvalidMessage, sentence, [("maxBytes", max_bytes as u64)])
 }
 
-/// Turns the framework's own errors, OUT_OF_RANGE and INTERNAL, into INVALID_ARGUMENT: the caller has to fix something.
+/// Turns the framework's own errors, OUT_OF_RANGE and INTERNAL, into INVALID_ARGUMENT: the caller has to fix the message.
 pub(super) fn rephrase(response: Response, max_message_bytes: usize) -> Response {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
