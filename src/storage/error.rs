@@ -108,7 +108,7 @@ impl From<DbErr> for DatabaseError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unreachable(error),
-            sqlx::Error::Database(database) => match Class::of(database.code().as_deref().unwrap_or_default()) {
+            sqlx::Error::Database(database) => match database.code().map_or(Class::Fault, |code| Class::of(&code)) {
                 Class::Conflict => Self::Conflict(error),
                 Class::Busy => Self::Busy(error),
                 Class::Unreachable => Self::Unreachable(error),

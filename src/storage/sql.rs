@@ -3,7 +3,7 @@
 //! PostgreSQL takes each column as an array, SQLite all rows of a set as one JSON array of arrays. A list of placeholders
 //! would be a new text for each length: that fills the statement cache, and meets the limit on parameters.
 
-use sea_orm::sqlx::{Arguments, Error, postgres::PgArguments, sqlite::SqliteArguments};
+use sea_orm::sqlx::{Arguments, Error, error::BoxDynError, postgres::PgArguments, sqlite::SqliteArguments};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -125,7 +125,8 @@ impl<'a> Statement<'a> {
             added.map_err(Error::Encode)?;
         }
         for columns in &self.sets {
-            arguments.add(json_rows(columns)).map_err(Error::Encode)?;
+            let rows = json_rows(columns).map_err(Error::Encode)?;
+            arguments.add(rows).map_err(Error::Encode)?;
         }
         Ok((self.sql.sqlite, arguments))
     }
@@ -142,25 +143,25 @@ impl Column<'_> {
     }
 
     /// An id is 32 hexadecimal digits, which `unhex` turns into the stored form: JSON has no bytes.
-    fn json_cell(&self, row: usize) -> serde_json::Value {
-        match self {
+    fn json_cell(&self, row: usize) -> Result<serde_json::Value, BoxDynError> {
+        Ok(match self {
             Self::Ids(ids) => ids.get(row).map(|id| id.simple().to_string()).into(),
             Self::Texts(texts) => texts.get(row).copied().into(),
             Self::Numbers(numbers) => numbers.get(row).copied().into(),
             // As the driver stores times.
-            Self::Times(times) => times.get(row).and_then(|time| time.format(&Rfc3339).ok()).into(),
-        }
+            Self::Times(times) => {
+                let text = times.get(row).map(|time| time.format(&Rfc3339));
+                text.transpose()?.into()
+            }
+        })
     }
 }
 
-fn json_rows(columns: &[Column<'_>]) -> String {
+fn json_rows(columns: &[Column<'_>]) -> Result<String, BoxDynError> {
     let rows = columns.first().map_or(0, Column::len);
-    (0..rows)
-        .map(|row| columns.iter().map(|column| column.json_cell(row)).collect())
-        .collect::<Vec<serde_json::Value>>()
-        .into_iter()
-        .collect::<serde_json::Value>()
-        .to_string()
+    let cells = |row| columns.iter().map(move |column| column.json_cell(row)).collect();
+    let rows = (0..rows).map(cells).collect::<Result<Vec<Vec<_>>, _>>()?;
+    Ok(serde_json::to_string(&rows)?)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ impl DatabaseUrl {
     /// When the URL is not one of these.
     pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
         let backend = if url.starts_with("sqlite:") {
-            let path = url.split('?').next().unwrap_or_default();
+            let path = url.split_once('?').map_or(url, |(path, _options)| path);
             let path = path.trim_start_matches("sqlite:").trim_start_matches('/');
             if path.is_empty() || path.starts_with(":memory:") || url.contains("mode=memory") {
                 return Err(InvalidDatabaseUrl(
