@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{
     CommandError, connect,
-    output::{day, is_terminal, optional_timestamp, print, print_lines, say, timestamp},
+    output::{is_terminal, optional_timestamp, print, print_lines, say, timestamp},
     table::print_rows,
 };
 use crate::{
@@ -199,18 +199,72 @@ fn fields(key: &ApiKeyRecord) -> [String; 6] {
     ]
 }
 
-/// A key for people: days, so that a row fits a terminal of 80 columns. The label is last because it may be long.
+/// A key for people: in days from now, so that a row fits a terminal of 80 columns. The label is last because it may be
+/// long.
 fn row(key: &ApiKeyRecord, now: OffsetDateTime) -> [String; 5] {
     let expires = match (key.revoked_at, key.expires_at) {
         (Some(_), _) => "revoked".to_owned(),
+        (None, None) => "never".to_owned(),
         (None, Some(time)) if time <= now => "expired".to_owned(),
-        (None, time) => time.map_or("never".to_owned(), day),
+        (None, Some(time)) => match (time - now).whole_hours() {
+            0 => "in <1h".to_owned(),
+            hours @ 1..48 => format!("in {hours}h"),
+            hours => format!("in {}d", hours / 24),
+        },
     };
-    let last_used = key.last_used_at.map_or("never".to_owned(), day);
+    let last_used = match key.last_used_at.map(|time| (now - time).whole_days()) {
+        None => "never".to_owned(),
+        Some(..=0) => "today".to_owned(),
+        Some(days) => format!("{days}d ago"),
+    };
     [key.id.to_string(), hint(key), expires, last_used, key.label.clone()]
 }
 
 /// The first and last characters of a key, if they were stored.
 fn hint(key: &ApiKeyRecord) -> String {
     key.hint.as_ref().map_or("-".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+    use crate::domain::id::OrganizationId;
+
+    #[test]
+    fn people_see_how_long_a_key_is_valid_and_when_it_was_used() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let key = |expires_in: Option<Duration>, used_before: Option<Duration>| ApiKeyRecord {
+            organization: OrganizationId::from(uuid::Uuid::nil()),
+            id: ApiKeyId::from(uuid::Uuid::nil()),
+            label: "a label".into(),
+            created_at: now,
+            expires_at: expires_in.map(|left| now + left),
+            revoked_at: None,
+            last_used_at: used_before.map(|before| now - before),
+            hint: None,
+        };
+        let shown = |expires_in, used_before| {
+            let [_, _, expires, last_used, _] = row(&key(expires_in, used_before), now);
+            [expires, last_used]
+        };
+        assert_eq!(shown(None, None), ["never", "never"]);
+        let (minute, hour, day) = (Duration::MINUTE, Duration::HOUR, Duration::DAY);
+        for (left, before, expected) in [
+            (Duration::ZERO, Duration::ZERO, ["expired", "today"]),
+            (-day, -hour, ["expired", "today"]),
+            (minute, hour, ["in <1h", "today"]),
+            (day, day - minute, ["in 24h", "today"]),
+            (2 * day, day, ["in 2d", "1d ago"]),
+            (90 * day - minute, 400 * day, ["in 89d", "400d ago"]),
+        ] {
+            assert_eq!(shown(Some(left), Some(before)), expected);
+        }
+        let revoked = ApiKeyRecord {
+            revoked_at: Some(now),
+            ..key(Some(day), None)
+        };
+        assert_eq!(row(&revoked, now)[2], "revoked");
+    }
 }

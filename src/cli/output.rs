@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, IsTerminal, Write},
 };
 
-use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::CommandError;
 
@@ -53,11 +53,6 @@ pub(super) fn say(line: &str) {
 pub(super) fn timestamp(time: OffsetDateTime) -> String {
     let time = time.replace_nanosecond(0).unwrap_or(time);
     time.format(&Rfc3339).unwrap_or_default()
-}
-
-/// The day of a point in time, in UTC.
-pub(super) fn day(time: OffsetDateTime) -> String {
-    time.to_offset(UtcOffset::UTC).date().to_string()
 }
 
 /// As [`timestamp`], for a time that may be missing.

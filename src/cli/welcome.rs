@@ -26,14 +26,16 @@ const KEY_FILE: &str = "device-assignment.api-key";
 
 /// Explains the options that accept any certificate: the service's certificate is rarely issued for the printed address.
 const INSECURE: &str = "
---insecure and -insecure accept any certificate, for a try on this machine. Elsewhere leave them out, and add --cacert FILE
-and -cacert FILE if the authority is private.
+--insecure and -insecure accept any certificate, for a try on this machine.
+Elsewhere leave them out, and add --cacert FILE and -cacert FILE if the
+authority is private.
 ";
 /// As [`INSECURE`], when clients need a certificate, too.
 const INSECURE_MUTUAL: &str = "
-client.crt and client.key stand for a certificate of an authority in --tls-client-ca, and for its key. --insecure and
--insecure accept any certificate of the service, for a try on this machine. Elsewhere leave them out, and add --cacert FILE
-and -cacert FILE if its authority is private.
+client.crt and client.key stand for a certificate of an authority in
+--tls-client-ca, and for its key. --insecure and -insecure accept any
+certificate of the service, for a try on this machine. Elsewhere leave them
+out, and add --cacert FILE and -cacert FILE if its authority is private.
 ";
 
 /// The first API key, to be shown to the person at the terminal.
@@ -82,7 +84,8 @@ impl Welcome {
         } = ClientOptions::new(tls);
         print(&format!(
             r#"
-This database is new. It has an organization named default, with an API key that is shown only now:
+This database is new. It has an organization named default.
+Its API key is shown only now:
 
   {key}
 
