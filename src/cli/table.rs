@@ -74,12 +74,12 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_whatever_the_script() {
-        let rows = [["1", "müller", "x"], ["22", "東京", ""], ["3", "", "y"]];
+        let rows = [["1", "müller", "x"], ["22", "東京", "z"], ["3", "long", ""]];
         let rows = rows.map(|row| row.map(str::to_owned)).to_vec();
         let lines: Vec<String> = lines(["ID", "NAME", "LABEL"], rows).collect();
         assert_eq!(
             lines,
-            ["ID  NAME    LABEL", "1   müller  x", "22  東京", "3           y"]
+            ["ID  NAME    LABEL", "1   müller  x", "22  東京    z", "3   long"]
         );
     }
 
