@@ -40,7 +40,7 @@ pub struct Source {
 }
 
 enum RowReader {
-    Csv(Rows<Box<dyn Read + Send>, 3>),
+    Csv(Box<Rows<Box<dyn Read + Send>, 3>>),
     Lines(String, Lines<Box<dyn Read + Send>>),
     Given(String, std::iter::Enumerate<vec::IntoIter<String>>),
 }
@@ -57,7 +57,7 @@ impl Source {
     /// # Errors
     /// When the first line does not name the columns of [`HEADER`].
     pub fn csv(list: Box<dyn Read + Send>, device_type: Option<String>) -> Result<Self, ListError> {
-        let rows = RowReader::Csv(Rows::new(list, COLUMNS)?);
+        let rows = RowReader::Csv(Box::new(Rows::new(list, COLUMNS)?));
         Ok(Self { rows, device_type })
     }
 
