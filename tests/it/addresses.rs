@@ -1,5 +1,4 @@
-//! Wrong keys from one address: so many, and then only keys that exist are looked up. And nobody can claim another
-//! address.
+//! Invalid keys from one address are limited; after that only existing keys are looked up. Clients cannot forge their address.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -27,27 +26,21 @@ pub fn register(suite: &mut Suite) {
     for face in Face::ALL {
         let name = |test: &str| format!("addresses::{test}::{}", face.name());
         suite.on_each(&name("wrong_keys_are_counted_exactly"), move |db| counted(db, face));
-        suite.on_each(&name("a_key_that_was_created_since_is_let_in"), move |db| {
-            created_since(db, face)
-        });
+        suite.on_each(&name("a_new_key_is_accepted"), move |db| created_since(db, face));
         suite.on_each(&name("an_address_cannot_be_forged"), move |db| forged(db, face));
-        suite.on_each(&name("a_trusted_proxy_is_believed"), move |db| trusted(db, face));
+        suite.on_each(&name("a_trusted_proxy_names_the_address"), move |db| trusted(db, face));
     }
     suite.on_each("addresses::a_remote_gateway_passes_the_address_on", passed_on);
-    suite.on_each("addresses::without_a_limit_wrong_keys_are_just_refused", unlimited);
+    suite.on_each("addresses::without_a_limit_wrong_keys_are_only_rejected", unlimited);
     suite.on(
         Kind::Postgres,
-        "addresses::beyond_the_limit_a_silent_database_is_no_wrong_key",
+        "addresses::a_silent_database_does_not_make_a_key_invalid",
         silent,
     );
-    suite.on(
-        Kind::Postgres,
-        "addresses::who_does_not_wait_for_the_answer_is_counted",
-        impatient,
-    );
+    suite.on(Kind::Postgres, "addresses::abandoned_calls_are_counted", impatient);
 }
 
-/// Keys whose look-up nobody waits for: else nothing would bound the look-ups of those who never wait.
+/// Calls that are abandoned during the lookup count, too; otherwise their number would have no limit.
 async fn impatient(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, few_failed_keys()).await;
@@ -87,7 +80,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// Calls with a wrong key, another one each time.
+/// Makes calls, each with another invalid key.
 async fn wrong(client: &Client) -> Answer {
     let key = ApiKeySecret::from_random(rand::random());
     client
@@ -114,7 +107,7 @@ fn assert_shut(answer: &Answer) {
     assert_eq!(answer.error, sentence);
 }
 
-/// Uses up what an address has.
+/// Uses up the limit of an address.
 async fn use_up(client: &Client) {
     for _ in 0..BURST {
         assert_refused(&wrong(client).await);
@@ -127,12 +120,12 @@ async fn counted(database: &TestDatabase, face: Face) {
         organization(database, "acme").await,
         organization(database, "globex").await,
     ];
-    // The gateway that is elsewhere has to be trusted; or else it is the address.
+    // A remote gateway must be trusted. Otherwise its own address counts.
     let server = TestServer::start_with(database, few_failed_keys()).await;
     let [used, unused] = keys.each_ref().map(|key| server.client(face, key));
     used.create("john@example.com", &["SN-1"]).await.ok();
 
-    // All at once, of which some are on their way when others use up the rest.
+    // All at once: some are on their way when others use up the rest.
     let malformed = used.with_key(Some("your_api_key_here"));
     let answers = join_all((0..BURST).map(|_| async {
         let malformed = malformed.create("john@example.com", &["SN-1"]).await;
@@ -150,7 +143,7 @@ async fn counted(database: &TestDatabase, face: Face) {
     assert_shut(&malformed.create("john@example.com", &["SN-1"]).await);
     let missing = used.with_key(None).create("john@example.com", &["SN-1"]).await;
     assert_eq!(missing.error, MISSING_KEY);
-    // Who has called before goes on undisturbed.
+    // A key that was used before still works.
     for _ in 0..3 {
         used.create("john@example.com", &["SN-1"]).await.ok();
     }
@@ -158,12 +151,12 @@ async fn counted(database: &TestDatabase, face: Face) {
         let elsewhere = unused.at(ip("127.0.0.2"));
         assert_refused(&wrong(&elsewhere).await);
     }
-    // Neither does one suffer that was never used.
+    // So does one that was never used.
     unused.create("john@example.com", &["SN-1"]).await.ok();
     server.stop().await;
 }
 
-/// What is known of the keys that exist is a moment old: a key that was created since is let in soon.
+/// The list of existing keys is slightly old. A new key is accepted soon.
 async fn created_since(database: &TestDatabase, face: Face) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, few_failed_keys()).await;
@@ -192,7 +185,7 @@ async fn created_since(database: &TestDatabase, face: Face) {
 
 async fn forged(database: &TestDatabase, face: Face) {
     let key = organization(database, "acme").await;
-    // The gateway that is elsewhere is trusted, its callers are not.
+    // The remote gateway is trusted, its clients are not.
     let server = TestServer::start_with(database, behind_proxies_at(&["127.0.0.1/32"])).await;
     let client = server.client(face, &key).at(ip("127.0.0.7"));
     for number in 0..BURST {
@@ -209,7 +202,7 @@ async fn forged(database: &TestDatabase, face: Face) {
         assert_shut(&wrong(&client.with_header(name, "203.0.113.99")).await);
     }
     assert_shut(&wrong(&client).await);
-    // And those that were claimed are untouched.
+    // The forged addresses have their full limit.
     assert_refused(&wrong(&client.at(ip("127.0.0.8"))).await);
     server.stop().await;
 }
@@ -220,7 +213,7 @@ async fn trusted(database: &TestDatabase, face: Face) {
     let proxy = server.client(face, &key);
     let behind = |forwarded_for: &str| proxy.with_header("x-forwarded-for", forwarded_for);
     use_up(&behind("198.51.100.1, 203.0.113.7, 10.1.2.3")).await;
-    // What stands before the address is the caller's own claim.
+    // Addresses before the last one come from the client.
     for same in ["203.0.113.7", "192.0.2.9, 203.0.113.7", "203.0.113.7:4711"] {
         assert_shut(&wrong(&behind(same)).await);
     }
@@ -230,7 +223,7 @@ async fn trusted(database: &TestDatabase, face: Face) {
     use_up(&behind("2001:db8:1:2::1")).await;
     assert_shut(&wrong(&behind("2001:db8:1:2:ffff::1")).await);
     assert_refused(&wrong(&behind("2001:db8:1:3::1")).await);
-    // The proxy's own.
+    // The address of the proxy.
     assert_refused(&wrong(&proxy).await);
     server.stop().await;
 }
@@ -241,13 +234,13 @@ async fn passed_on(database: &TestDatabase) {
     let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Face::RemoteRest, &key).at(ip(from)));
     use_up(&one).await;
     assert_refused(&wrong(&other).await);
-    // One address, whichever way it comes.
+    // One address, through either API.
     for face in [Face::Grpc, Face::Rest] {
         assert_shut(&wrong(&server.client(face, &key).at(ip("127.0.0.2"))).await);
     }
     server.stop().await;
 
-    // A service that does not trust it takes the gateway for the caller.
+    // A service that does not trust the gateway takes it for the client.
     let server = TestServer::start_with(database, few_failed_keys()).await;
     let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Face::RemoteRest, &key).at(ip(from)));
     use_up(&one).await;
@@ -266,7 +259,7 @@ async fn unlimited(database: &TestDatabase) {
     server.stop().await;
 }
 
-/// Which keys exist cannot be found out: nobody is told that a key is wrong that may be right.
+/// Callers cannot find out which keys exist: a key that may be valid is never called invalid.
 async fn silent(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
@@ -284,7 +277,7 @@ async fn silent(database: &'static TestDatabase) {
     }
     let answer = client.create("john@example.com", &["SN-1"]).await;
     assert_eq!(answer.code, "UNAVAILABLE", "{answer:?}");
-    // Elsewhere, such a key is looked up.
+    // From another address, such a key is looked up.
     let answer = wrong(&client.at(ip("127.0.0.2"))).await;
     assert_eq!(answer.code, "UNAVAILABLE", "{answer:?}");
     proxy.recover_without_memory();

@@ -1,4 +1,4 @@
-//! Peers that send HTTP/2 frames in masses: their connections are closed, the process stays small, and nobody else notices.
+//! Floods of HTTP/2 frames: the connections are closed, memory stays small, and other clients notice nothing.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::support::{
     organization,
 };
 
-/// How many peers send the same flood to a listener at once.
+/// How many peers flood a listener at once.
 const PEERS: usize = 8;
-/// By how much the process may grow.
+/// How much the memory of the process may grow.
 const GROWTH: u64 = 64 * 1024 * 1024;
 /// How long a flood may last, and how much of it may be sent by one peer.
 const TIME: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ const REQUEST: &[u8] = &[0x83, 0x84, 0x86];
 /// The reason of a reset: CANCEL.
 const CANCEL: &[u8] = &[0, 0, 0, 8];
 
-/// What is said first, and what is then said with each of the numbers from 0 on.
+/// What is sent first, and what is then sent for each number from 0 on.
 struct Flood {
     name: &'static str,
     first: fn() -> Vec<u8>,
@@ -57,7 +57,7 @@ const FLOODS: [Flood; 10] = [
             [open, frame(RST_STREAM, 0, stream, CANCEL)].concat()
         },
     },
-    // CVE-2024-27316 and its kin: a head that never ends.
+    // CVE-2024-27316 and similar: a head that never ends.
     Flood {
         name: "continuations",
         first: || frame(HEADERS, 0, 1, REQUEST),
@@ -125,12 +125,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A whole request, after which a connection is not closed for its silence.
+/// A complete request, after which a silent connection is not closed.
 fn request() -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST)
 }
 
-/// Sends a flood until the other side has closed, and returns how much was sent.
+/// Sends a flood until the server closes, and returns how much was sent.
 async fn send(flood: &Flood, address: SocketAddr, reads: bool) -> usize {
     let stream = TcpStream::connect(address).await.expect("a connection");
     let (mut reader, mut writer) = stream.into_split();
@@ -138,7 +138,7 @@ async fn send(flood: &Flood, address: SocketAddr, reads: bool) -> usize {
         if reads {
             let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
         } else {
-            // Kept, or the connection would be closed from this side.
+            // Kept open, so that this side does not close the connection.
             std::future::pending::<()>().await;
         }
         drop(reader);
@@ -186,7 +186,7 @@ async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
         }
     });
     for address in [program.grpc, program.rest] {
-        // Half of them read what they are answered.
+        // Half of the peers read the responses.
         let peers = (0..PEERS).map(|peer| tokio::time::timeout(TIME, send(flood, address, peer % 2 == 0)));
         let sent = join_all(peers).await;
         let sent = sent.into_iter().map(|sent| sent.expect("closed in time"));
@@ -204,7 +204,7 @@ async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
     let calls = load.finish().await;
     assert!(calls.iter().all(|call| call.is(&["OK"])), "{}", tally(&calls));
     assert_eq!(faults(database, &calls).await, [""; 0]);
-    // And somebody new is served.
+    // A new client is served.
     program
         .client(Face::Rest, &key)
         .create("new@example.com", &["SN-1"])
@@ -212,7 +212,7 @@ async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
         .ok();
     let (code, log) = program.terminate().await;
     assert_eq!(code, Some(0), "{log}");
-    // Nor can a peer fill the log.
+    // The log does not grow either.
     let noise: Vec<&str> = log
         .lines()
         .filter(|line| !line.contains(r#""message":"call""#) && !line.contains(r#""target":"audit""#))

@@ -1,5 +1,4 @@
-//! Whether the service should be sent work: found out soon, shown everywhere, and gone by: while the database is away,
-//! callers learn so at once.
+//! Readiness: an outage of the database is noticed soon and reported everywhere, and meanwhile calls fail at once.
 
 use std::{
     env,
@@ -29,10 +28,10 @@ use crate::support::{
     program::{refused, run, sentence, stdout},
 };
 
-/// How soon it shows that the database is away, and how soon that it is back.
+/// How soon an outage of the database, and its end, must be reported.
 pub const TURNS: Duration = Duration::from_secs(3);
 pub const RETURNS: Duration = Duration::from_secs(5);
-/// How long a call may take that the service knows to be in vain.
+/// How long a call may take that the service knows will fail.
 const REFUSED: Duration = Duration::from_secs(1);
 
 const CALLERS: usize = 16;
@@ -59,13 +58,13 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("health::the_probe", probe);
 }
 
-/// How long the database is away: as long as it takes to see, unless told otherwise.
+/// How long the database is away: by default until the outage is reported.
 fn outage() -> Duration {
     let seconds = env::var("HEALTH_OUTAGE_SECONDS").map_or(8, |seconds| seconds.parse().expect("a number"));
     Duration::from_secs(seconds)
 }
 
-/// Where a service shows whether it should be sent work.
+/// Where a service reports whether it is ready.
 pub struct Shown {
     admin: SocketAddr,
     http: reqwest::Client,
@@ -91,7 +90,7 @@ impl Shown {
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
-    /// Returns when everything shows `line`, and says how long that took.
+    /// Waits until everything reports `line`, and returns how long that took.
     pub async fn turns_to(&self, line: &str, within: Duration) -> Duration {
         let start = Instant::now();
         let is_ready = line == "ok";
@@ -122,7 +121,7 @@ impl Shown {
         answer.into_inner().status()
     }
 
-    /// All that a client is told that watches over gRPC.
+    /// All that a client of `Watch` receives.
     pub async fn watch(&self) -> JoinHandle<Vec<ServingStatus>> {
         let request = HealthCheckRequest {
             service: SERVICE.into(),
@@ -139,9 +138,9 @@ impl Shown {
     }
 }
 
-/// An outage, as it was seen.
+/// An outage as it was observed.
 struct Outage {
-    /// When everything showed it.
+    /// When everything reported it.
     turned: Instant,
     /// When the database began to come back, and when it was back.
     returning: Instant,
@@ -149,7 +148,7 @@ struct Outage {
 }
 
 impl Outage {
-    /// Holds the calls that were made all the while against it.
+    /// Checks the calls that were made during it.
     fn judge(&self, calls: &[Call]) {
         println!("{}", tally(calls));
         for call in calls {
@@ -314,7 +313,7 @@ async fn remembered_key(database: &TestDatabase) {
     for face in Face::ALL {
         let client = server.client(face, &known);
         let start = Instant::now();
-        // Who calls is known, so what is wrong with the call is said.
+        // The key is known, so the field violations are reported.
         let answer = client
             .call(&json!({ "customerEmail": "a", "deviceIdentifiers": ["SN-1"] }))
             .await;
@@ -344,7 +343,7 @@ async fn remembered_key(database: &TestDatabase) {
     server.stop().await;
 }
 
-/// A connection that ends while nobody uses it, and a database that is slow for a moment, are no outage.
+/// An idle connection that ends, and a database that is slow for a moment, are not an outage.
 async fn hiccup(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
@@ -353,7 +352,7 @@ async fn hiccup(database: &TestDatabase) {
     let watch = shown.watch().await;
     for round in 0..3 {
         proxy.cut();
-        // Longer than it takes until the next question.
+        // Longer than until the next health check.
         tokio::time::sleep(Duration::from_secs(1)).await;
         proxy.fall_silent();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -367,13 +366,13 @@ async fn hiccup(database: &TestDatabase) {
     assert_eq!(told, expected, "until it stops: {log}");
 }
 
-/// Moves the schema of `database` to another version and back, and calls `check` with what must be shown each time.
+/// Moves the schema of `database` to another version and back, and calls `check` with what must be reported each time.
 async fn move_schema(database: &TestDatabase, mut check: impl AsyncFnMut(&str)) {
     let connection = database.connect().await;
     for (sql, line) in [
         (
             "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99990101_from_the_future', 0)",
-            // During an upgrade, the instances of the version before it go on.
+            // During an upgrade, instances of the previous version keep serving.
             "ok",
         ),
         (
@@ -404,10 +403,10 @@ async fn schema(database: &TestDatabase) {
     let client = server.client(Face::Rest, &key);
     move_schema(database, async |line| {
         shown.turns_to(line, TURNS).await;
-        // Long enough to have been asked after again.
+        // Long enough for another health check.
         tokio::time::sleep(2 * device_assignment::storage::HealthSettings::default().interval).await;
         shown.turns_to(line, TURNS).await;
-        // Who is sent here all the same is served.
+        // Calls are still served.
         client.create("a@example.com", &["SN-1"]).await.ok();
     })
     .await;
@@ -500,7 +499,7 @@ async fn probe(database: &TestDatabase) {
     assert!(said.contains("ADMIN_ADDR"), "{said}");
     refused(&run(&["health", "--admin-addr", "nowhere"]).await, 2);
 
-    // Takes the connection, and says nothing.
+    // Accepts connections, and never responds.
     let silent = listener().await;
     let address = silent.local_addr().expect("an address").to_string();
     let mut taken = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Line ends of HTTP/1.1: a bare LF ends no line of a head, and bodies are not touched.
+//! Line ends of HTTP/1.1: a bare LF in a head is an error, and bodies are unchanged.
 
 use serde_json::json;
 
@@ -9,19 +9,23 @@ use crate::support::{
 };
 
 pub fn register(suite: &mut Suite) {
-    suite.on(Kind::Sqlite, "line_ends::a_bare_line_feed_is_refused", refused);
-    suite.on(Kind::Sqlite, "line_ends::a_later_request_is_held_to_them_too", later);
-    suite.on_each("line_ends::bodies_may_have_any", bodies);
+    suite.on(Kind::Sqlite, "line_ends::a_bare_line_feed_is_rejected", refused);
+    suite.on(
+        Kind::Sqlite,
+        "line_ends::a_bare_line_feed_in_a_later_request_is_rejected",
+        later,
+    );
+    suite.on_each("line_ends::bodies_are_unchanged", bodies);
 }
 
-/// `text` with each of its line ends in turn replaced by a bare LF: what is before that one, and the rest.
+/// `text` with each of its line ends in turn replaced by a bare LF, split before that.
 fn with_one_bare_line_feed(text: &str) -> impl Iterator<Item = (String, String)> {
     text.match_indices("\r\n")
         .map(|(place, _)| (text[..place].to_owned(), text[place + 1..].to_owned()))
 }
 
 #[track_caller]
-fn assert_is_refused(answer: &Http1Answer, what: &str) {
+fn assert_rejected(answer: &Http1Answer, what: &str) {
     assert_eq!(answer.status, 400, "{what:?}: {answer:?}");
     assert!(answer.head.contains("\r\nconnection: close"), "{what:?}: {answer:?}");
 }
@@ -48,13 +52,13 @@ async fn refused(database: &TestDatabase) {
                 let pieces: Vec<&[u8]> = pieces.iter().copied().filter(|piece| !piece.is_empty()).collect();
                 let answers = exchange(address, &pieces).await;
                 assert_eq!(answers.len(), 1, "{all:?}: {answers:?}");
-                assert_is_refused(&answers[0], &all);
+                assert_rejected(&answers[0], &all);
             }
         }
         let all = request.replace("\r\n", "\n") + body;
-        assert_is_refused(&exchange(address, &[all.as_bytes()]).await[0], &all);
+        assert_rejected(&exchange(address, &[all.as_bytes()]).await[0], &all);
     }
-    assert_eq!(database.dump().await, before, "nothing was done");
+    assert_eq!(database.dump().await, before, "nothing changed");
     server.stop().await;
 }
 
@@ -86,7 +90,7 @@ async fn later(database: &TestDatabase) {
                 answers[..count].iter().all(|answer| answer.status == 200),
                 "{answers:?}"
             );
-            assert_is_refused(&answers[count], &all);
+            assert_rejected(&answers[count], &all);
         }
     }
     // The lines around chunks, and the fields after them.
@@ -105,7 +109,7 @@ async fn later(database: &TestDatabase) {
     server.stop().await;
 }
 
-/// A body is the caller's, to the last byte, in whatever pieces it comes.
+/// Bodies arrive unchanged, in any pieces.
 async fn bodies(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     devices(database, "acme", &["SN-1", "SN-2"]).await;

@@ -1,4 +1,4 @@
-//! The service as its callers and operators meet it: the real server and program, on real databases, through both faces.
+//! Integration tests: the real server and program, on real databases, over gRPC and REST.
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! The metrics for Prometheus: what is documented is there, means what it says, and tells nothing of callers.
+//! The metrics for Prometheus: they are exactly those documented, their values are right, and they hold no data of callers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,18 +14,18 @@ use crate::support::{
     Client, Face, Kind, PATH, Program, Suite, TestDatabase, TestServer, organization, program::command,
 };
 
-/// What is promised.
+/// The documented metrics.
 const DOCUMENT: &str = include_str!("../../docs/METRICS.md");
 
 pub fn register(suite: &mut Suite) {
-    suite.on_each("metrics::what_is_documented_is_there_and_nothing_else", documented);
-    suite.on_each("metrics::figures_are_right", metrics);
-    suite.on_each("metrics::more_callers_are_no_more_series", cardinality);
+    suite.on_each("metrics::all_documented_metrics_exist_and_no_others", documented);
+    suite.on_each("metrics::values_are_right", metrics);
+    suite.on_each("metrics::more_callers_make_no_more_series", cardinality);
     suite.on_each("metrics::a_gateway_has_its_own", gateway);
     suite.on(Kind::Sqlite, "metrics::a_library_has_none", library);
 }
 
-/// What `/metrics` says, by series.
+/// The response of `/metrics`, by series.
 #[derive(Debug)]
 pub struct Metrics {
     pub text: String,
@@ -52,7 +52,7 @@ impl Metrics {
         Self { text, series }
     }
 
-    /// One figure; 0 where there is none yet.
+    /// The value of a series; 0 if it does not exist yet.
     pub fn get(&self, series: &str) -> f64 {
         self.series.get(series).copied().unwrap_or_default()
     }
@@ -103,7 +103,7 @@ async fn documented(database: &'static TestDatabase) {
     program.terminate().await;
 }
 
-/// Every label, and every value that the document lists, is one that stands in the row of its metric.
+/// Every label, and every label value, is in the row of its metric in the document.
 fn check_labels(metrics: &Metrics) {
     let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for row in DOCUMENT.lines().filter(|line| line.starts_with("| `")) {
@@ -128,7 +128,7 @@ fn check_labels(metrics: &Metrics) {
     }
 }
 
-/// Asks Prometheus' own checker, where it is installed, whether the text is right.
+/// Checks the text with Prometheus' own tool, if it is installed.
 async fn check_format(metrics: &Metrics) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join("promtool").is_file()) {
@@ -168,7 +168,7 @@ async fn metrics(database: &'static TestDatabase) {
         "{}",
         metrics.text
     );
-    // The gateway asks before it reads a body.
+    // The gateway checks the key before it reads a body.
     let checks = |code: &str| calls_of("OrganizationService/CheckCredentials", code);
     assert_eq!(checks("UNAUTHENTICATED"), 1.0, "{}", metrics.text);
     assert!(checks("OK") >= 1.0, "{}", metrics.text);
@@ -210,7 +210,7 @@ async fn metrics(database: &'static TestDatabase) {
             "{series}"
         );
     }
-    // A key that was forgotten in between, on a machine that was busy, is looked up again.
+    // On a busy machine a key may be forgotten in between and looked up again.
     let lookups = |result: &str| metrics.get(&format!("device_assignment_key_lookups_total{{result=\"{result}\"}}"));
     assert_eq!(lookups("hit") + lookups("miss"), 6.0 + checks("OK"), "{}", metrics.text);
     assert_eq!(
@@ -225,7 +225,7 @@ async fn metrics(database: &'static TestDatabase) {
     program.terminate().await;
 }
 
-/// How many different callers' words are sent.
+/// How many different values callers send.
 const WORDS: usize = 10_000;
 const SMALL_CALLS: usize = 4_000;
 const AT_ONCE: usize = 200;
@@ -238,7 +238,7 @@ async fn cardinality(database: &'static TestDatabase) {
     ask_for_nothing(&program, &client, 0).await;
     let before = Metrics::of(program.admin).await;
 
-    // Large calls, each of other identifiers; then small ones, each of another customer.
+    // Large calls with different identifiers, then small ones with different customers.
     for call in 0..4 {
         let many: Vec<String> = (0..WORDS / 4)
             .map(|number| format!("SN-many-{call}-{number}"))
@@ -272,7 +272,7 @@ async fn cardinality(database: &'static TestDatabase) {
     program.terminate().await;
 }
 
-/// Asks both faces for what is not there, by names that a caller makes up.
+/// Calls unknown methods and routes over gRPC and REST.
 async fn ask_for_nothing(program: &Program, client: &Client, number: usize) {
     let made_up = format!("http://{}/made-up-{number}", program.rest);
     assert_eq!(reqwest::get(made_up).await.expect("an answer").status(), 404);
@@ -298,7 +298,7 @@ async fn gateway(database: &'static TestDatabase) {
     );
     assert_eq!(metrics.get(&requests), 1.0, "{}", metrics.text);
     assert_eq!(metrics.get("device_assignment_connections_total{face=\"rest\"}"), 1.0);
-    // Of a service it has nothing, not even zeros.
+    // It has no metrics of a service, not even zeros.
     let names = metrics.types();
     let of_service = ["queue", "batch", "database", "pool", "devices"].map(|part| format!("device_assignment_{part}"));
     let strange = names
@@ -315,7 +315,7 @@ async fn gateway(database: &'static TestDatabase) {
     service.terminate().await;
 }
 
-/// A server that nobody installed a recorder for, as in a program of another's, has no metrics to show.
+/// A server without a recorder, as in another program, has no metrics.
 async fn library(database: &'static TestDatabase) {
     let server = TestServer::start(database).await;
     let answer = reqwest::get(format!("http://{}/metrics", server.admin)).await;

@@ -1,4 +1,4 @@
-//! Getting to the database: URLs that cannot be used, and databases that do not answer.
+//! Connecting to the database: invalid URLs, and databases that do not answer.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -14,14 +14,14 @@ use crate::support::{
     program::{command, refused, run, sentence},
 };
 
-/// Must never be read back.
+/// Must never be printed.
 const PASSWORD: &str = "canary-password";
 
 pub fn register(suite: &mut Suite) {
-    suite.test("reach::unusable_urls_are_a_mistake_of_usage", unusable_urls);
+    suite.test("reach::invalid_urls_are_usage_errors", unusable_urls);
     suite.test("reach::waits_and_gives_up", out_of_reach);
-    suite.test("reach::a_missing_folder_is_told_at_once", missing_folder);
-    suite.with_postgres("reach::a_missing_database_is_told_at_once", missing_database);
+    suite.test("reach::a_missing_folder_is_reported_at_once", missing_folder);
+    suite.with_postgres("reach::a_missing_database_is_reported_at_once", missing_database);
 }
 
 async fn unusable_urls() {
@@ -60,7 +60,7 @@ async fn unusable_urls() {
     sentence(&output.expect("the program runs"), 2);
 }
 
-/// A port of this machine that nobody listens on, and nobody can take while the socket lives.
+/// A port without a listener. No other process can take it while the socket lives.
 fn closed_port() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
@@ -86,7 +86,7 @@ async fn out_of_reach() {
     let end = format!("device-assignment: postgres://{address}/devices: the database is out of reach: ");
     let last = said.lines().last().expect("a last line");
     assert!(last.starts_with(&end), "{said}");
-    // Not a measurement: half a minute would be the default.
+    // Not a measurement: the default is half a minute.
     assert!(waited >= Duration::from_secs(2), "gave up after {waited:?}: {said}");
     assert!(waited < Duration::from_secs(20), "gave up after {waited:?}");
 }

@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way is finished and answered, nothing new is taken, and the program is gone within ten seconds.
+//! SIGTERM: calls in flight finish, no new ones are accepted, and the program ends within ten seconds.
 
 use std::{
     env,
@@ -20,7 +20,7 @@ use crate::support::{
     program::command,
 };
 
-/// What a supervisor waits before it kills.
+/// How long a supervisor waits before it kills.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn register(suite: &mut Suite) {
@@ -31,7 +31,7 @@ pub fn register(suite: &mut Suite) {
         "shutdown::peers_without_a_call_are_not_waited_for",
         with_mute_peers,
     );
-    suite.on(Kind::Sqlite, "shutdown::everybody_is_served_in_the_grace", grace);
+    suite.on(Kind::Sqlite, "shutdown::calls_are_served_in_the_grace_period", grace);
     suite.on(Kind::Sqlite, "shutdown::a_second_signal_ends_it_at_once", second_signal);
     suite.on(
         Kind::Postgres,
@@ -41,7 +41,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn under_load(database: &TestDatabase) {
-    // A few, unless told otherwise.
+    // Few by default.
     let rounds = env::var("SHUTDOWN_ROUNDS").map_or(5, |rounds| rounds.parse().expect("a number"));
     const CALLERS: usize = 32;
     let mut random = StdRng::seed_from_u64(crate::support::seed());
@@ -66,9 +66,9 @@ async fn under_load(database: &TestDatabase) {
                     code == "OK" || (code == "UNAVAILABLE" && *retry_after == Some(1)),
                     "{call:?}"
                 ),
-                // A call that crosses the end of its connection on its way is lost, and clients have several words for it:
-                // HTTP/1.1 cannot announce a close, and HTTP/2 cannot do so ahead of time. What counts is that no call
-                // is lost that the service had taken on.
+                // A call that is sent while its connection closes is lost, with different errors in different clients:
+                // HTTP/1.1 cannot announce a close, and HTTP/2 cannot do so in advance. No call may be lost that the
+                // service had received.
                 Fate::Lost { .. } => assert!(
                     !owned.contains_key(&call.email),
                     "carried out, so it was accepted, but not answered: {call:?}"
@@ -84,7 +84,7 @@ async fn under_load(database: &TestDatabase) {
     program.kill().await;
 }
 
-/// Peers that never finish hold up neither the end nor the calls of others, and nobody else can come in meanwhile.
+/// Peers that never finish delay neither the end nor the calls of others, and no new connections are accepted.
 async fn with_stuck_peers(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
@@ -96,14 +96,14 @@ async fn with_stuck_peers(database: &TestDatabase) {
         .await
         .expect("a request");
     assert!(idle.read(&mut [0; 1024]).await.expect("an answer") > 0);
-    // One that never said anything, to each face.
+    // Silent connections to gRPC and REST.
     let _mute = TcpStream::connect(rest).await.expect("a connection");
     let _mute_grpc = TcpStream::connect(grpc).await.expect("a connection");
-    // Half a head, and a head whose body does not come.
+    // Half a head, and a head whose body does not arrive.
     let mut half_head = TcpStream::connect(rest).await.expect("a connection");
     half_head.write_all(b"POST /api HTTP/1.1\r\nho").await.expect("half");
     let half = half_a_request(rest, &key).await;
-    // HTTP/2 that is open and silent: the client does not even acknowledge a ping.
+    // A silent HTTP/2 connection: the client does not even acknowledge pings.
     let (silent, connection) = h2::client::handshake(TcpStream::connect(grpc).await.expect("a connection"))
         .await
         .expect("HTTP/2");
@@ -136,7 +136,7 @@ async fn with_stuck_peers(database: &TestDatabase) {
     drop((idle, half_head, half, silent, connection, watch));
 }
 
-/// A request whose body does not come.
+/// A request whose body does not arrive.
 async fn half_a_request(rest: SocketAddr, key: &str) -> TcpStream {
     let mut half = TcpStream::connect(rest).await.expect("a connection");
     let head = format!(
@@ -144,12 +144,12 @@ async fn half_a_request(rest: SocketAddr, key: &str) -> TcpStream {
          content-length: 100\r\nexpect: 100-continue\r\n\r\n"
     );
     half.write_all(head.as_bytes()).await.expect("half a request");
-    // That the service asks for the body shows that it is waiting for it.
+    // The service has asked for the body, so it waits for it.
     assert!(half.read(&mut [0; 1024]).await.expect("100 Continue") > 0);
     half
 }
 
-/// Peers that have asked for nothing, or only whether the service is ready, have nothing to wait for.
+/// The end does not wait for peers without a request, or with only a `Watch` of the health service.
 async fn with_mute_peers(database: &TestDatabase) {
     let program = Program::serve(database.url()).await;
     let mut mute = Vec::new();
@@ -161,7 +161,7 @@ async fn with_mute_peers(database: &TestDatabase) {
         .expect("HTTP/2");
     let mut connection = Box::pin(connection);
     assert!(futures_util::poll!(&mut connection).is_pending(), "it is open");
-    // And one that waits for what changes, after which nothing does.
+    // One that waits for changes of the health.
     let mut health = HealthClient::new(program.client(Face::Grpc, "").channel());
     let request = HealthCheckRequest { service: String::new() };
     let mut watch = health.watch(request).await.expect("a stream").into_inner();
@@ -177,8 +177,8 @@ async fn with_mute_peers(database: &TestDatabase) {
     drop((mute, silent, connection));
 }
 
-/// From the signal on the service says that it should not be sent work, and serves whoever comes all the same until the
-/// grace is over; then it drains as ever.
+/// After the signal the service reports that it is not ready, and serves all calls until the grace period is over. Then it
+/// drains as usual.
 async fn grace(database: &TestDatabase) {
     const GRACE: Duration = Duration::from_secs(3);
     let key = organization(database, "acme").await;
@@ -195,7 +195,7 @@ async fn grace(database: &TestDatabase) {
         );
     }
     assert_eq!(readyz(admin).await, Some((200, "ok\n".into())));
-    // Holds the drain until its bound.
+    // Delays the drain until its limit.
     let half = half_a_request(program.rest, &key).await;
 
     let asked = Instant::now();
@@ -225,7 +225,7 @@ async fn grace(database: &TestDatabase) {
     })
     .await;
     assert!(asked.elapsed() > GRACE, "{:?}", asked.elapsed());
-    // Still while it drains, and for as long as anybody can ask.
+    // Also while it drains.
     let mut answers = 0;
     while let Some(answer) = readyz(admin).await {
         assert_eq!(answer, (503, "draining\n".into()));
@@ -240,13 +240,13 @@ async fn grace(database: &TestDatabase) {
     drop(half);
 }
 
-/// What `/readyz` answers, if anything does.
+/// The response of `/readyz`, if there is one.
 async fn readyz(admin: SocketAddr) -> Option<(u16, String)> {
     let answer = reqwest::get(format!("http://{admin}/readyz")).await.ok()?;
     Some((answer.status().as_u16(), answer.text().await.ok()?))
 }
 
-/// Whoever is asked twice does not wait for anybody.
+/// A second signal ends the program at once.
 async fn second_signal(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
@@ -266,7 +266,7 @@ async fn second_signal(database: &TestDatabase) {
     }
 }
 
-/// Asks the program to stop, and says how long it took to do so, which must be with success and in time.
+/// Stops the program, checks that it succeeds in time, and returns how long it took.
 async fn end(program: Program) -> Duration {
     let asked = Instant::now();
     let (code, log) = tokio::time::timeout(PATIENCE, program.terminate())
@@ -279,12 +279,12 @@ async fn end(program: Program) -> Duration {
 async fn is_refused(address: SocketAddr) -> bool {
     match TcpStream::connect(address).await {
         Ok(_) => false,
-        // Or cut, when it came in just before.
+        // Or closed, if it was accepted just before.
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
     }
 }
 
-/// A database that does not answer does not keep the program from ending.
+/// A silent database does not prevent the end.
 async fn while_the_database_is_silent(database: &TestDatabase) {
     let keys = load::keys(database, 8).await;
     let mut keys = keys.iter().cycle();
@@ -298,7 +298,7 @@ async fn while_the_database_is_silent(database: &TestDatabase) {
     );
     load.succeeds(16).await;
     proxy.fall_silent();
-    // Longer than a key is remembered: the connections for reads are stuck, too.
+    // Longer than a key is remembered, so the connections for reads are stuck, too.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let took = end(program).await;
     let made = load.finish().await;

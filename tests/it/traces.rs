@@ -1,5 +1,5 @@
-//! Traces: from the caller's span down to each statement, as one tree; nothing of them where nobody wants them, and no harm
-//! to calls where they cannot be sent.
+//! Traces: one tree from the caller's span down to each statement, nothing if traces are off, and no effect on calls if they
+//! cannot be sent.
 
 use std::{
     net::SocketAddr,
@@ -30,19 +30,19 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("traces::one_tree_over_rest", over_rest);
     suite.on_each("traces::one_tree_through_a_gateway", through_gateway);
     suite.on(Kind::Sqlite, "traces::the_last_are_sent_at_the_end", flush);
-    suite.on_each("traces::of_no_caller_begin_here", roots);
+    suite.on_each("traces::without_a_caller_begin_here", roots);
     suite.on_each("traces::what_is_not_sampled_is_not_sent", unsampled);
     suite.on_each("traces::failures_are_marked", failures);
     suite.on(Kind::Postgres, "traces::a_batch_names_all_its_calls", batches);
-    suite.on(Kind::Sqlite, "traces::where_nobody_wants_them", unwanted);
+    suite.on(Kind::Sqlite, "traces::are_off_by_default", unwanted);
     suite.on(
         Kind::Sqlite,
-        "traces::a_collector_that_is_down_harms_nobody",
+        "traces::a_collector_that_is_down_changes_no_call",
         collector_down,
     );
     suite.on(
         Kind::Sqlite,
-        "traces::a_collector_that_is_silent_harms_nobody",
+        "traces::a_collector_that_is_silent_changes_no_call",
         collector_silent,
     );
     suite.test("traces::mistakes_of_usage", usage);
@@ -93,7 +93,7 @@ fn lines(log: &str, message: &str) -> Vec<Value> {
     lines.filter(|line| line["message"] == message).collect()
 }
 
-/// What a call is beneath its gateway, if there is one.
+/// The tree of a call, below its gateway if there is one.
 const CALL: &str = "\
 device-assignment: telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner
   device-assignment: SELECT api_key
@@ -108,7 +108,7 @@ device-assignment: telemetron.device_assignment.v1.DeviceAssignmentService/Assig
 ";
 const SPANS: usize = 10;
 
-/// What a gateway asks before it reads a body: the call finds the key in memory then.
+/// The check of the key that a gateway makes before it reads a body. The call then finds the key in memory.
 const CHECK: &str = "\
 device-assignment: telemetron.device_assignment.v1.OrganizationService/CheckCredentials
   device-assignment: SELECT api_key
@@ -264,7 +264,7 @@ async fn unsampled(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
     let mut serve = command(&["serve", "--database-url", database.url(), "--log-format", "json"]);
-    // Of those that begin here, none.
+    // No trace begins here.
     serve.args(["--trace-sample-ratio", "0"]);
     let program = Program::spawn(traced(serve, &collector.endpoint())).await;
     for face in [Face::Grpc, Face::Rest] {
@@ -272,7 +272,7 @@ async fn unsampled(database: &'static TestDatabase) {
         create(&client, face.name(), &traceparent("00")).await.ok();
         client.create("owner@example.com", &["SN-1"]).await.ok();
     }
-    // One that is: what comes before it would have arrived with it.
+    // This one is sampled. Earlier spans would have arrived with it.
     let wanted = traceparent("01").replace(TRACE, &"9".repeat(32));
     create(&program.client(Face::Grpc, &key), "wanted", &wanted).await.ok();
     let id = "9".repeat(32);
@@ -329,7 +329,7 @@ async fn failures(database: &'static TestDatabase) {
         .filter(|collected| collected.failed())
         .map(|collected| collected.span.name.rsplit(['/', '.']).next().expect("a name"))
         .collect();
-    // The statement may be tried more than once. A refusal is no fault of the service.
+    // The statement may run more than once. A rejected call is not a fault of the service.
     for name in [
         "SELECT customer device device_assignment",
         "batch",
@@ -357,8 +357,7 @@ async fn failures(database: &'static TestDatabase) {
     }
 }
 
-/// Calls that wait for one another's transaction share the next: its span is below the first that is traced, and names the
-/// others.
+/// Calls that wait share the next batch: its span is below the first traced call, with links to the others.
 async fn batches(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
@@ -420,7 +419,7 @@ async fn batches(database: &'static TestDatabase) {
     assert!(other.contains("queue") && !other.contains("batch"), "{other}");
 }
 
-/// A caller's trace is in the log all the same, and goes on to the service.
+/// The caller's trace id is still in the log, and goes on to the service.
 async fn unwanted(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let service = Program::spawn(command(&[
@@ -460,7 +459,7 @@ async fn collector_down(database: &'static TestDatabase) {
     harms_nobody(database, nobody).await;
 }
 
-/// It takes connections, and says nothing.
+/// It accepts connections, and never responds.
 async fn collector_silent(database: &'static TestDatabase) {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = silent.local_addr().expect("an address");

@@ -1,4 +1,4 @@
-//! Answers that nobody reads, and answers that would be too large.
+//! Responses that are not read, and responses that would be too large.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// How many answers are not read, each of about 1 MiB.
+/// How many responses are left unread, each of about 1 MiB.
 const UNREAD: usize = 300;
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -49,12 +49,12 @@ pub fn register(suite: &mut Suite) {
         stalled_http_1,
     );
     suite.on_each(
-        "attack::a_request_is_refused_when_its_answer_could_be_too_large",
+        "attack::a_request_is_rejected_if_its_response_could_be_too_large",
         too_large,
     );
 }
 
-/// As many devices as a request may have, and all of them unknown: nothing is written, and all are in the answer.
+/// The most devices that a request may have, all unknown: nothing is written, and all are in the response.
 fn request() -> AssignDevicesToOwnerRequest {
     AssignDevicesToOwnerRequest {
         customer_email: "john@example.com".into(),
@@ -84,7 +84,7 @@ async fn unread_grpc(database: &'static TestDatabase, way: Way) {
         }
         peers.push(peer);
     }
-    // What is not read is thrown away, with the connection.
+    // Unread responses are dropped with the connection.
     eventually("the connections are closed", LIMIT, async || {
         victim.growth_now() < 64 * MIB
     })
@@ -127,7 +127,7 @@ async fn unread_rest(database: &'static TestDatabase, way: Way) {
     assert!(damage.growth <= 160 * MIB, "{} MiB", damage.growth / MIB);
 }
 
-/// Pages that anybody may ask for, and that nobody reads: they are the program's own, and cost nobody's share.
+/// Pages need no key and are part of the program, so unread ones take no share.
 async fn unread_pages(database: &'static TestDatabase, way: Way) {
     let victim = Victim::start_at(way, database, &[]).await;
     let (mut peers, mut held) = (Vec::new(), Vec::new());
@@ -164,7 +164,7 @@ async fn stalled(database: &'static TestDatabase) {
     server.stop().await;
 }
 
-/// Over HTTP/1.1 what is not read fills the buffers of the kernels, and then nothing moves.
+/// Over HTTP/1.1 an unread response fills the buffers of the kernels and then stalls.
 async fn stalled_http_1(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::spawn(command(&[
@@ -194,7 +194,7 @@ async fn stalled_http_1(database: &'static TestDatabase) {
     stream.write_all(head.as_bytes()).await.expect("a head");
     stream.write_all(body.as_bytes()).await.expect("a body");
     stream.read_u8().await.expect("an answer");
-    // No more than that is read. This side cannot see the end before it has read all that came before.
+    // No more than that is read. This side sees the end only after it has read everything before.
     eventually("the connection is closed", LIMIT, async || {
         let metrics = Metrics::of(program.admin).await;
         metrics.get("device_assignment_connections{face=\"rest\"}") == 0.0

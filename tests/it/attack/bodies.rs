@@ -1,4 +1,4 @@
-//! Bodies of requests: of strangers, in tiny pieces, many at once, and with more identifiers than a request may have.
+//! Request bodies: without a valid key, in tiny pieces, many at once, and with too many identifiers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,19 +13,21 @@ use super::{
 };
 use crate::support::{Client, Face, Kind, PATH, Suite, TestDatabase};
 
-/// A key that has the form of one.
+/// A well-formed key that does not exist.
 const WRONG_KEY: &str = "tlm_00000000000000000000000000000000000000000000000000";
 const LARGEST: usize = 8 * 1024 * 1024;
-/// After this an attacker gives up. It bounds the test, and is no claim about the service.
+/// When an attacker gives up. A limit of the test only.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn register(suite: &mut Suite) {
     for way in Way::ALL {
         let name = |test: &str| format!("attack::{test}::{}", way.name());
-        suite.on(Kind::Sqlite, &name("bodies_of_strangers_are_not_read"), move |db| {
-            strangers(db, way)
-        });
-        // Elsewhere than SQLite, whose cache grows in the process with every call of the innocent organization.
+        suite.on(
+            Kind::Sqlite,
+            &name("bodies_without_a_valid_key_are_not_read"),
+            move |db| strangers(db, way),
+        );
+        // Not on SQLite, whose cache grows in the process with every call of the other organization.
         suite.on(
             Kind::Postgres,
             &name("one_byte_chunks_take_no_more_than_their_bytes"),
@@ -41,25 +43,25 @@ pub fn register(suite: &mut Suite) {
             &name("one_connection_of_bodies_with_a_key_takes_its_share"),
             move |db| one_connection(db, way, true),
         );
-        // A gateway has no limits of keys to lift.
+        // A gateway has no limits of keys.
         if way != Way::Gateway {
             suite.on(
                 Kind::Sqlite,
-                &name("too_many_identifiers_are_refused_undecoded"),
+                &name("too_many_identifiers_are_rejected_undecoded"),
                 move |db| too_many_identifiers(db, way),
             );
         }
     }
 }
 
-/// As many identifiers as fit into a body, each of one byte.
+/// The most identifiers that fit into a body, each of one byte.
 fn tiny_identifiers(bytes: usize) -> Vec<u8> {
     let (before, after) = (br#"{"customerEmail":"a@example.com","deviceIdentifiers":["a""#, b"]}");
     let count = (bytes - before.len() - after.len()) / 4;
     [&before[..], &br#","a""#.repeat(count), after].concat()
 }
 
-/// Posts a body as one who reads the answer while still sending, and returns its status line.
+/// Posts a body, reads the response while still sending, and returns the status line.
 async fn post(victim: &Victim, key: Option<&str>, body: &[u8]) -> String {
     let stream = connect(ATTACKER, victim.rest).await.expect("a connection");
     let (mut reader, mut writer) = stream.into_split();
@@ -69,7 +71,7 @@ async fn post(victim: &Victim, key: Option<&str>, body: &[u8]) -> String {
         body.len()
     );
     let writing = async {
-        // Who is refused may be cut off.
+        // The server may close after a rejection.
         let _ = writer.write_all(head.as_bytes()).await;
         let _ = writer.write_all(body).await;
     };
@@ -90,7 +92,7 @@ async fn strangers(database: &'static TestDatabase, way: Way) {
     let body = Arc::new(tiny_identifiers(LARGEST));
     for key in [None, Some(WRONG_KEY)] {
         let answers = join_all((0..64).map(|_| post(&victim, key, &body))).await;
-        // Who is cut off while sending may miss the answer.
+        // A client that is cut off while sending may miss the response.
         let refused = ["HTTP/1.1 401", "HTTP/1.1 429", ""];
         assert!(
             answers
@@ -122,7 +124,7 @@ async fn chunks(database: &'static TestDatabase, way: Way) {
     stream.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, *b"HTTP/1.1 400");
     let damage = victim.survives().await;
-    // The buffer and the one that it grew from, and what else a request takes: kept one by one, the chunks took 18 MiB.
+    // The buffer, the smaller one before it, and the rest of a request. Kept one by one, the chunks took 18 MiB.
     assert!(damage.growth <= 8 * MIB, "{} MiB", damage.growth / MIB);
 }
 
@@ -143,15 +145,15 @@ async fn one_connection(database: &'static TestDatabase, way: Way, with_key: boo
             let Ok((response, mut sending)) = peer.begin(&path, &headers).await else {
                 return;
             };
-            // All at once: what the other side does not take waits here.
+            // All at once: what the server does not take waits here.
             let _ = sending.send_data(body.clone(), false);
-            // Never finished: what arrived is held until the service gives up.
+            // Never finished: the service holds what has arrived until it gives up.
             let _ = tokio::time::timeout(Duration::from_secs(5), response).await;
         });
         join_all(streams).await;
     }
     let damage = victim.survives().await;
-    // Half of the bytes in flight, and the smaller buffers that each body has grown from, until the allocator gives them back.
+    // Half of the bytes in flight, and the smaller buffers before, until the allocator returns them.
     assert!(damage.growth <= 128 * MIB, "{} MiB", damage.growth / MIB);
 }
 

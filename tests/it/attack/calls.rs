@@ -1,4 +1,4 @@
-//! Calls that begin and do not go on: parked by the thousand, and sent on after their key was revoked.
+//! Calls that start and then stop: thousands of them, and some that continue after their key was revoked.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::support::{
     new_key, organization,
 };
 
-/// For a call that would never end. It bounds the test, and is no claim about the service.
+/// For a call that would never end. A limit of the test only.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub fn register(suite: &mut Suite) {
@@ -34,14 +34,14 @@ pub fn register(suite: &mut Suite) {
         suite.on(Kind::Sqlite, &name, move |db| parked(db, way));
     }
     suite.on(Kind::Sqlite, "attack::a_message_must_arrive_in_time", slow_message);
-    suite.on(Kind::Sqlite, "attack::no_call_gets_more_time_than_the_longest", longest);
+    suite.on(Kind::Sqlite, "attack::no_call_exceeds_the_longest_deadline", longest);
     suite.on(
         Kind::Sqlite,
-        "attack::a_refusal_ends_its_stream_with_its_head",
+        "attack::a_rejection_ends_its_stream_with_its_head",
         refusal_in_the_head,
     );
     suite.on_each(
-        "attack::a_key_that_is_revoked_while_its_message_arrives_is_refused",
+        "attack::a_key_that_is_revoked_while_its_message_arrives_is_rejected",
         revoked,
     );
 }
@@ -60,7 +60,7 @@ async fn parked(database: &'static TestDatabase, way: Way) {
             calls.push(peer.begin_call(ASSIGN, &headers).await.expect("a stream"));
         }
     }
-    // While all of them are open, the innocent organization is served: `survives` sees to it.
+    // While all of them are open, the other organization is served; `survives` checks that.
     let damage = victim.survives().await;
     // Half of 4,096 calls, with what each holds while its message arrives: 20 KiB, and more without optimization.
     assert!(damage.growth <= 128 * MIB, "{} MiB", damage.growth / MIB);
@@ -107,7 +107,7 @@ async fn longest(database: &'static TestDatabase) {
     server.stop().await;
 }
 
-/// What gRPC libraries on gRPC Core, Go and Java insist on: a refusal is one HEADERS frame that ends the stream.
+/// The libraries gRPC Core, Go and Java require that a rejection is one HEADERS frame that ends the stream.
 async fn refusal_in_the_head(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
@@ -126,7 +126,7 @@ async fn refusal_in_the_head(database: &'static TestDatabase) {
     ] {
         let call = peer.begin_call(method, &[("x-api-key", key)]).await;
         let (response, mut sending) = call.expect("a stream");
-        // Who is refused may be answered before this.
+        // The response may arrive before this.
         let _ = sending.send_data(framed(&message.encode_to_vec()), true);
         let response = response.await.expect("an answer");
         assert!(response.headers().contains_key("grpc-status"), "{response:?}");
@@ -172,7 +172,7 @@ async fn revoked(database: &'static TestDatabase) {
         client.assign("john@example.com", &["SN-1"]).await.code == "UNAUTHENTICATED"
     })
     .await;
-    // The service judges again when a message took longer than a second.
+    // The service checks the key again if a message took longer than a second.
     eventually("a second is over", Duration::from_secs(30), async || {
         begun.elapsed() > Duration::from_millis(1_500)
     })

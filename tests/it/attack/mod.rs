@@ -1,6 +1,6 @@
-//! Attacks on the running service: each one alone, with a bound on the memory that it may cost, beside an organization that
-//! must not notice. `ATTACK_PROGRAM=FILE` attacks another program than that of the tests, such as a shipped one; with
-//! `--nocapture` each prints what it has cost.
+//! Attacks on the running service, each with a limit of memory, while another organization must be served as usual.
+//! `ATTACK_PROGRAM=FILE` attacks another program than the test build, such as a release. With `--nocapture` each test prints
+//! its cost.
 
 mod answers;
 mod bodies;

@@ -1,4 +1,4 @@
-//! Peers that no client library would be: what they send is made by hand, and what they are sent they may not read.
+//! Peers that no client library would be: they send hand-made bytes, and need not read responses.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,20 +20,20 @@ pub const ASSIGN: &str = "telemetron.device_assignment.v1.DeviceAssignmentServic
 pub async fn connect(from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    // Small, so that what is not read stays at the other end.
+    // Small, so that unread data stays at the server.
     socket.set_recv_buffer_size(16 * 1024)?;
     socket.bind(SocketAddr::new(from, 0))?;
     socket.connect(to).await
 }
 
-/// An HTTP/2 connection. Streams are its owner's to finish, or not.
+/// An HTTP/2 connection. Streams can be left unfinished.
 pub struct Peer {
     requests: SendRequest<Bytes>,
     _connection: JoinSet<()>,
 }
 
 impl Peer {
-    /// Connects. With a `window` of 0 the other side may send heads, and no bodies.
+    /// Connects. With a `window` of 0 the server may send heads but no bodies.
     pub async fn connect(from: IpAddr, to: SocketAddr, window: u32) -> Option<Self> {
         let stream = connect(from, to).await.ok()?;
         let handshake = Builder::new()
@@ -51,7 +51,7 @@ impl Peer {
         })
     }
 
-    /// Begins a request with a body, which is still to be sent.
+    /// Starts a request whose body is sent later.
     pub async fn begin(
         &self,
         path: &str,
@@ -65,7 +65,7 @@ impl Peer {
         requests.send_request(request.body(()).expect("a request"), false)
     }
 
-    /// Asks for a page, and returns when its head is there.
+    /// Requests a page, and returns when its head has arrived.
     pub async fn get(&self, path: &str) -> Result<Response<RecvStream>, h2::Error> {
         let request = Request::get(format!("http://localhost{path}"));
         let mut requests = self.requests.clone().ready().await?;
@@ -75,7 +75,7 @@ impl Peer {
             .await
     }
 
-    /// Begins a gRPC call.
+    /// Starts a gRPC call.
     pub async fn begin_call(
         &self,
         method: &str,
@@ -86,7 +86,7 @@ impl Peer {
     }
 }
 
-/// A message as it goes over gRPC.
+/// A message in gRPC framing.
 pub fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(message.len() + 5);
     frame.put_u8(0); // not compressed
@@ -95,7 +95,7 @@ pub fn framed(message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// The status that a call was answered with.
+/// The status of a call.
 pub async fn status(response: Response<RecvStream>) -> Result<Status, h2::Error> {
     if let Some(status) = Status::from_header_map(response.headers()) {
         return Ok(status);

@@ -1,4 +1,4 @@
-//! Connections that say nothing, and streams that need no key.
+//! Silent connections, and streams without a key.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const WATCH: &str = "grpc.health.v1.Health/Watch";
 const CHECK: &str = "grpc.health.v1.Health/Check";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-/// How long the answers that nobody reads are left to gather.
+/// How long unread responses accumulate.
 const OPEN: Duration = Duration::from_millis(500);
 
 pub fn register(suite: &mut Suite) {
@@ -41,7 +41,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn silent(database: &'static TestDatabase) {
-    // Two for each connection: the client's end is a descriptor of this process.
+    // Two for each connection: the client is in this process.
     let victim = Victim::start(database, &["--max-connections", "256"]).await;
     let mut open = Vec::new();
     for address in [victim.rest, victim.grpc] {
@@ -65,7 +65,7 @@ async fn on_a_connection(database: &'static TestDatabase, way: Way) {
     let mut refused = 0;
     for _ in 0..12 {
         let (response, mut sending) = peer.begin_call(WATCH, &[]).await.expect("a stream");
-        // Who is refused may be answered before this.
+        // The response may arrive before this.
         let _ = sending.send_data(watch(), true);
         let response = response.await.expect("a head");
         if response.headers().contains_key("grpc-status") {
@@ -82,7 +82,7 @@ async fn on_a_connection(database: &'static TestDatabase, way: Way) {
     let mut checked = Code::ResourceExhausted;
     while checked == Code::ResourceExhausted {
         let (response, mut sending) = peer.begin_call(CHECK, &[]).await.expect("a stream");
-        // Who is refused may be answered before this.
+        // The response may arrive before this.
         let _ = sending.send_data(watch(), true);
         checked = status(response.await.expect("a head")).await.expect("a status").code();
     }
@@ -100,7 +100,7 @@ async fn of_an_address(database: &'static TestDatabase) {
             .expect("a connection");
         for _ in 0..8 {
             let (response, mut sending) = peer.begin_call(WATCH, &[]).await.expect("a stream");
-            // Who is refused may be answered before this.
+            // The response may arrive before this.
             let _ = sending.send_data(watch(), true);
             let response = response.await.expect("a head");
             if response.headers().contains_key("grpc-status") {
@@ -116,7 +116,7 @@ async fn of_an_address(database: &'static TestDatabase) {
         .await
         .expect("a connection");
     let (response, mut sending) = other.begin_call(CHECK, &[]).await.expect("a stream");
-    // Who is refused may be answered before this.
+    // The response may arrive before this.
     let _ = sending.send_data(watch(), true);
     assert_eq!(
         status(response.await.expect("a head")).await.expect("a status").code(),

@@ -1,4 +1,4 @@
-//! All attacks at once, on a process that may not have more memory than the one that `deploy/kubernetes` starts.
+//! All attacks at once, on a process with the memory limit of `deploy/kubernetes`.
 
 use std::{
     fs,
@@ -20,11 +20,11 @@ use super::{
 };
 use crate::support::{Kind, PATH, Suite, TestDatabase};
 
-/// How long it goes on.
+/// How long they last.
 const TIME: Duration = Duration::from_secs(60);
 /// The memory limit in `deploy/kubernetes/deployment.yaml`.
 const LIMIT: u64 = 512 * MIB;
-/// How long after the attacks the memory may take to fall back, and how near to what it was before.
+/// How long after the attacks the memory may take to shrink, and how much more than before it may then be.
 const FALLS_WITHIN: Duration = Duration::from_secs(30);
 const NEAR: u64 = 64 * MIB;
 
@@ -36,7 +36,7 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-/// A group of processes with a memory limit, where the machine lets us make one.
+/// A control group with a memory limit, if the machine allows to create one.
 struct MemoryLimit(PathBuf);
 
 impl MemoryLimit {
@@ -67,7 +67,7 @@ impl Drop for MemoryLimit {
     }
 }
 
-/// One attacker, which begins again and again.
+/// One attacker, which repeats its attack.
 type Attack = fn(Target) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Clone)]
@@ -107,7 +107,7 @@ async fn together(database: &'static TestDatabase) {
             let target = target.clone();
             attackers.spawn(async move {
                 while Instant::now() < until {
-                    // Who is refused comes back, a little later: a flood that leaves the machine to others.
+                    // After a rejection it pauses briefly, so that the flood does not use all of the CPU.
                     let _ = tokio::time::timeout(Duration::from_secs(5), attack(target.clone())).await;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }

@@ -1,4 +1,4 @@
-//! The program under attack: how much memory it takes, and how an organization fares that has nothing to do with it.
+//! The program under attack: its memory, and the calls of another organization.
 
 use std::{
     env, fs,
@@ -18,19 +18,19 @@ use crate::support::{
 
 pub const MIB: u64 = 1024 * 1024;
 
-/// Where attackers come from, and where the innocent organization does.
+/// The addresses of the attackers and of the other organization.
 pub const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
 const INNOCENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 
-/// Callers of the innocent organization.
+/// Callers of the other organization.
 const CALLERS: usize = 4;
 
-/// How a service is reached.
+/// How the service is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Plain,
     Tls,
-    /// REST through a gateway in a process of its own, which is what is watched.
+    /// REST through a gateway in a process of its own, whose memory is measured.
     Gateway,
 }
 
@@ -46,7 +46,7 @@ impl Way {
     }
 }
 
-/// A running service with an innocent organization that calls all the time, and the key of another one, which attacks.
+/// A running service, one organization that makes calls all the time, and the key of another one that attacks.
 pub struct Victim {
     pub program: Program,
     pub grpc: SocketAddr,
@@ -56,26 +56,26 @@ pub struct Victim {
     load: Load,
     idle: u64,
     database: &'static TestDatabase,
-    /// Behind a gateway.
+    /// The service behind the gateway.
     service: Option<Program>,
     _tunnels: Option<[Tunnel; 2]>,
 }
 
-/// What an attack has done.
+/// The effect of an attack.
 #[derive(Debug)]
 pub struct Damage {
-    /// By how much the process grew at most, in bytes.
+    /// The most that the process grew, in bytes.
     pub growth: u64,
 }
 
 impl Victim {
-    /// Starts the program with these arguments. `ATTACK_PROGRAM` names another one than that of the tests, which is started
-    /// without them: a shipped one, or a version that does not know them.
+    /// Starts the program with these arguments. A program that `ATTACK_PROGRAM` names is started without them, because it may
+    /// not know them.
     pub async fn start(database: &'static TestDatabase, arguments: &[&str]) -> Self {
         Self::start_at(Way::Plain, database, arguments).await
     }
 
-    /// As [`start`](Self::start), to be reached this way.
+    /// Like [`start`](Self::start), called this way.
     pub async fn start_at(way: Way, database: &'static TestDatabase, arguments: &[&str]) -> Self {
         let (key, innocent) = (
             organization(database, "attacker").await,
@@ -113,7 +113,7 @@ impl Victim {
         let load = innocent_load("beside", grpc, rest, &innocent);
         load.succeeds(8).await;
         let idle = memory(program.id(), "VmRSS");
-        // From here on the peak is that of the attack (proc(5), clear_refs).
+        // Resets the peak to measure that of the attack (proc(5), clear_refs).
         fs::write(format!("/proc/{}/clear_refs", program.id()), "5").expect("a process of ours");
         Self {
             program,
@@ -134,7 +134,7 @@ impl Victim {
         memory(self.program.id(), "VmRSS").saturating_sub(self.idle)
     }
 
-    /// Ends the test: the innocent organization was served all the time, new callers are, and nothing is half done.
+    /// Ends the test: the other organization was served all the time, new callers are served, and no call is half done.
     pub async fn survives(self) -> Damage {
         self.load.succeeds(16).await;
         let left = self.growth_now();
@@ -200,7 +200,7 @@ fn report(when: &str, calls: &[Call]) {
     );
 }
 
-/// A figure of a process (proc(5), status), in bytes.
+/// A value from the status of a process (proc(5)), in bytes.
 fn memory(process: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));

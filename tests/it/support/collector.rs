@@ -1,4 +1,4 @@
-//! A collector of traces, as operators run one.
+//! A trace collector (OTLP).
 
 use std::{
     fmt::Write as _,
@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
 use super::load::eventually;
 
-/// Takes spans, and keeps them. Ends when it is dropped.
+/// Receives and keeps spans. Ends when it is dropped.
 pub struct Collector {
     pub address: SocketAddr,
     spans: Arc<Mutex<Vec<Collected>>>,
@@ -63,7 +63,7 @@ impl Collector {
         eventually("the spans arrive", Duration::from_secs(30), async || is_enough(self)).await;
     }
 
-    /// What has arrived of one trace, in hexadecimal digits.
+    /// The spans of one trace, given in hexadecimal digits.
     pub fn trace(&self, id: &str) -> Vec<Collected> {
         let mut spans = self.spans();
         spans.retain(|collected| hex(&collected.span.trace_id) == id);

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as bytes on a connection, for what no client would send.
+//! HTTP/1.1 as bytes on a connection, for requests that no client library sends.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,10 +8,10 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What may pass until the other side closes the connection: far more than it needs, and less than the time-out of a head.
+/// How long the server may take to close the connection: far more than it needs, and less than the timeout of a head.
 const CLOSES_WITHIN: Duration = Duration::from_secs(8);
 
-/// One answer.
+/// One response.
 #[derive(Debug)]
 pub struct Http1Answer {
     pub status: u16,
@@ -21,13 +21,13 @@ pub struct Http1Answer {
     pub body: Value,
 }
 
-/// Sends these pieces, and returns what is answered until the other side closes.
+/// Sends these pieces, and returns the responses until the server closes.
 pub async fn exchange(address: SocketAddr, pieces: &[&[u8]]) -> Vec<Http1Answer> {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.set_nodelay(true).expect("no delay");
     for (number, piece) in pieces.iter().enumerate() {
         if number > 0 {
-            // So that most often they arrive one by one; the answers are the same if they do not.
+            // Usually they arrive one by one then; the responses are the same if they do not.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         stream.write_all(piece).await.expect("written");
@@ -41,7 +41,7 @@ pub async fn exchange(address: SocketAddr, pieces: &[&[u8]]) -> Vec<Http1Answer>
     answers(&received_text)
 }
 
-/// The one answer to a request that is sent in one piece.
+/// The response to a request that is sent in one piece.
 pub async fn ask(address: SocketAddr, request: &str) -> Http1Answer {
     let mut answers = exchange(address, &[request.as_bytes()]).await;
     assert_eq!(answers.len(), 1, "{request:?}: {answers:?}");

@@ -1,4 +1,4 @@
-//! Many callers at once, what each was answered, and whether the database agrees.
+//! Many concurrent callers, their responses, and a check against the database.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use tonic_types::StatusExt;
 
 use super::{Client, Face, Kind, PATH, TestDatabase, organization};
 
-/// Longer than any deadline: a call that takes this long hangs.
+/// Longer than any deadline. A call that takes this long hangs.
 const HANGS: Duration = Duration::from_secs(20);
 
 /// The devices that each call assigns.
@@ -34,12 +34,12 @@ pub struct Call {
     pub fate: Fate,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fate {
     /// The service answered, with the name of a gRPC code.
     Answered { code: String, retry_after: Option<u64> },
-    /// No answer of the service came, and this is what the client made of that.
+    /// There was no response of the service; this is the error of the client.
     Lost { code: String, text: String },
 }
 
@@ -85,7 +85,7 @@ async fn fate_of(client: &Client, email: &str) -> Fate {
         client.sign(request.metadata_mut());
         return match client.grpc().assign_devices_to_owner(request).await {
             Ok(_) => answered("OK", None),
-            // Every answer of the service has an id.
+            // Every response of the service has an id.
             Err(status) if status.metadata().contains_key("x-request-id") => {
                 let retry = status
                     .get_error_details()
@@ -152,7 +152,7 @@ pub fn message(email: &str) -> AssignDevicesToOwnerRequest {
     }
 }
 
-/// Callers that call without end.
+/// Callers that make one call after another.
 pub struct Load {
     stop: Arc<AtomicBool>,
     succeeded: Arc<AtomicU64>,
@@ -178,7 +178,7 @@ impl Load {
                     if call.is_ok() {
                         succeeded.fetch_add(1, Ordering::Relaxed);
                     } else {
-                        // As a caller would, who is told to try later: what is refused at once must not fill the machine.
+                        // As callers do after a rejection, so that immediate rejections do not use all of the CPU.
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                     calls.push(call);
@@ -205,7 +205,7 @@ impl Load {
     }
 }
 
-/// As many clients with connections of their own, half of them of each face.
+/// Clients with connections of their own, half of them gRPC, half REST.
 pub fn clients(count: usize, client: impl FnMut(Face) -> Client) -> Vec<Client> {
     let faces = [Face::Grpc, Face::Rest].into_iter().cycle();
     faces.take(count).map(client).collect()
@@ -220,7 +220,7 @@ pub async fn keys(database: &TestDatabase, count: usize) -> Vec<String> {
     keys
 }
 
-/// Polls until `is_true` or the time is over, which is a failure.
+/// Polls until `is_true`; panics when the time is over.
 pub async fn eventually(what: &str, within: Duration, mut is_true: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + within;
     while !is_true().await {
@@ -229,7 +229,7 @@ pub async fn eventually(what: &str, within: Duration, mut is_true: impl AsyncFnM
     }
 }
 
-/// How often each fate occurred, for a person to read.
+/// How often each result occurred, to print.
 pub fn tally(calls: &[Call]) -> String {
     let mut counts = BTreeMap::<String, u32>::new();
     for call in calls {
@@ -242,8 +242,8 @@ pub fn tally(calls: &[Call]) -> String {
     format!("{counts:?}")
 }
 
-/// Holds the rows against the calls: each call is whole or absent, and whole if it was acknowledged. Returns what is
-/// wrong. The database must hold nothing but the effects of `calls`.
+/// Compares the rows with the calls: each call is complete or absent, and complete if it was acknowledged. Returns what is
+/// wrong. The database must hold only the effects of `calls`.
 pub async fn faults(database: &TestDatabase, calls: &[Call]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut owned = owned(database).await;
@@ -309,7 +309,7 @@ async fn sqlite_faults(database: &TestDatabase) -> Vec<String> {
     faults
 }
 
-/// Asks the service again for every call that it has acknowledged. Returns those of which anything is new or unknown.
+/// Repeats every acknowledged call. Returns those of which anything is new or unknown.
 pub async fn forgotten(calls: &[Call], clients: &[Client]) -> Vec<String> {
     let acknowledged = calls.iter().filter(|call| call.is_ok());
     let questions = acknowledged.zip(clients.iter().cycle()).map(async |(call, client)| {

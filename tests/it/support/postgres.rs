@@ -1,4 +1,4 @@
-//! A private PostgreSQL server, started from the installed binaries and gone with the tests; or the one that
+//! A private PostgreSQL server, started from the installed binaries and removed after the tests, or the server that
 //! `TEST_POSTGRES_URL` names.
 
 use std::{
@@ -14,12 +14,12 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long a server may take to start. It says when it is ready; this is only for one that never does.
+/// How long a server may take to start. The tests wait for its log line; this is the limit.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server to create databases on.
 pub struct PostgresServer {
-    /// Reaches the server as one that may create databases.
+    /// Connects as a user that may create databases.
     admin_url: String,
     private: Option<Private>,
 }
@@ -43,7 +43,7 @@ impl PostgresServer {
         }
     }
 
-    /// A server of one's own, as durable as it comes, with further settings.
+    /// A separate server with full durability and more settings.
     pub fn start_durable(settings: &[&'static str]) -> Result<Self, String> {
         Self::start_private([&["max_connections=100"], settings].concat())
     }
@@ -97,7 +97,7 @@ impl PostgresServer {
             .expect("PostgreSQL starts again");
     }
 
-    /// Stops a private server, and removes what it leaves.
+    /// Stops a private server, and removes its files.
     pub fn stop(&self) {
         if let Some(private) = &self.private {
             private.stop();
@@ -134,7 +134,7 @@ impl Private {
     fn start(&self) -> Result<(), String> {
         let mut command = unprivileged(&self.binaries.join("postgres"));
         command.arg("-D").arg(self.data()).arg("-k").arg(self.root.path());
-        // Reached by its socket only: no port to collide on.
+        // On a Unix socket only, so that ports cannot collide.
         command.args(["-c", "listen_addresses=", "-c", "port=5432"]);
         for setting in &self.settings {
             command.args(["-c", setting]);
@@ -159,7 +159,7 @@ impl Private {
                 seen.push_str(&std::mem::take(&mut line));
             }
             let _ = ready.send(Err(seen));
-            // Whoever closes the pipe stops the server at its next line.
+            // Closing the pipe would stop the server at its next line.
             let _ = log.read_to_end(&mut Vec::new());
         });
         *self.child.lock().expect("no panic") = Some(child);

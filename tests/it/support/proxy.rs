@@ -20,7 +20,7 @@ use tokio::{
 
 use super::TestDatabase;
 
-/// Forwards to a database, unless told otherwise. Ends when it is dropped.
+/// Forwards connections to a database until it is made to fail. Ends when it is dropped.
 pub struct Proxy {
     url: String,
     network: Arc<Network>,
@@ -55,7 +55,7 @@ struct State {
 pub enum AtCommit {
     /// The server does not learn of the COMMIT.
     CutBefore,
-    /// The server has carried it out; the client does not learn of that.
+    /// The server has committed; the client does not learn it.
     CutAfter,
 }
 
@@ -89,7 +89,7 @@ impl Proxy {
         &self.url
     }
 
-    /// Forwards nothing from now on; takes connections all the same.
+    /// Forwards nothing from now on, but still accepts connections.
     pub fn fall_silent(&self) {
         self.network.state.send_modify(|state| state.silent = true);
     }
@@ -99,8 +99,7 @@ impl Proxy {
         self.network.state.send_modify(|state| state.silent = false);
     }
 
-    /// Forwards again, but only what comes on new connections: the others are as dead as after a firewall's restart,
-    /// and nobody is told.
+    /// Forwards again, but only new connections. The others are silently dead, as after a restart of a firewall.
     pub fn recover_without_memory(&self) {
         let opened = self.network.opened.load(Ordering::Relaxed);
         self.network.state.send_modify(|state| {
@@ -120,7 +119,7 @@ impl Proxy {
         *self.network.at_commit.lock().await = Some(what);
     }
 
-    /// Whether the COMMIT that was waited for has come.
+    /// Whether the COMMIT has come.
     pub async fn has_cut(&self) -> bool {
         self.network.at_commit.lock().await.is_none()
     }
@@ -208,7 +207,7 @@ impl Network {
             result = down => result,
         };
         if hear_it_out? {
-            // The server answers once it has carried out what was forwarded.
+            // The server responds after it has committed.
             let _answered = from_server.read(&mut [0; 1024]).await?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! How tests are registered: each becomes a trial of its own name for each database that it runs on.
+//! Registers tests: each becomes one trial for each database that it runs on.
 
 use std::{env, future::Future};
 
@@ -18,7 +18,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// A test that needs no database, or makes its own.
+    /// A test without a database, or with one that it creates itself.
     pub fn test<F: Future<Output = ()>>(&mut self, name: &str, test: impl FnOnce() -> F + Send + 'static) {
         self.trials.push(Trial::test(name, move || {
             run(test());
@@ -26,7 +26,7 @@ impl Suite {
         }));
     }
 
-    /// A test that needs PostgreSQL's programs, and makes its own databases.
+    /// A test that needs PostgreSQL's programs and creates its own databases.
     pub fn with_postgres<F: Future<Output = ()>>(&mut self, name: &str, test: impl FnOnce() -> F + Send + 'static) {
         self.trials
             .push(Trial::ignorable_test(name, move || match postgres_missing() {
@@ -109,7 +109,7 @@ impl Suite {
         }));
     }
 
-    /// A test that needs a browser, on SQLite: what is seen there is not the database's.
+    /// A test that needs a browser, on SQLite: pages do not depend on the database.
     pub fn with_browser<F: Future<Output = ()>>(
         &mut self,
         name: &str,
@@ -140,7 +140,7 @@ impl Suite {
         }
     }
 
-    /// A test on SQLite that needs something of the machine; ignored, with the reason, where `missing` names one.
+    /// A test on SQLite that needs a feature of the machine; ignored with a reason if `missing` returns one.
     pub fn on_sqlite_unless<F: Future<Output = ()>>(
         &mut self,
         name: &str,
@@ -180,7 +180,7 @@ fn examples_required() -> bool {
 
 /// Runs a test on a database of its own.
 async fn on_database<F: Future<Output = ()>>(kind: Kind, test: impl FnOnce(&'static TestDatabase) -> F) {
-    // Leaked, so that a test may hand it to any task; a few hundred bytes each.
+    // Leaked, so that a test can share it with any task. It is a few hundred bytes.
     let database: &'static TestDatabase = Box::leak(Box::new(TestDatabase::create(kind).await));
     test(database).await;
     database.remove().await;

@@ -1,4 +1,4 @@
-//! Certificates of authorities that only a test knows, and the other end of TLS.
+//! Certificates of test authorities, and TLS clients and servers.
 
 use std::{
     fs, io,
@@ -31,7 +31,7 @@ use tokio_rustls::{
 pub const HTTP_2: &[u8] = b"h2";
 pub const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// An authority whose certificates nobody else knows.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM form.
@@ -49,7 +49,7 @@ impl Authority {
         Self(issuer.expect("a certificate"))
     }
 
-    /// For this machine, by name and address; as a service or as a client of one.
+    /// Issues a certificate for localhost and 127.0.0.1, for servers and clients.
     pub fn issue(&self, name: &str) -> Identity {
         self.issue_as(name, |_params| {})
     }
@@ -212,7 +212,7 @@ impl Folder {
         Self(TempDir::new().expect("a folder"))
     }
 
-    /// Makes a file, or puts another in its place; nobody sees a part of it.
+    /// Creates or replaces a file atomically.
     pub fn put(&self, name: &str, content: &str) -> String {
         let (new, path) = (self.path("new"), self.path(name));
         fs::write(&new, content).expect("written");
@@ -233,7 +233,7 @@ impl Folder {
     }
 }
 
-/// What a client brings to a handshake.
+/// The TLS settings of a client.
 pub struct Peer<'a> {
     pub trusts: &'a Authority,
     pub identity: Option<&'a Identity>,
@@ -279,7 +279,7 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// Connects and shakes hands.
+/// Connects and performs the handshake.
 pub async fn connect(address: SocketAddr, config: impl Into<Arc<ClientConfig>>) -> io::Result<TlsStream<TcpStream>> {
     connect_from(Ipv4Addr::LOCALHOST.into(), address, config).await
 }
@@ -298,7 +298,7 @@ async fn connect_from(
     TlsConnector::from(config.into()).connect(name, stream).await
 }
 
-/// What a handshake led to.
+/// The result of a handshake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agreed {
     pub certificate: CertificateDer<'static>,
@@ -316,8 +316,8 @@ pub fn agreed(stream: &TlsStream<TcpStream>) -> Agreed {
     }
 }
 
-/// Lets clients that know nothing of TLS reach a listener that speaks nothing else: each connection to the tunnel is one of
-/// TLS at its other end, from the same address, and ends when no hands are shaken there.
+/// Lets clients without TLS reach a listener with TLS. Each connection to the tunnel becomes a TLS connection from the same
+/// address, and ends if the handshake fails.
 pub struct Tunnel {
     pub address: SocketAddr,
     agreed: Arc<Mutex<Vec<Agreed>>>,
@@ -352,7 +352,7 @@ impl Tunnel {
         }
     }
 
-    /// What each connection led to, so far.
+    /// The results of all handshakes so far.
     pub fn agreed(&self) -> Vec<Agreed> {
         self.agreed.lock().expect("no panic").clone()
     }

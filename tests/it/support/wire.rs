@@ -1,4 +1,4 @@
-//! gRPC as it goes over HTTP/2, by a client without timers or retries of its own: what it sees is what was sent.
+//! A plain gRPC client over HTTP/2, without timers and retries of its own.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use prost::{
 use tokio::{net::TcpStream, task::JoinSet};
 use tonic::Code;
 
-/// An HTTP/2 connection with an API key. Dropping a call's future resets its stream, as a caller does who gives up.
+/// An HTTP/2 connection with an API key. Dropping a call's future resets its stream, as when a caller gives up.
 pub struct Wire {
     requests: SendRequest<Bytes>,
     key: String,
@@ -56,7 +56,7 @@ impl Wire {
 
         let mut requests = self.requests.clone().ready().await?;
         let (response, mut body) = requests.send_request(request, false)?;
-        // The answer may come before all of the request has gone.
+        // The response may arrive before the request is sent completely.
         let _ = body.send_data(frame.freeze(), true);
         let response = response.await?;
         assert_eq!(response.status(), 200);

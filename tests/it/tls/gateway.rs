@@ -1,4 +1,4 @@
-//! A gateway in a process of its own, before a service that speaks TLS.
+//! A gateway in a process of its own, in front of a service with TLS.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -54,7 +54,7 @@ impl Gateway {
     }
 }
 
-/// The caller is told nothing of why, and the operator is.
+/// The log has the cause, the response does not.
 #[track_caller]
 fn assert_unreachable(gateway: &Gateway, answer: &Answer, why: &str) {
     assert_eq!(answer.http.as_ref().expect("REST").0, 503, "{answer:?}");
@@ -78,7 +78,7 @@ async fn over_https(database: &TestDatabase) {
         "UNAUTHENTICATED"
     );
 
-    // Its own callers over TLS, too.
+    // Its own clients use TLS, too.
     let arguments = [
         "--upstream-ca",
         &ca,
@@ -93,7 +93,7 @@ async fn over_https(database: &TestDatabase) {
     client.create("jane@example.com", &["SN-2"]).await.ok();
     assert_eq!(tunnel.agreed().len(), 1);
 
-    // The authorities that browsers trust do not know this one, and nor does any other.
+    // Neither the public authorities nor another one have signed this certificate.
     let other = folder.put("other.crt", &Authority::new("other").pem());
     for arguments in [&[][..], &["--upstream-ca", &other]] {
         let gateway = Gateway::before(&service, arguments).await;
@@ -102,7 +102,7 @@ async fn over_https(database: &TestDatabase) {
     }
     service.terminate().await;
 
-    // A certificate of somebody else.
+    // A certificate for another name.
     let folder = Folder::new();
     let elsewhere = authority.issue_as("elsewhere", |params| {
         params.subject_alt_names = vec![rcgen::SanType::DnsName(
@@ -148,7 +148,7 @@ async fn with_certificate(database: &TestDatabase) {
     service.terminate().await;
 }
 
-/// Every certificate and authority on the way is replaced while both run.
+/// All certificates and authorities are replaced while both run.
 async fn rotated(database: &TestDatabase) {
     const INTERVAL: [&str; 2] = ["--tls-reload-interval", "100ms"];
     let key = organization(database, "acme").await;
@@ -162,7 +162,7 @@ async fn rotated(database: &TestDatabase) {
     put(&old);
     let path = |name: &str| folder.path(name).display().to_string();
     let (ca, certificate, private_key) = (path("ca.crt"), path("gateway.crt"), path("gateway.key"));
-    // Connections end soon, so that there are new ones.
+    // Connections end soon, so that new ones are made.
     let arguments = ["--tls-client-ca", &ca, "--max-connection-age", "300ms"];
     let service = serve(database, &folder, &[&arguments[..], &INTERVAL].concat()).await;
     let arguments = [
@@ -177,7 +177,7 @@ async fn rotated(database: &TestDatabase) {
     let does_not = Gateway::before(&service, &[&arguments[..], &["--tls-reload-interval", "1h"]].concat()).await;
     let within = Duration::from_secs(20);
     for gateway in [&keeps_up, &does_not] {
-        // A call may meet the end of a connection.
+        // A call may fail because its connection ends.
         eventually("a call succeeds", within, async || {
             gateway.create(&key, "john@example.com").await.code == "OK"
         })

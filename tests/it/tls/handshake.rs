@@ -1,4 +1,4 @@
-//! Who is let in, and who is not.
+//! Handshakes: who is accepted and who is not.
 
 use std::{
     io::ErrorKind,
@@ -24,28 +24,24 @@ use crate::support::{
     tls::{Agreed, Authority, Folder, HTTP_1_1, HTTP_2, Peer, agreed, connect},
 };
 
-/// What a peer gets for its handshake, here.
+/// The handshake timeout in these tests.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// What may come on top of it.
+/// How much longer it may take.
 const MARGIN: Duration = Duration::from_secs(5);
 
 /// Clients that speak one version only.
 const ONLY: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];
 
 pub fn register(suite: &mut Suite) {
+    suite.on(Kind::Sqlite, "tls::versions_and_protocols_of_each_listener", versions);
+    suite.on(Kind::Sqlite, "tls::version_1_1_is_rejected", version_1_1);
     suite.on(
         Kind::Sqlite,
-        "tls::versions_from_1_2_and_what_each_face_speaks",
-        versions,
-    );
-    suite.on(Kind::Sqlite, "tls::version_1_1_is_refused", version_1_1);
-    suite.on(
-        Kind::Sqlite,
-        "tls::clients_need_a_certificate_if_told",
+        "tls::clients_need_a_certificate_if_set",
         client_certificates,
     );
-    suite.on(Kind::Sqlite, "tls::a_peer_that_is_silent_is_let_go_of", silent_peers);
-    suite.on(Kind::Sqlite, "tls::a_handshake_takes_a_place", takes_a_place);
+    suite.on(Kind::Sqlite, "tls::a_silent_peer_is_disconnected", silent_peers);
+    suite.on(Kind::Sqlite, "tls::a_handshake_counts_as_a_connection", takes_a_place);
     suite.on(Kind::Sqlite, "tls::a_stop_under_load_loses_no_call", stop_under_load);
 }
 
@@ -62,7 +58,7 @@ async fn versions(database: &TestDatabase) {
             versions,
             ..Peer::new(&authority)
         };
-        // Through real calls: both faces, by clients that offer no protocol.
+        // Real calls over gRPC and REST, by clients without ALPN.
         let tunnels = Tunnels::to(&program, &peer).await;
         for (face, tunnel) in [(Face::Grpc, &tunnels.grpc), (Face::Rest, &tunnels.rest)] {
             let email = format!("{}-{:?}@example.com", face.name(), versions[0].version);
@@ -96,11 +92,11 @@ async fn versions(database: &TestDatabase) {
     }
     let (code, log) = program.terminate().await;
     assert_eq!(code, Some(0));
-    // Whoever scans a network fails to shake hands, by the thousand.
+    // Network scanners cause thousands of failed handshakes.
     assert!(!log.contains("handshake") && !log.contains("WARN"), "{log}");
 }
 
-/// No client of today offers so little, so this says by hand what one did.
+/// No current client offers this version, so the bytes are written by hand.
 async fn version_1_1(database: &TestDatabase) {
     let authority = Authority::new("authority");
     let folder = Folder::new();
@@ -177,7 +173,7 @@ async fn client_certificates(database: &TestDatabase) {
     program.terminate().await;
 }
 
-/// In TLS 1.3 a client learns of it with the first answer only.
+/// In TLS 1.3 a client learns this only with the first response.
 async fn is_refused(address: SocketAddr, peer: &Peer<'_>) -> bool {
     let Ok(mut stream) = connect(address, peer.config()).await else {
         return true;
@@ -299,7 +295,7 @@ async fn stop_under_load(database: &TestDatabase) {
     let tunnels = Tunnels::to(&program, &Peer::new(&authority)).await;
     let load = Load::start("load", clients(16, |face| tunnels.client(face, &key)));
     load.succeeds(16).await;
-    // A handshake that does not go on does not hold up the end.
+    // A stuck handshake does not delay the end.
     let _silent = TcpStream::connect(program.grpc).await.expect("a connection");
     let asked = Instant::now();
     let (code, log) = program.terminate().await;

@@ -1,4 +1,4 @@
-//! What the program does not start with: it says why in one sentence, and has done nothing.
+//! Invalid files and settings: the program says why in one sentence, and changes nothing.
 
 use std::process::Stdio;
 
@@ -9,8 +9,8 @@ use crate::support::{
 };
 
 pub fn register(suite: &mut Suite) {
-    suite.test("tls::files_of_no_use_are_refused", files);
-    suite.test("tls::settings_that_do_not_fit_are_refused", settings);
+    suite.test("tls::invalid_files_are_rejected", files);
+    suite.test("tls::conflicting_settings_are_rejected", settings);
     suite.test("tls::listening_in_public_needs_tls_or_plaintext", in_public);
 }
 
@@ -66,7 +66,7 @@ async fn files() {
         (&cert, &encrypted, &encrypted, "or only an encrypted one"),
         (&cert, &damaged_key, &damaged_key, "invalid or of an unsupported kind"),
         (&cert, &other_key, &other_key, "does not belong to"),
-        // The authority's before its own: the chain is the wrong way round.
+        // The CA certificate comes first: wrong order.
         (&ca, &key, &ca, "does not belong to"),
         (&past, &past_key, &past, "expired at 2020-02-03T00:00:00Z; renew it"),
         (&future, &future_key, &future, "not valid before 4000-02-03T00:00:00Z"),
@@ -208,7 +208,7 @@ async fn in_public() {
         assert_eq!(listening.tls, has_tls);
         child.kill().await.expect("killed");
     }
-    // Loopback has more than one address, and needs nothing.
+    // Loopback has several addresses, and needs no TLS.
     for address in ["127.0.0.2:0", "[::ffff:127.0.0.1]:0"] {
         let mut child = command(&["serve", "--grpc-addr", address, "--rest-addr", "127.0.0.1:0"])
             .args(["--admin-addr", "off"])

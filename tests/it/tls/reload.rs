@@ -21,9 +21,9 @@ use crate::support::{
     tls::{Authority, Folder, HTTP_1_1, Identity, Peer, agreed, connect},
 };
 
-/// How often the program looks, here.
+/// The reload interval in these tests.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long it may take until a change is seen.
+/// How long a change may take to be used.
 const SEEN: Duration = Duration::from_secs(20);
 
 pub fn register(suite: &mut Suite) {
@@ -38,12 +38,16 @@ pub fn register(suite: &mut Suite) {
             move |database| under_load(database, swap),
         );
     }
-    suite.on(Kind::Sqlite, "tls::files_that_break_change_nothing", broken);
-    suite.on(Kind::Sqlite, "tls::a_certificate_that_ends_soon_is_told_of", ends_soon);
+    suite.on(Kind::Sqlite, "tls::invalid_new_files_change_nothing", broken);
+    suite.on(
+        Kind::Sqlite,
+        "tls::a_certificate_that_expires_soon_is_logged",
+        ends_soon,
+    );
     suite.on(Kind::Sqlite, "tls::the_authority_of_clients_changes", client_authority);
 }
 
-/// How files come to hold something else.
+/// Ways to change the files.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Swap {
     WrittenOver,
@@ -160,7 +164,7 @@ async fn call_on_new_connections(tunnels: Arc<Tunnels>, face: Face, key: String,
     calls
 }
 
-/// Waits until new connections to both faces are on a certificate.
+/// Waits until new connections to gRPC and REST use a certificate.
 async fn shows(program: &Program, authority: &Authority, identity: &Identity) {
     for address in [program.grpc, program.rest] {
         eventually("new connections see the new certificate", SEEN, async || {
@@ -171,7 +175,7 @@ async fn shows(program: &Program, authority: &Authority, identity: &Identity) {
     }
 }
 
-/// Asks for what is not there, and returns the first line of the answer.
+/// Requests an unknown path, and returns the status line.
 async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> String {
     let request = b"GET /nothing HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.expect("a request");
@@ -212,13 +216,13 @@ async fn broken(database: &TestDatabase) {
     for (number, (words, change)) in (1..).zip(breaks) {
         change();
         eventually(words, SEEN, async || count(&program.logged(), words) > 0).await;
-        // Time for more, of which there must be none.
+        // Time for more errors; there must be none.
         tokio::time::sleep(INTERVAL * 5).await;
         let log = program.logged();
         assert_eq!(count(&log, "ERROR"), number, "one a change: {log}");
         shows(&program, &authority, &good).await;
     }
-    // What it was before is no change. The key first: the certificate is missing still.
+    // The same content as before is no change. The key first: the certificate is still missing.
     folder.put("server.key", &good.key);
     folder.put("server.crt", &good.certificate);
     tokio::time::sleep(INTERVAL * 5).await;
@@ -245,7 +249,7 @@ async fn ends_soon(database: &TestDatabase) {
     let program = serve(database, &folder, &["--tls-reload-interval", &interval()]).await;
     let soon = "expires soon and has not been renewed";
     eventually(soon, SEEN, async || count(&program.logged(), soon) > 0).await;
-    // Time for more, of which there must be none.
+    // Time for more warnings; there must be none.
     tokio::time::sleep(INTERVAL * 5).await;
     let young = lives(hour, hour);
     folder.put_identity("server", &young);
@@ -264,7 +268,7 @@ async fn client_authority(database: &TestDatabase) {
     let arguments = ["--tls-client-ca", &ca, "--tls-reload-interval", &interval()];
     let program = serve(database, &folder, &arguments).await;
     let (of_old, of_new) = (old.issue("client"), new.issue("client"));
-    // Each keeps its sessions, which must not outlive what allowed them.
+    // Clients keep TLS sessions, which must not outlive their authority.
     let of_old = Tunnels::to(&program, &Peer::with(&authority, &of_old)).await;
     let of_new = Tunnels::to(&program, &Peer::with(&authority, &of_new)).await;
     let mut number = 0;

@@ -1,4 +1,4 @@
-//! The tools that people call the service with.
+//! Calls with curl and grpcurl.
 
 use std::process::Output;
 
@@ -124,7 +124,7 @@ async fn curl() {
         let output = fresh.curl("https", options).await;
         assert_eq!(stdout(&output), printed, "{options:?}: {}", stderr(&output));
     }
-    // 60: the certificate is of nobody that curl knows.
+    // 60: curl does not know the authority.
     assert_eq!(fresh.curl("https", &[]).await.status.code(), Some(60));
     assert_fails(&fresh.curl("http", &[]).await);
     assert_fails(&fresh.curl("https", &["--cacert", "ca.crt", "--tls-max", "1.1"]).await);
