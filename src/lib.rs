@@ -17,7 +17,7 @@
 //! - [`admin`]: liveness, readiness and metrics for operators.
 //! - [`telemetry`]: metrics and traces.
 //! - [`log_sampler`]: limits the log lines about unauthenticated calls.
-//! - [`error_chain`]: the text of an error with its sources.
+//! - [`error_chain`]: the text of an error with its sources; [`code`] and [`reason`]: the names of errors.
 //! - [`server`]: composition of all of these.
 //! - [`client`]: bulk assignment through any running service.
 //! - [`list`]: reads CSV files and plain lists.

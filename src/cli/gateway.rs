@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use super::{
     CommandError, Signals,
     listeners::{admin_listener, bind, bind_admin, local_addr, log_admin, log_listening, shared_addresses},
-    serve::{collect_figures, log_start, settings},
+    serve::{collect_metrics, log_start, settings},
     tls,
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, CommandError>
     log_start();
     let upstream = tls::upstream(&config)?;
     let tls = tls::of_listeners(&config.server.tls)?;
-    let figures = collect_figures(&config.server.admin)?;
+    let metrics = collect_metrics(&config.server.admin)?;
     let listeners = GatewayListeners {
         rest: bind(config.server.rest_addr, "--rest-addr (REST_ADDR)").await?,
         admin: bind_admin(&config.server.admin).await?,
@@ -40,7 +40,7 @@ pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, CommandError>
     };
     let settings = settings(service, &config.server);
     signals
-        .stop(|asked| server::serve_gateway(upstream, settings, listeners, figures, asked))
+        .stop(|asked| server::serve_gateway(upstream, settings, listeners, metrics, asked))
         .await
 }
 

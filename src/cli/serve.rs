@@ -51,7 +51,7 @@ impl Serve {
         log_start();
         // Before anything is created or changed.
         let tls = tls::of_listeners(&config.server.tls)?;
-        let figures = collect_figures(&config.server.admin)?;
+        let metrics = collect_metrics(&config.server.admin)?;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
             connect::migrate(&database).await?;
@@ -95,7 +95,7 @@ impl Serve {
             ..settings(service, &config.server)
         };
         signals
-            .stop(|asked| server::serve(database, settings, listeners, figures, asked))
+            .stop(|asked| server::serve(database, settings, listeners, metrics, asked))
             .await
     }
 
@@ -196,14 +196,14 @@ pub(super) fn settings(service: ServiceSettings, config: &ServerConfig) -> Serve
     }
 }
 
-/// Collects figures, where there is a listener that shows them.
-pub(super) fn collect_figures(config: &AdminConfig) -> Result<Option<Exposition>, CommandError> {
+/// Collects metrics, where there is a listener that shows them.
+pub(super) fn collect_metrics(config: &AdminConfig) -> Result<Option<Exposition>, CommandError> {
     if config.admin_addr == AdminAddr::Off {
         return Ok(None);
     }
-    let figures = Exposition::install();
-    let figures = figures.map_err(|error| CommandError::Failed(format!("figures cannot be collected: {error}")))?;
-    Ok(Some(figures))
+    let metrics = Exposition::install();
+    let metrics = metrics.map_err(|error| CommandError::Failed(format!("metrics cannot be collected: {error}")))?;
+    Ok(Some(metrics))
 }
 
 /// Logs that the program starts.

@@ -67,7 +67,7 @@ pub(super) struct Queue {
     workers: usize,
     waiting: Mutex<Waiting>,
     changed: Notify,
-    figures: QueueMetrics,
+    metrics: QueueMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -101,7 +101,7 @@ impl Queue {
             workers,
             waiting: Mutex::default(),
             changed: Notify::new(),
-            figures: QueueMetrics::of(name),
+            metrics: QueueMetrics::of(name),
         }
     }
 
@@ -171,7 +171,7 @@ impl Queue {
                 }
                 if !batch.is_empty() {
                     for call in batch.iter_mut().flat_map(|group| &mut group.calls) {
-                        self.figures.wait.record(call.wait.end());
+                        self.metrics.wait.record(call.wait.end());
                     }
                     return Some(batch);
                 }
@@ -219,8 +219,8 @@ impl Queue {
 
     /// Updates the metrics.
     fn count(&self, waiting: &Waiting) {
-        self.figures.calls.set(waiting.call_count as f64);
-        self.figures.devices.set(waiting.device_count as f64);
+        self.metrics.calls.set(waiting.call_count as f64);
+        self.metrics.devices.set(waiting.device_count as f64);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
