@@ -1,4 +1,4 @@
-//! API keys: who is let in, and for how long.
+//! API keys: which are valid, and for how long.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// How soon a revoked key must be refused everywhere.
+/// How soon a revoked key must be rejected everywhere.
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
 pub fn register(suite: &mut Suite) {
@@ -91,12 +91,12 @@ async fn refused(database: &TestDatabase, face: Face) {
         assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
     }
 
-    assert_eq!(database.dump().await, before, "a refused call changes nothing");
+    assert_eq!(database.dump().await, before, "a call that fails changes nothing");
     client.create("john@example.com", &["SN-1"]).await.ok();
     server.stop().await;
 }
 
-/// Which one counts would be anybody's guess: that of the caller, or one that something in between has added.
+/// Something in between may have added a key, so nobody can tell whose call it is.
 async fn repeated(database: &TestDatabase, face: Face) {
     let key = organization(database, "acme").await;
     let other = organization(database, "globex").await;
@@ -109,7 +109,7 @@ async fn repeated(database: &TestDatabase, face: Face) {
             client.with_key(Some(second)).with_header("x-api-key", &key),
         ] {
             let mut answers = vec![client.create("john@example.com", &["SN-1"]).await];
-            // Said before anything of the body is.
+            // The key is checked before the body.
             answers.push(client.call(&json!({})).await);
             if face != Face::Grpc {
                 answers.push(client.post("{", Some("text/plain")).await);
@@ -129,7 +129,7 @@ async fn repeated(database: &TestDatabase, face: Face) {
         .create("john@example.com", &["SN-1"])
         .await;
     assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
-    assert_eq!(database.dump().await, before, "a refused call changes nothing");
+    assert_eq!(database.dump().await, before, "a call that fails changes nothing");
     client.create("john@example.com", &["SN-1"]).await.ok();
     server.stop().await;
 }
@@ -314,7 +314,7 @@ async fn isolated(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-/// Calls with unknown keys, another one each time, until told to stop; counts those that were refused without a look-up.
+/// Calls with a new unknown key each time, until told to stop. Counts the calls that were rejected without a look-up.
 async fn flood(client: &Client, stop: &AtomicBool, refused_early: &AtomicU32) {
     while !stop.load(Ordering::Relaxed) {
         let unknown = ApiKeySecret::from_random(rand::random());
@@ -330,8 +330,8 @@ async fn flood(client: &Client, stop: &AtomicBool, refused_early: &AtomicU32) {
     }
 }
 
-/// Somebody at the same address shows unknown keys without end. Keys that exist are let in all the same, also those that
-/// this process has never seen; and the flood costs the database little.
+/// Somebody at the same address sends unknown keys without end. Keys that exist still work, even those that this process has
+/// never seen, and the flood costs the database little.
 async fn flooded(database: &'static TestDatabase) {
     const KEYS: usize = 40;
     /// The defaults of `--failed-keys-burst` and `--failed-keys-per-second`.

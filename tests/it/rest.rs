@@ -174,7 +174,11 @@ async fn refused_by_http(database: &TestDatabase, face: Face) {
             .get("allow")
             .map(|allow| format!(" (Allow: {allow})"))
             .unwrap_or_default();
-        answers.push_str(&format!("{what}: {status} {} {}{allow}\n", answer.code, answer.error));
+        let reason = answer.reason.expect("a reason");
+        answers.push_str(&format!(
+            "{what}: {status} {} {reason}: {}{allow}\n",
+            answer.code, answer.error
+        ));
     };
     note(
         "GET /nothing",
@@ -202,16 +206,16 @@ async fn refused_by_http(database: &TestDatabase, face: Face) {
         client.post(vec![b' '; 8 * 1024 * 1024 + 1], None).await,
     );
     allow_duplicates! { assert_snapshot!(answers, @r#"
-    GET /nothing: 404 NOT_FOUND There is nothing at this path
-    POST /nothing: 404 NOT_FOUND There is nothing at this path
-    POST with a slash: 404 NOT_FOUND There is nothing at this path
-    GET: 405 UNIMPLEMENTED This path takes POST only (Allow: POST)
-    PUT: 405 UNIMPLEMENTED This path takes POST only (Allow: POST)
-    OPTIONS: 405 UNIMPLEMENTED This path takes POST only (Allow: POST)
-    text: 415 INVALID_ARGUMENT Content-Type must be application/json
-    form: 415 INVALID_ARGUMENT Content-Type must be application/json
-    nonsense: 415 INVALID_ARGUMENT Content-Type must be application/json
-    8 MiB and a byte: 413 INVALID_ARGUMENT Request too large. Maximum 8388608 bytes
+    GET /nothing: 404 NOT_FOUND PATH_NOT_FOUND: There is nothing at this path
+    POST /nothing: 404 NOT_FOUND PATH_NOT_FOUND: There is nothing at this path
+    POST with a slash: 404 NOT_FOUND PATH_NOT_FOUND: There is nothing at this path
+    GET: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path takes POST only (Allow: POST)
+    PUT: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path takes POST only (Allow: POST)
+    OPTIONS: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path takes POST only (Allow: POST)
+    text: 415 INVALID_ARGUMENT UNSUPPORTED_MEDIA_TYPE: Content-Type must be application/json
+    form: 415 INVALID_ARGUMENT UNSUPPORTED_MEDIA_TYPE: Content-Type must be application/json
+    nonsense: 415 INVALID_ARGUMENT UNSUPPORTED_MEDIA_TYPE: Content-Type must be application/json
+    8 MiB and a byte: 413 INVALID_ARGUMENT REQUEST_TOO_LARGE: Request too large. Maximum 8388608 bytes
     "#) };
     server.stop().await;
 }

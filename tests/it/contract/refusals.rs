@@ -1,11 +1,11 @@
-//! What must be refused: one table, each row a call on a database of its own that must not change.
+//! Calls that must fail: one table, each row a call on a database of its own that must not change.
 
 use serde_json::{Value, json};
 
 use super::{long_email, world};
 use crate::support::{Face, TestDatabase, TestServer};
 
-/// A call that must be refused.
+/// A call that must fail.
 pub struct Refusal {
     pub name: &'static str,
     request: Value,
@@ -132,6 +132,25 @@ pub fn refusals() -> Vec<Refusal> {
         ],
     );
 
+    // No sentence repeats a text of the caller, in which the gateway would replace the names of fields.
+    invalid(
+        "values_that_are_names_of_fields",
+        json!({
+            "customerEmail": "device_identifiers",
+            "deviceIdentifiers": ["customer_email\u{1}", "auto_create_devices"],
+            "autoCreateDevices": true,
+            "deviceType": "device_type\u{1}",
+        }),
+        &[
+            not_valid[0],
+            (
+                "deviceIdentifiers[0]",
+                "deviceIdentifiers[0] must not contain control characters",
+            ),
+            ("deviceType", "deviceType must not contain control characters"),
+        ],
+    );
+
     let too_many: Vec<String> = (0..10_001).map(|number| format!("SN-{}", number % 10)).collect();
     table.push(Refusal {
         name: "10001_identifiers_with_repetitions",
@@ -218,6 +237,6 @@ pub async fn is_refused(database: &TestDatabase, face: Face, refusal: &Refusal) 
         let expected = HTTP.iter().find(|(code, _)| *code == refusal.code).expect("a status");
         assert_eq!(*status, expected.1);
     }
-    assert_eq!(database.dump().await, before, "a refused call changes nothing");
+    assert_eq!(database.dump().await, before, "a call that fails changes nothing");
     server.stop().await;
 }

@@ -33,7 +33,8 @@ const NOT_RUN: [(&str, &str, &str); 8] = [
         "request (gateway) → call (policies) → SELECT api_key",
         "a diagram",
     ),
-    ("README.md", "cargo test", "it runs this test"),    (
+    ("README.md", "cargo test", "it runs this test"),
+    (
         "docs/OPERATIONS.md",
         "docker build -f deploy/Dockerfile -t device-assignment .",
         "it needs a container engine",
