@@ -90,46 +90,46 @@ async fn refused_bodies(database: &TestDatabase, face: Face) {
       The request body must be a JSON object
       []
     {
-      Invalid JSON: EOF while parsing an object at line 1 column 1
+      Invalid JSON: the body ends too early (line 1, column 1)
       []
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]} x
-      Invalid JSON: trailing characters at line 1 column 76
+      Invalid JSON: unexpected character x (line 1, column 76)
       []
     {"customerEmail": 5, "deviceIdentifiers": ["SN-001"]}
-      customerEmail: invalid type: integer `5`, expected a string at line 1 column 19
-      [("customerEmail", "customerEmail: invalid type: integer `5`, expected a string at line 1 column 19")]
+      customerEmail must be a string (line 1, column 19)
+      [("customerEmail", "customerEmail must be a string (line 1, column 19)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": "SN-001"}
-      deviceIdentifiers: invalid type: string "SN-001", expected a sequence at line 1 column 71
-      [("deviceIdentifiers", "deviceIdentifiers: invalid type: string \"SN-001\", expected a sequence at line 1 column 71")]
+      deviceIdentifiers must be an array of strings (line 1, column 71)
+      [("deviceIdentifiers", "deviceIdentifiers must be an array of strings (line 1, column 71)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", 7]}
-      deviceIdentifiers[1]: invalid type: integer `7`, expected a string at line 1 column 75
-      [("deviceIdentifiers[1]", "deviceIdentifiers[1]: invalid type: integer `7`, expected a string at line 1 column 75")]
+      deviceIdentifiers[1] must be a string (line 1, column 75)
+      [("deviceIdentifiers[1]", "deviceIdentifiers[1] must be a string (line 1, column 75)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001", null]}
-      deviceIdentifiers[1]: invalid type: null, expected a string at line 1 column 78
-      [("deviceIdentifiers[1]", "deviceIdentifiers[1]: invalid type: null, expected a string at line 1 column 78")]
+      deviceIdentifiers[1] must be a string (line 1, column 78)
+      [("deviceIdentifiers[1]", "deviceIdentifiers[1] must be a string (line 1, column 78)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevices": "true"}
-      autoCreateDevices: invalid type: string "true", expected a boolean at line 1 column 102
-      [("autoCreateDevices", "autoCreateDevices: invalid type: string \"true\", expected a boolean at line 1 column 102")]
+      autoCreateDevices must be true or false (line 1, column 102)
+      [("autoCreateDevices", "autoCreateDevices must be true or false (line 1, column 102)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevices": 1}
-      autoCreateDevices: invalid type: integer `1`, expected a boolean at line 1 column 97
-      [("autoCreateDevices", "autoCreateDevices: invalid type: integer `1`, expected a boolean at line 1 column 97")]
+      autoCreateDevices must be true or false (line 1, column 97)
+      [("autoCreateDevices", "autoCreateDevices must be true or false (line 1, column 97)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "deviceType": 1}
-      deviceType: invalid type: integer `1`, expected a string at line 1 column 90
-      [("deviceType", "deviceType: invalid type: integer `1`, expected a string at line 1 column 90")]
+      deviceType must be a string (line 1, column 90)
+      [("deviceType", "deviceType must be a string (line 1, column 90)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevice": true}
-      autoCreateDevice: unknown field `autoCreateDevice`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 93
-      [("autoCreateDevice", "autoCreateDevice: unknown field `autoCreateDevice`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 93")]
+      autoCreateDevice is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 93)
+      [("autoCreateDevice", "autoCreateDevice is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 93)")]
     {"customer_email": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]}
-      customer_email: unknown field `customer_email`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 17
-      [("customer_email", "customer_email: unknown field `customer_email`, expected one of `customerEmail`, `deviceIdentifiers`, `autoCreateDevices`, `deviceType` at line 1 column 17")]
+      customer_email is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 17)
+      [("customer_email", "customer_email is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 17)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "customerEmail": "jane@example.com"}
-      Invalid JSON: duplicate field `customerEmail` at line 1 column 90
-      []
+      customerEmail is repeated; send it once (line 1, column 90)
+      [("customerEmail", "customerEmail is repeated; send it once (line 1, column 90)")]
     {"customerEmail": "\ud800", "deviceIdentifiers": ["SN-001"]}
-      Invalid JSON: unexpected end of hex escape at line 1 column 26
+      Invalid JSON: unexpected character " (line 1, column 26)
       []
     not UTF-8
-      Invalid JSON: key must be a string at line 1 column 2
+      Invalid JSON: unexpected byte 0xff (line 1, column 2)
     "#) };
     assert_eq!(database.dump().await, before);
     server.stop().await;
