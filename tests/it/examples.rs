@@ -259,7 +259,7 @@ async fn explore(server: Program, _key: String) -> Program {
     assert!(output.status.success(), "{}", stderr(&output));
     for text in [
         "grpc.health.v1.Health\n",
-        "// Assigns many devices to one customer, in one transaction",
+        "// Assigns devices to a customer in one transaction.",
         "rpc AssignDevicesToOwner (",
         "\"customerEmail\": \"\"",
     ] {
@@ -323,7 +323,7 @@ async fn assert_details_are_text(options: &[&str], server: &Program, key: &str) 
         &format!("{SERVICE}/AssignDevicesToOwner"),
     ]);
     let said = stderr(&finish(grpcurl).await);
-    let violation = r#"{"field":"customer_email","description":"customerEmail is required"}"#;
+    let violation = r#"{"field":"customer_email","description":"customer_email is required"}"#;
     assert!(said.contains(&format!(r#""fieldViolations":[{violation}]"#)), "{said}");
     assert!(said.contains(r#""reason":"INVALID_REQUEST""#), "{said}");
 }
