@@ -134,7 +134,7 @@ async fn missing_file() {
     let path = folder.path().join("devices.db");
     let url = |options: &str| DatabaseUrl::parse(&format!("sqlite://{}{options}", path.display())).expect("a URL");
     let message = |opened: Result<Database, DatabaseError>| {
-        let message = opened.err().expect("an error").to_string();
+        let message = opened.expect_err("an error").to_string();
         message.replace(folder.path().to_str().expect("a path"), "FOLDER")
     };
 
