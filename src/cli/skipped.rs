@@ -50,9 +50,7 @@ impl Skipped {
                 } else {
                     String::new()
                 };
-                progress.say(&format!(
-                    "skipped, because there is no such device: {identifier}{customer}"
-                ));
+                progress.say(&format!("skipped, device does not exist: {identifier}{customer}"));
             }
         }
         let before = self.count;

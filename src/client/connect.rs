@@ -129,7 +129,7 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
 /// The error that was answered, or that there was no answer, for people.
 pub(super) fn answer(status: &Status) -> String {
     if let Some(source) = status.source() {
-        return format!("no answer came ({})", cause(source));
+        return format!("no response ({})", cause(source));
     }
     let said = one_line(status.message());
     let id = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok());

@@ -109,7 +109,7 @@ pub enum ClientError {
         problem: String,
     },
     /// Another program answers at the URL.
-    #[error("{0} does not answer as the device assignment service does")]
+    #[error("{0} does not respond as the device assignment service does")]
     NotTheService(String),
     /// The service rejects the key.
     #[error("the service rejects the API key: {0}")]
@@ -131,7 +131,7 @@ pub enum ClientError {
         answer: String,
     },
     /// Retries of a call have failed for too long.
-    #[error("the service has not carried out a call for {}: {answer}", humantime::format_duration(*.retried_for))]
+    #[error("no call succeeded for {}: {answer}", humantime::format_duration(*.retried_for))]
     GaveUp {
         /// How long.
         retried_for: Duration,

@@ -43,7 +43,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     match compressed(response).await {
         Ok(response) => response,
         Err(error) => {
-            tracing::error!(%error, "an answer cannot be compressed");
+            tracing::error!(%error, "a response cannot be compressed");
             Problem::from(Status::internal("Internal error")).into_response()
         }
     }

@@ -155,7 +155,7 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     ErrorResponse {
         http: 405,
         description: "Unsupported method; see `Allow`",
-        examples: &[Example::new("method", Reason::MethodNotAllowed, "This path takes POST only")],
+        examples: &[Example::new("method", Reason::MethodNotAllowed, "This path accepts POST only")],
         headers: &[("Allow", "The supported methods", Type::String)],
     },
     ErrorResponse {

@@ -14,7 +14,7 @@ impl<T: Serialize> IntoResponse for JsonLine<T> {
     fn into_response(self) -> Response<Body> {
         let mut body = Vec::with_capacity(256);
         if let Err(error) = serde_json::to_writer(&mut body, &self.0) {
-            tracing::error!(%error, "an answer cannot be written as JSON");
+            tracing::error!(%error, "a response cannot be written as JSON");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
         body.push(b'\n');

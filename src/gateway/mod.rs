@@ -158,7 +158,7 @@ impl Gateway {
                     tracing::warn!(
                         code,
                         cause,
-                        "the upstream answered with a status that is not the service's own"
+                        "the upstream returned a status that is not from the service"
                     );
                 }
                 Err(Problem::from(status))

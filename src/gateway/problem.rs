@@ -138,7 +138,7 @@ impl Problem {
 
     pub(super) fn method_not_allowed(allowed: &[Method]) -> Self {
         let methods = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let problem = Self::new(Reason::MethodNotAllowed, format!("This path takes {methods} only"));
+        let problem = Self::new(Reason::MethodNotAllowed, format!("This path accepts {methods} only"));
         match HeaderValue::try_from(methods) {
             Ok(allow) => problem.with_header(header::ALLOW, allow),
             Err(_not_a_method) => problem,

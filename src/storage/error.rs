@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// Another writer came first, with the same rows or with a lock. Nothing happened; a rerun may succeed.
-    #[error("another writer came first: {0}")]
+    #[error("conflict with another writer: {0}")]
     Conflict(#[source] DbErr),
     /// A lock or a statement took too long.
     #[error("the database is busy: {0}")]
@@ -30,14 +30,14 @@ pub enum DatabaseError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The database is known not to be writable, so that nothing was tried.
-    #[error("the database is known not to be writable")]
+    #[error("the database is not writable")]
     KnownNotWritable,
     /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
     Silent(std::time::Duration),
     /// The database is known to be out of reach. Nothing was tried, or the answer was not waited for: then the outcome is
     /// unknown.
-    #[error("the database is known to be out of reach")]
+    #[error("the database is out of reach")]
     OutOfReach,
     /// Anything else: a bug or a wrong schema.
     #[error("the database rejected a statement: {0}")]

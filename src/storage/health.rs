@@ -111,12 +111,11 @@ impl Database {
             Health::Good => tracing::info!("the database is within reach, and its schema fits"),
             Health::OutOfReach => tracing::warn!(
                 cause,
-                "the database is out of reach; calls are refused until it is back"
+                "the database is out of reach; calls are rejected until it is back"
             ),
-            Health::NotWritable { .. } => tracing::warn!(
-                cause,
-                "the database cannot be written; calls are refused until it can be"
-            ),
+            Health::NotWritable { .. } => {
+                tracing::warn!(cause, "the database is not writable; calls are rejected until it is")
+            }
             Health::SchemaBehind => tracing::warn!("the schema of the database is behind this program"),
             Health::SchemaAhead => tracing::warn!("the schema of the database is ahead of this program"),
         }

@@ -235,7 +235,7 @@ async fn stopped() {
         "once each, the last time because it stops"
     );
     for (line, level) in [
-        ("\"the database is out of reach; calls are refused", "WARN"),
+        ("\"the database is out of reach; calls are rejected", "WARN"),
         ("\"the database is within reach", "INFO"),
     ] {
         let lines: Vec<&str> = log.lines().filter(|entry| entry.contains(line)).collect();

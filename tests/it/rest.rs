@@ -209,9 +209,9 @@ async fn refused_by_http(database: &TestDatabase, face: Face) {
     GET /nothing: 404 NOT_FOUND PATH_NOT_FOUND: There is nothing at this path
     POST /nothing: 404 NOT_FOUND PATH_NOT_FOUND: There is nothing at this path
     POST with a slash: 404 NOT_FOUND PATH_NOT_FOUND: There is nothing at this path
-    GET: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path takes POST only (Allow: POST)
-    PUT: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path takes POST only (Allow: POST)
-    OPTIONS: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path takes POST only (Allow: POST)
+    GET: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path accepts POST only (Allow: POST)
+    PUT: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path accepts POST only (Allow: POST)
+    OPTIONS: 405 UNIMPLEMENTED METHOD_NOT_ALLOWED: This path accepts POST only (Allow: POST)
     text: 415 INVALID_ARGUMENT UNSUPPORTED_MEDIA_TYPE: Content-Type must be application/json
     form: 415 INVALID_ARGUMENT UNSUPPORTED_MEDIA_TYPE: Content-Type must be application/json
     nonsense: 415 INVALID_ARGUMENT UNSUPPORTED_MEDIA_TYPE: Content-Type must be application/json

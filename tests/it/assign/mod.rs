@@ -153,7 +153,7 @@ async fn one_customer(database: &'static TestDatabase) {
         stdout(&output),
         "2 assigned, 1 already assigned, 1 skipped, 0 refused\n0 device(s) and 1 customer(s) created\n"
     );
-    assert_eq!(stderr(&output), "skipped, because there is no such device: SN-9\n");
+    assert_eq!(stderr(&output), "skipped, device does not exist: SN-9\n");
 
     site.write("identifiers.txt", "SN-2\r\n\r\nSN-3\nSN,9");
     let file = ["--customer", "ann@example.com", "--file", "identifiers.txt", "--json"];
@@ -250,7 +250,7 @@ async fn skipped(database: &'static TestDatabase) {
     let said = stderr(&output);
     assert_eq!(said.lines().count(), 11, "{said}");
     assert!(
-        said.contains("there is no such device: NO-9 (for ann@example.com)\n"),
+        said.contains("device does not exist: NO-9 (for ann@example.com)\n"),
         "{said}"
     );
     assert!(

@@ -119,7 +119,7 @@ async fn services(database: &'static TestDatabase) {
     for (name, address) in [("REST", site.server.rest), ("admin", site.server.admin)] {
         let said = sentence(&finish(assign(&site.folder, address, &site.key, &ONE)).await, 1);
         assert!(
-            said.contains("does not answer as the device assignment service does"),
+            said.contains("does not respond as the device assignment service does"),
             "{name}: {said}"
         );
     }

@@ -40,7 +40,7 @@ async fn memory(database: &'static TestDatabase) {
     let command = assign(&folder, server.grpc, &key, &["--json", "--parallel", "2", "--csv", "-"]);
     let mut running = Running::spawn(command, HEADER).await;
     running.feed("ann@example.com,SN-1\n").await;
-    running.says("there is no such device: SN-1").await;
+    running.says("device does not exist: SN-1").await;
 
     // While the service does nothing at all, no more is read than may wait.
     server.signal("-STOP").await;
