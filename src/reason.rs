@@ -52,6 +52,12 @@ reasons! {
     InvalidRequest = "INVALID_REQUEST", InvalidArgument;
     /// None of the devices exists, and the call may not create them.
     NoValidDevices = "NO_VALID_DEVICES", FailedPrecondition;
+    /// The organization has no customer with this email address.
+    CustomerNotFound = "CUSTOMER_NOT_FOUND", NotFound;
+    /// The device does not exist, or does not belong to this customer.
+    NotAssigned = "NOT_ASSIGNED", FailedPrecondition;
+    /// Other writers changed the organization each time that the call was tried.
+    TooMuchContention = "TOO_MUCH_CONTENTION", Aborted;
     /// Something that the call names does not exist. Reserved.
     NotFound = "NOT_FOUND", NotFound;
     /// Something that the call creates exists. Reserved.

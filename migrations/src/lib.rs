@@ -33,6 +33,7 @@ impl MigratorTrait for Migrator {
             step!("m20261125_000002_add_key_last_use"),
             step!("m20261125_000003_extend_device_index"),
             step!("m20261129_000004_add_key_hint"),
+            step!("m20261129_000005_add_change_log"),
         ]
     }
 }

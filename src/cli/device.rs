@@ -1,4 +1,4 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -117,15 +117,21 @@ impl Import {
         let database = connect::connect_existing_ready(&database).await?;
         let name = list.name.clone();
         let progress = Progress::start(list.size.clone(), !no_progress);
-        let report = import_devices(&database, &organization, list.into_reader(), |event| match event {
-            ImportEvent::IgnoredColumns(names) => {
-                if let Some(note) = ignored_columns(&names) {
-                    progress.say(&note);
+        let report = import_devices(
+            &database,
+            &organization,
+            operator(),
+            list.into_reader(),
+            |event| match event {
+                ImportEvent::IgnoredColumns(names) => {
+                    if let Some(note) = ignored_columns(&names) {
+                        progress.say(&note);
+                    }
                 }
-            }
-            ImportEvent::Rejected(row) => progress.say(&format!("line {}: {}", row.line, row.problem)),
-            ImportEvent::Written(report) => progress.update(report.rows(), report.rows()),
-        })
+                ImportEvent::Rejected(row) => progress.say(&format!("line {}: {}", row.line, row.problem)),
+                ImportEvent::Written(report) => progress.update(report.rows(), report.rows()),
+            },
+        )
         .await
         .map_err(|error| match error {
             ImportError::Service(error) => error.into(),
@@ -191,4 +197,11 @@ impl Show {
         })
         .await
     }
+}
+
+/// The name of the user who runs the command.
+fn operator() -> Option<String> {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| env::var(name).ok())
 }

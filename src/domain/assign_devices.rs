@@ -3,10 +3,13 @@
 use std::{collections::HashSet, ops::AddAssign};
 
 use super::{
-    Field, FieldProblem, InvalidText, Violations,
+    Field, FieldProblem, InvalidText, Tally, Violations,
+    change::ChangeKind,
+    command::{Command, Rejection, Touches},
     device::{DeviceIdentifier, DeviceType},
     email::Email,
     id::{CustomerId, DeviceId},
+    state::State,
 };
 
 /// The command: assign these devices to this customer. Valid by construction.
@@ -161,9 +164,72 @@ pub enum Fate {
     Skipped,
 }
 
+impl Command for AssignDevices {
+    type Outcome = Outcome;
+
+    const KIND: ChangeKind = ChangeKind::Assign;
+
+    fn weight(&self) -> usize {
+        self.devices.len()
+    }
+
+    fn touch<'a>(&'a self, touches: &mut Touches<'a>) {
+        let creates = self.unknown_devices != UnknownDevices::Skip;
+        touches.assign(&self.customer, &self.devices, creates);
+    }
+
+    fn apply(&self, state: &mut State<'_>) -> Result<Outcome, Rejection> {
+        if self.unknown_devices == UnknownDevices::Skip
+            && self.devices.iter().all(|device| state.device(device).is_none())
+        {
+            let count = self.devices.len();
+            return Err(Rejection::NoValidDevices { count });
+        }
+        let (customer_id, customer_was_created) = state.find_or_create_customer(&self.customer);
+        let devices = self.devices.iter().map(|identifier| {
+            let known = state.device(identifier);
+            let device_id = match (known, &self.unknown_devices) {
+                (Some(device), _) => device,
+                (None, UnknownDevices::Create(device_type)) => state.create_device(identifier, device_type),
+                (None, UnknownDevices::Skip) => return (identifier.clone(), Fate::Skipped),
+            };
+            let fate = if state.assign((customer_id, device_id)) {
+                let was_created = known.is_none();
+                Fate::Assigned { device_id, was_created }
+            } else {
+                Fate::AlreadyAssigned { device_id }
+            };
+            (identifier.clone(), fate)
+        });
+        Ok(Outcome {
+            customer_id,
+            customer_was_created,
+            devices: devices.collect(),
+        })
+    }
+
+    fn tally(outcome: &Outcome) -> Tally {
+        let mut tally = Tally {
+            customers_created: usize::from(outcome.customer_was_created),
+            ..Tally::default()
+        };
+        for (_, fate) in &outcome.devices {
+            match fate {
+                Fate::Assigned { was_created, .. } => {
+                    tally.assigned += 1;
+                    tally.devices_created += usize::from(*was_created);
+                }
+                Fate::AlreadyAssigned { .. } => tally.already_assigned += 1,
+                Fate::Skipped => tally.skipped += 1,
+            }
+        }
+        tally
+    }
+}
+
 // Each of the following returns `None` exactly when it has added a violation.
 
-fn customer(email: &str, violations: &mut Violations) -> Option<Email> {
+pub(super) fn customer(email: &str, violations: &mut Violations) -> Option<Email> {
     let problem = match Email::parse(email) {
         Ok(email) => return Some(email),
         Err(_) if email.trim().is_empty() => FieldProblem::Missing,
@@ -173,7 +239,11 @@ fn customer(email: &str, violations: &mut Violations) -> Option<Email> {
     None
 }
 
-fn devices(identifiers: &[String], max: usize, violations: &mut Violations) -> Option<Vec<DeviceIdentifier>> {
+pub(super) fn devices(
+    identifiers: &[String],
+    max: usize,
+    violations: &mut Violations,
+) -> Option<Vec<DeviceIdentifier>> {
     let mut valid = true;
     let mut reject = |field, problem| {
         valid = false;

@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Violations, plan::NoValidDevices};
+use super::Violations;
 use crate::error_chain::error_chain;
 
 /// Why a call failed.
@@ -30,6 +30,15 @@ pub enum Error {
         /// How many distinct identifiers the call has.
         count: usize,
     },
+    /// The organization has no customer with this email address.
+    #[error("There is no customer with this email address in your organization")]
+    CustomerNotFound,
+    /// The device does not exist, or does not belong to this customer.
+    #[error("The device is not assigned to this customer")]
+    NotAssigned,
+    /// Other writers changed the organization before each of many attempts.
+    #[error("Too many concurrent changes in this organization; try again shortly")]
+    TooMuchContention,
     /// What an operator names does not exist. The text says what; callers never see it.
     #[error("{0}")]
     NotFound(String),
@@ -123,11 +132,5 @@ impl fmt::Debug for Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&error_chain(self.0.as_ref()))
-    }
-}
-
-impl From<NoValidDevices> for Error {
-    fn from(NoValidDevices { count }: NoValidDevices) -> Self {
-        Self::NoValidDevices { count }
     }
 }

@@ -2,15 +2,21 @@
 
 pub mod api_key;
 pub mod assign_devices;
+pub mod change;
+pub mod command;
 pub mod device;
 pub mod email;
 mod error;
 pub mod id;
+pub mod import_devices;
 pub mod organization;
-pub mod plan;
+pub mod state;
+mod tally;
 mod text;
+pub mod unassign_devices;
 mod violations;
 
 pub use error::{Cause, Error, Metered};
+pub use tally::Tally;
 pub use text::InvalidText;
 pub use violations::{Field, FieldProblem, Violation, Violations};

@@ -66,6 +66,9 @@ fn reason(error: &Error) -> Reason {
         Error::RepeatedApiKey => Reason::RepeatedApiKey,
         Error::InvalidRequest(_) => Reason::InvalidRequest,
         Error::NoValidDevices { .. } => Reason::NoValidDevices,
+        Error::CustomerNotFound => Reason::CustomerNotFound,
+        Error::NotAssigned => Reason::NotAssigned,
+        Error::TooMuchContention => Reason::TooMuchContention,
         Error::NotFound(_) => Reason::NotFound,
         Error::AlreadyExists(_) => Reason::AlreadyExists,
         Error::RateLimited { .. } => Reason::RateLimited,
@@ -91,6 +94,8 @@ fn sentence(error: &Error) -> String {
             "No valid devices: none of the {count} device identifiers exist in your organization; \
              set auto_create_devices to create them"
         ),
+        Error::CustomerNotFound => "There is no customer with this customer_email in your organization".into(),
+        Error::NotAssigned => "The device is not assigned to this customer".into(),
         Error::NotFound(_) => "Not found".into(),
         Error::AlreadyExists(_) => "Already exists".into(),
         Error::RateLimited { .. }
@@ -100,6 +105,7 @@ fn sentence(error: &Error) -> String {
         | Error::QueueFull { .. }
         | Error::DeadlineExceeded
         | Error::ShuttingDown
+        | Error::TooMuchContention
         | Error::Unavailable(_)
         | Error::Internal(_) => error.to_string(),
     }

@@ -8,7 +8,8 @@ use time::format_description::well_known::Rfc3339;
 use super::{Caller, ImportReport, Origin};
 use crate::{
     domain::{
-        assign_devices::{Outcome, Tally},
+        Tally,
+        change::{ChangeKind, Revision},
         id::OrganizationId,
     },
     log_sampler::{Log, LogSampler},
@@ -98,24 +99,33 @@ pub(super) fn devices_imported(organization: OrganizationId, report: &ImportRepo
 }
 
 /// A call that changed nothing has no event.
-pub(super) fn devices_assigned(caller: &Caller, outcome: &Outcome) {
-    let Tally {
-        assigned,
-        devices_created: created,
-        ..
-    } = outcome.tally();
-    // A customer is only created for devices that are assigned.
-    if assigned == 0 {
-        return;
+pub(super) fn changed(caller: &Caller, kind: ChangeKind, tally: &Tally, revision: Revision) {
+    let origin = &caller.origin;
+    let address = origin.address.map(tracing::field::display);
+    let request_id = &origin.request_id;
+    let (organization, key) = (&caller.organization, &caller.key);
+    match kind {
+        ChangeKind::Assign if tally.assigned > 0 => audit!(
+            "devices.assigned",
+            %organization,
+            %key,
+            request_id,
+            address,
+            %revision,
+            assigned = tally.assigned,
+            created = tally.devices_created,
+            customer_created = tally.customers_created > 0
+        ),
+        ChangeKind::Unassign if tally.unassigned > 0 => audit!(
+            "devices.unassigned",
+            %organization,
+            %key,
+            request_id,
+            address,
+            %revision,
+            unassigned = tally.unassigned
+        ),
+        // A customer is only created for devices that are assigned. Callers make no other changes.
+        ChangeKind::Assign | ChangeKind::Unassign | ChangeKind::Import | ChangeKind::Baseline => {}
     }
-    audit!(
-        "devices.assigned",
-        organization = %caller.organization,
-        key = %caller.key,
-        request_id = caller.origin.request_id,
-        address = caller.origin.address.map(tracing::field::display),
-        assigned,
-        created,
-        customer_created = outcome.customer_was_created
-    );
 }

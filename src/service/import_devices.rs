@@ -6,7 +6,9 @@ use super::{audit, organization::find_organization};
 use crate::{
     domain::{
         Error, InvalidText,
+        change::{Actor, ChangeOrigin},
         device::{DeviceIdentifier, DeviceType},
+        import_devices::{ImportDevices, Imported},
     },
     list::{Column, ListError, RejectedRow, Row, Rows, text},
     storage::{Database, DeviceImport},
@@ -66,11 +68,16 @@ pub enum ImportError {
 pub async fn import_devices(
     database: &Database,
     organization: &str,
+    operator: Option<String>,
     list: impl Read,
     mut on_event: impl FnMut(ImportEvent),
 ) -> Result<ImportReport, ImportError> {
     let organization = find_organization(database, organization).await?;
-    let mut import = DeviceImport::new(database, organization.id);
+    let origin = ChangeOrigin {
+        actor: Actor::Operator(operator),
+        request_id: None,
+    };
+    let mut import = DeviceImport::new(database, organization.id, origin);
     let rows = Rows::new(list, COLUMNS)?;
     let ignored = rows.ignored_columns();
     if !ignored.is_empty() {
@@ -102,11 +109,12 @@ async fn import_rows<R: Read>(
             }
         }
         if batch.len() >= BATCH || (is_last && !batch.is_empty()) {
-            let imported = import.write(&batch).await.map_err(Error::from)?;
-            report.created += imported.created;
-            report.updated += imported.updated;
-            report.unchanged += batch.len() as u64 - imported.created - imported.updated;
-            batch.clear();
+            let rows = batch.len();
+            let command = ImportDevices::new(std::mem::take(&mut batch));
+            let (Imported { created, updated }, _) = import.write(command).await?;
+            report.created += created as u64;
+            report.updated += updated as u64;
+            report.unchanged += (rows - created - updated) as u64;
             on_event(ImportEvent::Written(*report));
         }
         if is_last {

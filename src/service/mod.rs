@@ -12,6 +12,7 @@ mod key_usage;
 mod limits;
 mod organization;
 mod ownership;
+mod submit;
 
 use std::{sync::Arc, time::Duration};
 

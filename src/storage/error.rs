@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
-use super::FileError;
+use super::{FileError, backend};
 use crate::{
     domain::{Cause, Error},
     error_chain::error_chain,
@@ -14,6 +14,9 @@ pub enum DatabaseError {
     /// Another writer came first, with the same rows or with a lock. Nothing happened; a rerun may succeed.
     #[error("conflict with another writer: {0}")]
     Conflict(#[source] DbErr),
+    /// Other writers came first each time.
+    #[error("other writers came first each time")]
+    TooMuchContention,
     /// A lock or a statement took too long.
     #[error("the database is busy: {0}")]
     Busy(#[source] DbErr),
@@ -65,6 +68,16 @@ impl BatchError {
 impl From<DatabaseError> for BatchError {
     fn from(error: DatabaseError) -> Self {
         Self { index: None, error }
+    }
+}
+
+impl DatabaseError {
+    /// Whether the server runs no statement that could write: a standby.
+    pub(super) fn is_read_only(&self) -> bool {
+        let Self::Unreachable(DbErr::Query(RuntimeErr::SqlxError(error))) = self else {
+            return false;
+        };
+        backend::code(error).as_deref() == Some("25006")
     }
 }
 
@@ -124,6 +137,7 @@ impl From<DatabaseError> for Error {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Fault(_) | DatabaseError::Panicked => Self::Internal(Cause::new(error)),
+            DatabaseError::TooMuchContention => Self::TooMuchContention,
             DatabaseError::Conflict(_)
             | DatabaseError::Busy(_)
             | DatabaseError::Unreachable(_)

@@ -1,14 +1,16 @@
 //! The database: connections, schema, entities, statements, and the workers that write.
 
 mod api_key;
-mod assign_devices;
 mod backend;
+mod commit;
 mod connect;
 mod device;
 pub mod entity;
 mod error;
 mod file;
+mod find;
 mod health;
+mod job;
 mod migrate;
 mod options;
 mod organization;
@@ -17,12 +19,13 @@ mod sql;
 mod statement_kind;
 mod statements;
 mod url;
+mod write_changes;
 mod write_connection;
 mod writer;
 
 pub use api_key::{ApiKeyRecord, KeyOwner, KeyUse, RevokedKey};
 pub use connect::Database;
-pub use device::{DeviceImport, Imported};
+pub use device::DeviceImport;
 pub use error::DatabaseError;
 pub use file::FileError;
 pub use health::{Health, HealthSettings, watch};
@@ -31,4 +34,4 @@ pub use options::Purpose;
 pub use organization::OrganizationRecord;
 pub use ownership::{Assigned, CustomerRecord, DeviceRecord};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
-pub use writer::{PendingOutcome, Writer, WriterSettings};
+pub use writer::{Completed, PendingOutcome, Writer, WriterSettings};

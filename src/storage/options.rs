@@ -87,6 +87,8 @@ pub(super) fn postgres_options(options: PgConnectOptions, purpose: Purpose) -> P
                 millis(IDLE_IN_TRANSACTION_TIMEOUT),
             ),
         ]);
+    // Tells the fence of the schema that this version writes the change log.
+    let options = options.options([("device_assignment.log", "on")]);
     if purpose == Purpose::Schema {
         return options;
     }

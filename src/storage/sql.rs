@@ -39,13 +39,21 @@ pub(super) enum Scalar {
     Id(Uuid),
     Time(OffsetDateTime),
     Flag(bool),
+    Number(i64),
 }
 
 /// A column of a set of rows.
 pub(super) enum Column<'a> {
     Ids(Vec<Uuid>),
+    OptionalIds(Vec<Option<Uuid>>),
     Texts(Vec<&'a str>),
+    OptionalTexts(Vec<Option<&'a str>>),
     Numbers(Vec<i32>),
+    OptionalNumbers(Vec<Option<i32>>),
+    Revisions(Vec<i64>),
+    /// Lists of ids, of which empty ones are stored as null. PostgreSQL has no arrays of arrays of different lengths: there
+    /// each list is the text of an array. SQLite stores the bytes of the ids, one after the other.
+    IdLists(Vec<Vec<Uuid>>),
     /// Whole seconds: then SQLite's texts are in the order of the times.
     Times(Vec<OffsetDateTime>),
 }
@@ -83,6 +91,12 @@ impl<'a> Statement<'a> {
         &self.sql.kind
     }
 
+    /// How many rows the first set has.
+    pub(super) fn row_count(&self) -> usize {
+        let columns = self.sets.first();
+        columns.and_then(|columns| columns.first()).map_or(0, Column::len)
+    }
+
     /// Whether a set of rows is empty: the statement would find or write nothing.
     pub(super) fn is_void(&self) -> bool {
         self.sets
@@ -98,14 +112,20 @@ impl<'a> Statement<'a> {
                 Scalar::Id(id) => arguments.add(id),
                 Scalar::Time(time) => arguments.add(time),
                 Scalar::Flag(flag) => arguments.add(flag),
+                Scalar::Number(number) => arguments.add(number),
             };
             added.map_err(Error::Encode)?;
         }
         for column in self.sets.iter().flatten() {
             let added = match column {
                 Column::Ids(ids) => arguments.add(ids),
+                Column::OptionalIds(ids) => arguments.add(ids),
                 Column::Texts(texts) => arguments.add(texts),
+                Column::OptionalTexts(texts) => arguments.add(texts),
                 Column::Numbers(numbers) => arguments.add(numbers),
+                Column::OptionalNumbers(numbers) => arguments.add(numbers),
+                Column::Revisions(revisions) => arguments.add(revisions),
+                Column::IdLists(lists) => arguments.add(lists.iter().map(|ids| array_text(ids)).collect::<Vec<_>>()),
                 Column::Times(times) => arguments.add(times),
             };
             added.map_err(Error::Encode)?;
@@ -121,6 +141,7 @@ impl<'a> Statement<'a> {
                 Scalar::Id(id) => arguments.add(id),
                 Scalar::Time(time) => arguments.add(time),
                 Scalar::Flag(flag) => arguments.add(flag),
+                Scalar::Number(number) => arguments.add(number),
             };
             added.map_err(Error::Encode)?;
         }
@@ -136,8 +157,13 @@ impl Column<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Ids(ids) => ids.len(),
+            Self::OptionalIds(ids) => ids.len(),
             Self::Texts(texts) => texts.len(),
+            Self::OptionalTexts(texts) => texts.len(),
             Self::Numbers(numbers) => numbers.len(),
+            Self::OptionalNumbers(numbers) => numbers.len(),
+            Self::Revisions(revisions) => revisions.len(),
+            Self::IdLists(lists) => lists.len(),
             Self::Times(times) => times.len(),
         }
     }
@@ -146,8 +172,13 @@ impl Column<'_> {
     fn json_cell(&self, row: usize) -> Result<serde_json::Value, BoxDynError> {
         Ok(match self {
             Self::Ids(ids) => ids.get(row).map(|id| id.simple().to_string()).into(),
+            Self::OptionalIds(ids) => ids.get(row).copied().flatten().map(|id| id.simple().to_string()).into(),
             Self::Texts(texts) => texts.get(row).copied().into(),
+            Self::OptionalTexts(texts) => texts.get(row).copied().flatten().into(),
             Self::Numbers(numbers) => numbers.get(row).copied().into(),
+            Self::OptionalNumbers(numbers) => numbers.get(row).copied().flatten().into(),
+            Self::Revisions(revisions) => revisions.get(row).copied().into(),
+            Self::IdLists(lists) => lists.get(row).and_then(|ids| hexadecimal(ids)).into(),
             // As the driver stores times.
             Self::Times(times) => {
                 let text = times.get(row).map(|time| time.format(&Rfc3339));
@@ -155,6 +186,34 @@ impl Column<'_> {
             }
         })
     }
+}
+
+/// A list of ids as the text of an array of PostgreSQL.
+fn array_text(ids: &[Uuid]) -> Option<String> {
+    let (first, rest) = ids.split_first()?;
+    let mut text = String::with_capacity(ids.len() * (uuid::fmt::Simple::LENGTH + 1) + 1);
+    let mut buffer = Uuid::encode_buffer();
+    text.push('{');
+    text.push_str(first.simple().encode_lower(&mut buffer));
+    for id in rest {
+        text.push(',');
+        text.push_str(id.simple().encode_lower(&mut buffer));
+    }
+    text.push('}');
+    Some(text)
+}
+
+/// A list of ids as hexadecimal digits, one after the other.
+fn hexadecimal(ids: &[Uuid]) -> Option<String> {
+    if ids.is_empty() {
+        return None;
+    }
+    let mut buffer = Uuid::encode_buffer();
+    let mut text = String::with_capacity(ids.len() * uuid::fmt::Simple::LENGTH);
+    for id in ids {
+        text.push_str(id.simple().encode_lower(&mut buffer));
+    }
+    Some(text)
 }
 
 fn json_rows(columns: &[Column<'_>]) -> Result<String, BoxDynError> {

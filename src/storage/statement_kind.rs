@@ -40,6 +40,11 @@ impl StatementKind {
         }
     }
 
+    /// The name in metrics.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Runs a statement, with a count and a span.
     pub(super) async fn observe<T, E>(
         &self,

@@ -24,11 +24,42 @@ macro_rules! statements {
 }
 
 statements! {
-    FIND_AND_ASSIGN: "find_and_assign", "find_and_assign", "SELECT", "SELECT customer device device_assignment";
+    FIND: "find", "find", "SELECT", "SELECT customer device device_assignment";
+    FIND_TYPES: "find_types", "find_types", "SELECT", "SELECT device";
+    LIST_DEVICES: "list_devices", "list_devices", "SELECT", "SELECT device_assignment device";
+    INSERT_CHANGES: "insert_changes", "insert_changes", "INSERT", "INSERT change_log";
     INSERT_CUSTOMERS: "insert_customers", "insert_customers", "INSERT", "INSERT customer";
     INSERT_DEVICES: "insert_devices", "insert_devices", "INSERT", "INSERT device";
-    INSERT_UNKNOWN_DEVICES: "insert_unknown_devices", "insert_devices", "INSERT", "INSERT device";
-    INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
     UPDATE_DEVICE_TYPES: "update_device_types", "update_device_types", "UPDATE", "UPDATE device";
+    INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
+    DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment";
     USE_API_KEYS: "use_api_keys", "use_api_keys", "UPDATE", "UPDATE api_key";
 }
+
+/// The text of the statement that only PostgreSQL has: SQLite cannot insert within a query.
+pub(super) const FIND_AND_ASSIGN_FILE: &str = include_str!("sql/find_and_assign.postgres.sql");
+
+/// Reads what a group of assignments touches, and carries it out if nothing has to be created.
+pub(super) static FIND_AND_ASSIGN: Sql = Sql {
+    kind: StatementKind::new("find_and_assign", "SELECT", "SELECT customer device device_assignment"),
+    postgres: without_header(FIND_AND_ASSIGN_FILE),
+    sqlite: "",
+};
+
+/// Waits for the exclusive lock of an organization, until the end of the transaction. PostgreSQL's alone. The second
+/// parameter is how long, in milliseconds; it stays the transaction's time-out for locks.
+pub(super) static LOCK_ORGANIZATION: Sql = Sql {
+    kind: StatementKind::new("lock_organization", "SELECT", "SELECT pg_advisory_xact_lock"),
+    postgres: "SELECT set_config('lock_timeout', $2::bigint::text, true) IS NOT NULL, \
+               pg_advisory_xact_lock(hashtextextended($1::text, 0))::text IS NOT NULL",
+    sqlite: "",
+};
+
+/// Takes the exclusive locks of organizations that nobody else has, until the end of the transaction. PostgreSQL's alone. One row
+/// for each organization: whether its lock was taken.
+pub(super) static TRY_LOCK_ORGANIZATIONS: Sql = Sql {
+    kind: StatementKind::new("try_lock_organizations", "SELECT", "SELECT pg_try_advisory_xact_lock"),
+    postgres: "SELECT pg_try_advisory_xact_lock(hashtextextended(named.id::text, 0)) \
+               FROM unnest($1::uuid[]) WITH ORDINALITY AS named (id, n) ORDER BY named.n",
+    sqlite: "",
+};

@@ -6,19 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
 use sea_orm::sqlx::{self, Connection as _, FromRow, Postgres, Sqlite, postgres::PgRow, sqlite::SqliteRow};
 use tokio::time::{sleep, timeout};
 
 use super::{
     Database, DatabaseError, DatabaseUrl,
     backend::Backend,
-    error::BatchError,
+    commit::{Committed, Group, Locking},
     options::Purpose,
     sql::Statement,
     statement_kind::{BEGIN, COMMIT},
 };
-use crate::telemetry::metrics::BATCHES;
 
 /// A connection that was idle this long is tested before it is used: a restarted server or a proxy may have closed it, and
 /// the outcome of a write on a dead connection is unknown. Short, because an idle worker has time for a test, and longer
@@ -33,22 +31,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_CONNECT_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(400);
 
-/// How often a transaction is tried. Each rerun means that another writer has committed rows that this one wanted to create,
-/// so that fewer are left to collide on.
-const ATTEMPTS: u32 = 16;
-/// The longest pause before a rerun. The pause is random, so that two that collided do not collide again.
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
-
 /// A connection to database `B`, made when it is needed.
 pub(super) struct WriteConnection<B: Backend> {
     url: DatabaseUrl,
     /// The connection, and since when it is idle.
     idle: Option<(B::Connection, Instant)>,
 }
-
-/// A transaction as a function: of a connection, and of what the transaction is about.
-type Transact<B, I, T> =
-    for<'c> fn(&'c mut <B as sqlx::Database>::Connection, &'c I) -> BoxFuture<'c, Result<T, BatchError>>;
 
 impl<B: Backend> WriteConnection<B> {
     pub(super) fn new(database: &Database) -> Self {
@@ -58,54 +46,25 @@ impl<B: Backend> WriteConnection<B> {
         }
     }
 
-    /// Runs a transaction, and runs it again as long as another writer comes first.
+    /// Runs one statement, which is a transaction by itself, and returns how many rows it wrote.
     ///
     /// # Errors
-    /// When nothing happened, with one exception: if the connection broke during the commit, the outcome is unknown.
-    pub(super) async fn run<I, T>(&mut self, input: &I, transact: Transact<B, I, T>) -> Result<T, BatchError>
-    where
-        I: ?Sized,
-    {
-        let mut attempt = 1;
-        loop {
-            let mut connection = self.take().await?;
-            let result = transact(&mut connection, input).await;
-            let conflict = match &result {
-                Err(error) => error.conflict(),
-                Ok(_) => None,
-            };
-            if result.is_ok() || conflict.is_some() {
-                self.idle = Some((connection, Instant::now()));
-            }
-            // After any other error the connection is closed: driver and database may disagree on whether there is a
-            // transaction.
-            let Some(conflict) = conflict.filter(|_| attempt < ATTEMPTS) else {
-                return result;
-            };
-            tracing::debug!(attempt, error = %conflict, "running a transaction again");
-            BATCHES.reruns_after_conflict.increment(1);
-            attempt += 1;
-            sleep(rand::random_range(Duration::ZERO..LONGEST_PAUSE)).await;
-        }
-    }
-
-    /// Runs `statements` in one transaction, and returns how many rows each of them wrote.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub(super) async fn write<const N: usize>(
-        &mut self,
-        statements: &[Statement<'_>; N],
-    ) -> Result<[u64; N], DatabaseError> {
-        let written = self.run(statements, |connection, statements| {
-            Box::pin(async move { Ok(write::<B, N>(connection, statements).await?) })
-        });
-        Ok(written.await?)
+    /// When nothing happened, with one exception: if the connection broke, the outcome is unknown.
+    pub(super) async fn execute(&mut self, statement: &Statement<'_>) -> Result<u64, DatabaseError> {
+        let mut connection = self.take().await?;
+        let written = execute::<B>(&mut connection, statement).await?;
+        self.keep(connection);
+        Ok(written)
     }
 
     /// Drops the connection; the next transaction makes a new one.
     pub(super) fn discard(&mut self) {
         self.idle = None;
+    }
+
+    /// Keeps a connection for the next transaction.
+    pub(super) fn keep(&mut self, connection: B::Connection) {
+        self.idle = Some((connection, Instant::now()));
     }
 
     pub(super) async fn close(self) {
@@ -116,8 +75,9 @@ impl<B: Backend> WriteConnection<B> {
         }
     }
 
-    /// Takes the connection out: if the transaction on it fails, or its future is dropped, the connection is closed.
-    async fn take(&mut self) -> Result<B::Connection, DatabaseError> {
+    /// Takes the connection out. What uses it [keeps](Self::keep) it, unless a transaction on it fails or its future is dropped:
+    /// then the connection is closed.
+    pub(super) async fn take(&mut self) -> Result<B::Connection, DatabaseError> {
         if let Some((mut connection, since)) = self.idle.take()
             && (since.elapsed() < TEST_AFTER_IDLE
                 || matches!(timeout(TEST_TIMEOUT, connection.ping()).await, Ok(Ok(()))))
@@ -143,15 +103,22 @@ impl AnyWriteConnection {
         }
     }
 
-    /// As [`WriteConnection::write`].
-    pub(super) async fn write<const N: usize>(
-        &mut self,
-        statements: &[Statement<'_>; N],
-    ) -> Result<[u64; N], DatabaseError> {
+    /// As [`WriteConnection::execute`].
+    pub(super) async fn execute(&mut self, statement: &Statement<'_>) -> Result<u64, DatabaseError> {
         match self {
-            Self::Postgres(connection) => connection.write(statements).await,
-            Self::Sqlite(connection) => connection.write(statements).await,
+            Self::Postgres(connection) => connection.execute(statement).await,
+            Self::Sqlite(connection) => connection.execute(statement).await,
         }
+    }
+
+    /// Commits one group, as [`WriteConnection::commit`] does.
+    pub(super) async fn commit(&mut self, group: Group<'_>, deadline: Instant) -> Result<Committed, DatabaseError> {
+        let groups = &mut [group];
+        let committed = match self {
+            Self::Postgres(connection) => connection.commit(groups, Locking::Exclusive, deadline).await?,
+            Self::Sqlite(connection) => connection.commit(groups, Locking::Exclusive, deadline).await?,
+        };
+        Ok(committed.first().copied().unwrap_or(Committed::Held))
     }
 
     pub(super) async fn close(self) {
@@ -208,10 +175,9 @@ pub(super) async fn commit<B: Backend>(transaction: sqlx::Transaction<'_, B>) ->
     Ok(COMMIT.observe(B::SYSTEM, transaction.commit()).await?)
 }
 
-pub(super) async fn roll_back<B: Backend>(transaction: sqlx::Transaction<'_, B>) {
-    if let Err(error) = transaction.rollback().await {
-        tracing::debug!(%error, "a rollback failed");
-    }
+/// Rolls a transaction back. If that fails, the connection must not be used again.
+pub(super) async fn roll_back<B: Backend>(transaction: sqlx::Transaction<'_, B>) -> Result<(), DatabaseError> {
+    Ok(transaction.rollback().await?)
 }
 
 /// Runs a statement and returns its rows.
@@ -244,25 +210,4 @@ pub(super) async fn execute_all<B: Backend, const N: usize>(
         }
     }
     Ok(written)
-}
-
-/// Runs `statements` all or none, and returns how many rows each wrote. A single one is a transaction by itself.
-pub(super) async fn write<B: Backend, const N: usize>(
-    connection: &mut B::Connection,
-    statements: &[Statement<'_>; N],
-) -> Result<[u64; N], DatabaseError> {
-    if statements.iter().filter(|statement| !statement.is_void()).count() < 2 {
-        return execute_all::<B, N>(connection, statements).await;
-    }
-    let mut transaction = begin::<B>(connection).await?;
-    match execute_all::<B, N>(&mut transaction, statements).await {
-        Ok(written) => {
-            commit(transaction).await?;
-            Ok(written)
-        }
-        Err(error) => {
-            roll_back(transaction).await;
-            Err(error)
-        }
-    }
 }

@@ -251,6 +251,8 @@ pub struct Changes {
     pub assigned: Counter,
     /// Devices that the customer already owned.
     pub already_assigned: Counter,
+    /// Devices that were unassigned.
+    pub unassigned: Counter,
     /// Unknown devices.
     pub skipped: Counter,
     /// New devices.
@@ -263,6 +265,7 @@ pub struct Changes {
 pub static CHANGES: LazyLock<Changes> = LazyLock::new(|| Changes {
     assigned: counter!(DEVICES, "outcome" => "assigned"),
     already_assigned: counter!(DEVICES, "outcome" => "already_assigned"),
+    unassigned: counter!(DEVICES, "outcome" => "unassigned"),
     skipped: counter!(DEVICES, "outcome" => "skipped"),
     devices_created: counter!(DEVICES_CREATED),
     customers_created: counter!(CUSTOMERS_CREATED),

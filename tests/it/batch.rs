@@ -10,6 +10,7 @@ use device_assignment::{
     domain::{
         Error,
         assign_devices::{AssignDevices, Outcome},
+        change::{Actor, ChangeOrigin},
     },
     storage::{Writer, WriterSettings},
 };
@@ -67,6 +68,11 @@ type For = (&'static str, AssignDevices);
 
 /// Lets a writer run `commands`, all of which wait while another session holds a lock.
 async fn run_together(database: &TestDatabase, commands: Vec<For>) -> Vec<Result<Outcome, Error>> {
+    run_within(database, commands, Duration::from_secs(60)).await
+}
+
+/// As [`run_together`], with a deadline after so much time.
+async fn run_within(database: &TestDatabase, commands: Vec<For>, time: Duration) -> Vec<Result<Outcome, Error>> {
     let service = database.open().await;
     let mut ids = HashMap::new();
     for (name, _) in &commands {
@@ -86,10 +92,14 @@ async fn run_together(database: &TestDatabase, commands: Vec<For>) -> Vec<Result
     let blocker = outside.begin().await.expect("begun");
     blocker.execute_unprepared(block(database.kind)).await.expect("blocked");
 
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + time;
+    let origin = ChangeOrigin {
+        actor: Actor::Service,
+        request_id: None,
+    };
     let calls: Vec<_> = commands
         .into_iter()
-        .map(|(name, command)| writer.assign_devices(ids[name], command, deadline))
+        .map(|(name, command)| writer.submit(ids[name], command, origin.clone(), deadline))
         .collect();
     let calls = calls.into_iter().map(|call| call.expect("queued"));
     let mut calls = pin!(join_all(calls));
@@ -99,7 +109,10 @@ async fn run_together(database: &TestDatabase, commands: Vec<For>) -> Vec<Result
 
     outside.close().await.expect("closed");
     writer.close().await;
+    let outcomes = outcomes.into_iter();
     outcomes
+        .map(|completed| completed.map(|completed| completed.outcome))
+        .collect()
 }
 
 fn command(organization: &'static str, identifier: &str) -> For {
@@ -167,8 +180,8 @@ async fn locked_neighbour(database: &'static TestDatabase) {
     run_together(database, names.map(|name| command(name, "SN-1")).into()).await;
     let outside = database.connect().await;
     let lock = outside.begin().await.expect("begun");
-    let sql = "SELECT device.id FROM device JOIN organization ON organization.id = device.organization_id \
-               WHERE organization.name = 'globex' FOR UPDATE OF device";
+    // As another instance does that changes the organization.
+    let sql = "SELECT pg_advisory_xact_lock(hashtextextended(id::text, 0)) FROM organization WHERE name = 'globex'";
     lock.execute_unprepared(sql).await.expect("locked");
 
     // Another owner for the same devices, in a batch with two others.
@@ -176,8 +189,8 @@ async fn locked_neighbour(database: &'static TestDatabase) {
         let command = AssignDevices::parse("jane@example.com", &["SN-1".to_owned()], false, None, 10);
         (name, command.expect("a command"))
     };
-    let outcomes = run_together(database, names.map(other).into()).await;
-    assert!(matches!(outcomes[1], Err(Error::Unavailable(_))), "{outcomes:?}");
+    let outcomes = run_within(database, names.map(other).into(), Duration::from_secs(5)).await;
+    assert!(matches!(outcomes[1], Err(Error::DeadlineExceeded)), "{outcomes:?}");
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
     lock.rollback().await.expect("a rollback");
     outside.close().await.expect("closed");

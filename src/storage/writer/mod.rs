@@ -7,40 +7,27 @@
 //! There is no timer: a free worker starts at once, so a lone call does not wait. While the worker is busy, the next batch
 //! gathers. The transaction belongs to the worker; a caller only waits for the outcome, and may leave at any time.
 
+mod call;
+mod exclusion;
 mod queue;
 mod worker;
 
 use std::{
-    iter,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
+    fmt, iter,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use sea_orm::sqlx::{Postgres, Sqlite};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::task::JoinSet;
 
-use self::{
-    queue::{Call, Queue},
-    worker::Worker,
-};
+pub use self::call::{Completed, PendingOutcome};
+use self::{call::Call, exclusion::Class, queue::Queue, worker::Worker};
 use super::{Database, backend::Backend};
 use crate::{
-    domain::{
-        Cause, Error,
-        assign_devices::{AssignDevices, Outcome},
-        id::OrganizationId,
-    },
+    domain::{Error, change::ChangeOrigin, command::Command, id::OrganizationId},
     telemetry::trace::Wait,
 };
-
-/// The names of the queues in metrics.
-const SMALL: &str = "small";
-const BULK: &str = "bulk";
 
 /// The bounds of a writer. The defaults suit two cores; they are bounds, not targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,33 +65,7 @@ impl Default for WriterSettings {
     }
 }
 
-/// The outcome of a command, later. It can be dropped at any time: the command runs whole or not at all.
-#[derive(Debug)]
-pub struct PendingOutcome {
-    outcome: oneshot::Receiver<Result<Outcome, Error>>,
-    is_abandoned: Arc<AtomicBool>,
-}
-
-impl PendingOutcome {
-    /// Marks the command as abandoned. A worker skips it if it has not started.
-    pub fn abandon(&self) {
-        self.is_abandoned.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Future for PendingOutcome {
-    type Output = Result<Outcome, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // Only a bug makes a worker drop a call that it has taken.
-        Pin::new(&mut self.outcome)
-            .poll(context)
-            .map(|outcome| outcome.unwrap_or_else(|_| Err(Error::Internal(Cause::new("a worker dropped a call")))))
-    }
-}
-
 /// Runs commands, many in one transaction.
-#[derive(Debug)]
 pub struct Writer {
     small: Arc<Queue>,
     bulk: Arc<Queue>,
@@ -112,6 +73,12 @@ pub struct Writer {
     small_devices: usize,
     database: Database,
     workers: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 impl Writer {
@@ -136,9 +103,10 @@ impl Writer {
     }
 
     fn start_on<B: Backend>(database: &Database, settings: WriterSettings) -> Self {
-        let queue = |name, workers| Arc::new(Queue::new(name, settings.queue_calls, settings.queue_devices, workers));
-        let small = queue(SMALL, settings.workers);
-        let bulk = queue(BULK, settings.bulk_workers);
+        let queue = |class, workers| Queue::new(class, settings.queue_calls, settings.queue_devices, workers);
+        let small = queue(Class::Small, settings.workers);
+        let bulk = queue(Class::Bulk, settings.bulk_workers).beside(&small);
+        let (small, bulk) = (Arc::new(small), Arc::new(bulk));
         let mut workers = JoinSet::new();
         for queue in iter::repeat_n(&small, settings.workers).chain(iter::repeat_n(&bulk, settings.bulk_workers)) {
             workers.spawn(Worker::<B>::new(database.clone(), Arc::clone(queue), settings).run());
@@ -157,33 +125,23 @@ impl Writer {
     ///
     /// # Errors
     /// When the command is not queued. The outcome may be an error, too; after [`Error::Unavailable`] it may be unknown.
-    pub fn assign_devices(
+    pub fn submit<C: Command>(
         &self,
         organization: OrganizationId,
-        command: AssignDevices,
+        command: C,
+        origin: ChangeOrigin,
         deadline: Instant,
-    ) -> Result<PendingOutcome, Error> {
+    ) -> Result<PendingOutcome<C::Outcome>, Error> {
         self.database.check_writable()?;
-        let is_small = command.devices().len() <= self.small_devices;
-        let (queue, name) = if is_small {
-            (&self.small, SMALL)
+        let queue = if command.weight() <= self.small_devices {
+            &self.small
         } else {
-            (&self.bulk, BULK)
+            &self.bulk
         };
-        let (reply, outcome) = oneshot::channel();
-        let is_abandoned = Arc::<AtomicBool>::default();
-        queue.push(
-            organization,
-            Call {
-                command,
-                deadline,
-                reply,
-                is_abandoned: Arc::clone(&is_abandoned),
-                wait: Wait::begin(name),
-            },
-            Instant::now(),
-        )?;
-        Ok(PendingOutcome { outcome, is_abandoned })
+        let wait = Wait::begin(queue.class().name());
+        let (call, outcome) = Call::new(command, origin, deadline, wait);
+        queue.push(organization, call, Instant::now())?;
+        Ok(outcome)
     }
 
     /// Takes no further calls, and returns when all queued ones are done.

@@ -4,53 +4,26 @@ mod rate;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use self::rate::{Ahead, Rate, admit, work};
+use super::{
+    call::Call,
+    exclusion::{Class, Exclusion},
+};
 use crate::{
-    domain::{
-        Error,
-        assign_devices::{AssignDevices, Outcome},
-        id::OrganizationId,
-    },
-    telemetry::{metrics::QueueMetrics, trace::Wait},
+    domain::{Error, id::OrganizationId},
+    telemetry::metrics::QueueMetrics,
 };
 
 /// When a full queue has room again: as soon as the next batch is taken.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A command that waits, and where its outcome goes.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) command: AssignDevices,
-    pub(super) deadline: Instant,
-    pub(super) reply: oneshot::Sender<Result<Outcome, Error>>,
-    /// Whether the caller has said that it no longer waits.
-    pub(super) is_abandoned: Arc<AtomicBool>,
-    pub(super) wait: Wait,
-}
-
-impl Call {
-    /// Whether a caller still waits for it.
-    pub(super) fn is_wanted(&self) -> bool {
-        !self.reply.is_closed() && !self.is_abandoned.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn answer(self, outcome: Result<Outcome, Error>) {
-        // Without a receiver the caller has left, and nobody waits for the outcome.
-        let _ = self.reply.send(outcome);
-    }
-}
-
 /// Calls of one organization, in order.
-#[derive(Debug)]
 pub(super) struct Group {
     pub(super) organization: OrganizationId,
     pub(super) calls: Vec<Call>,
@@ -59,23 +32,26 @@ pub(super) struct Group {
 /// Calls that are committed together.
 pub(super) type Batch = Vec<Group>;
 
-/// The calls that wait for some workers.
-#[derive(Debug)]
+/// The calls of one class that wait for their workers.
 pub(super) struct Queue {
+    class: Class,
     max_calls: usize,
     max_devices: usize,
     workers: usize,
     waiting: Mutex<Waiting>,
-    changed: Notify,
+    exclusion: Arc<Exclusion>,
+    changed: Arc<Notify>,
+    /// That of the other class, which may wait for an organization that is in progress here.
+    other_changed: Arc<Notify>,
     metrics: QueueMetrics,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Waiting {
     /// The organizations with waiting calls, each once, in the order of their turns.
     turns: VecDeque<OrganizationId>,
     organizations: HashMap<OrganizationId, OrganizationQueue>,
-    /// The organizations with calls in progress, and the work of those calls.
+    /// The organizations with calls of this class in progress, and the work of those calls.
     busy: HashMap<OrganizationId, usize>,
     /// All work in progress.
     in_progress: usize,
@@ -86,23 +62,41 @@ struct Waiting {
 }
 
 /// The waiting calls of one organization.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct OrganizationQueue {
     calls: VecDeque<Call>,
     device_count: usize,
 }
 
 impl Queue {
-    /// A queue for `workers`, with its name in metrics.
-    pub(super) fn new(name: &'static str, max_calls: usize, max_devices: usize, workers: usize) -> Self {
+    /// A queue for `workers`.
+    pub(super) fn new(class: Class, max_calls: usize, max_devices: usize, workers: usize) -> Self {
         Self {
+            class,
             max_calls,
             max_devices,
             workers,
             waiting: Mutex::default(),
-            changed: Notify::new(),
-            metrics: QueueMetrics::of(name),
+            exclusion: Arc::default(),
+            changed: Arc::default(),
+            other_changed: Arc::default(),
+            metrics: QueueMetrics::of(class.name()),
         }
+    }
+
+    /// This queue beside that of the other class: an organization is in progress in one of them at a time.
+    pub(super) fn beside(self, other: &Self) -> Self {
+        Self {
+            exclusion: Arc::clone(&other.exclusion),
+            changed: Arc::clone(&other.other_changed),
+            other_changed: Arc::clone(&other.changed),
+            ..self
+        }
+    }
+
+    /// The class of its calls.
+    pub(super) fn class(&self) -> Class {
+        self.class
     }
 
     /// Adds a call at the end of its organization's queue.
@@ -121,7 +115,7 @@ impl Queue {
         if waiting.closed {
             return Err(Error::ShuttingDown);
         }
-        let devices = call.command.devices().len();
+        let devices = call.job.weight();
         let (own_calls, own_devices) = waiting
             .organizations
             .get(&organization)
@@ -161,7 +155,7 @@ impl Queue {
             let changed = self.changed.notified();
             {
                 let mut waiting = self.waiting();
-                let mut batch = waiting.take(max_calls, max_devices, self.workers);
+                let mut batch = self.take_from(&mut waiting, max_calls, max_devices);
                 self.count(&waiting);
                 let is_over = waiting.closed && waiting.organizations.is_empty();
                 drop(waiting);
@@ -192,7 +186,9 @@ impl Queue {
             }
         }
         drop(waiting);
+        self.exclusion.give_back(organizations, self.class);
         self.changed.notify_one();
+        self.other_changed.notify_one();
     }
 
     /// Notes how long it took to commit a batch, and whether the batch was about as large as the bounds allow.
@@ -207,7 +203,10 @@ impl Queue {
         waiting.turns.clear();
         (waiting.call_count, waiting.device_count) = (0, 0);
         self.count(&waiting);
+        self.exclusion.forget_waiting(self.class);
         drop(waiting);
+        // The other class may take what was reserved for this one.
+        self.other_changed.notify_one();
         organizations.into_values().flat_map(|own| own.calls).collect()
     }
 
@@ -215,6 +214,62 @@ impl Queue {
     pub(super) fn close(&self) {
         self.waiting().closed = true;
         self.changed.notify_one();
+    }
+
+    /// Takes the calls whose turn it is.
+    fn take_from(&self, waiting: &mut Waiting, max_calls: usize, max_devices: usize) -> Batch {
+        let is_free = |next: &&OrganizationId| self.exclusion.is_free(**next, self.class);
+        let share = waiting.turns.iter().filter(is_free).count().div_ceil(self.workers);
+        let mut batch = Batch::new();
+        let (mut calls, mut devices) = (0, 0);
+        let mut is_full = false;
+        let mut served = Vec::new();
+        for organization in std::mem::take(&mut waiting.turns) {
+            let fits = |call: &Call| calls == 0 || (calls < max_calls && devices + call.job.weight() <= max_devices);
+            let own = waiting.organizations.get_mut(&organization);
+            let own = own.filter(|own| {
+                if is_full || batch.len() >= share {
+                    return false;
+                }
+                is_full = self.exclusion.is_free(organization, self.class) && !own.calls.front().is_some_and(fits);
+                // If it is taken, the other class learns that it is awaited.
+                !is_full && self.exclusion.take(organization, self.class)
+            });
+            let Some(own) = own else {
+                // It keeps its turn.
+                waiting.turns.push_back(organization);
+                continue;
+            };
+            let mut group = Vec::new();
+            let before = own.work();
+            while let Some(next) = own.calls.front() {
+                let more = next.job.weight();
+                is_full = calls > 0 && (calls >= max_calls || devices + more > max_devices);
+                if is_full {
+                    break;
+                }
+                calls += 1;
+                devices += more;
+                own.device_count -= more;
+                group.extend(own.calls.pop_front());
+            }
+            let taken = before - own.work();
+            if own.calls.is_empty() {
+                waiting.organizations.remove(&organization);
+            } else {
+                served.push(organization);
+            }
+            waiting.busy.insert(organization, taken);
+            waiting.in_progress += taken;
+            batch.push(Group {
+                organization,
+                calls: group,
+            });
+        }
+        waiting.turns.extend(served);
+        waiting.call_count -= calls;
+        waiting.device_count -= devices;
+        batch
     }
 
     /// Updates the metrics.
@@ -255,56 +310,6 @@ impl Waiting {
             self.rate.wait(ahead, workers)?,
             self.rate.wait(Ahead { own, ..ahead }, workers)?,
         ))
-    }
-
-    fn take(&mut self, max_calls: usize, max_devices: usize, workers: usize) -> Batch {
-        let free = self.turns.iter().filter(|next| !self.busy.contains_key(next)).count();
-        let share = free.div_ceil(workers);
-        let mut batch = Batch::new();
-        let (mut calls, mut devices) = (0, 0);
-        let mut is_full = false;
-        let mut served = Vec::new();
-        for organization in std::mem::take(&mut self.turns) {
-            let is_next = !is_full && batch.len() < share && !self.busy.contains_key(&organization);
-            let Some(own) = self.organizations.get_mut(&organization).filter(|_| is_next) else {
-                self.turns.push_back(organization);
-                continue;
-            };
-            let mut group = Vec::new();
-            let before = own.work();
-            while let Some(next) = own.calls.front() {
-                let more = next.command.devices().len();
-                is_full = calls > 0 && (calls >= max_calls || devices + more > max_devices);
-                if is_full {
-                    break;
-                }
-                calls += 1;
-                devices += more;
-                own.device_count -= more;
-                group.extend(own.calls.pop_front());
-            }
-            if group.is_empty() {
-                // It keeps its turn.
-                self.turns.push_back(organization);
-                continue;
-            }
-            let taken = before - own.work();
-            if own.calls.is_empty() {
-                self.organizations.remove(&organization);
-            } else {
-                served.push(organization);
-            }
-            self.busy.insert(organization, taken);
-            self.in_progress += taken;
-            batch.push(Group {
-                organization,
-                calls: group,
-            });
-        }
-        self.turns.extend(served);
-        self.call_count -= calls;
-        self.device_count -= devices;
-        batch
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    iter,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,25 +14,21 @@ use tracing::Instrument;
 
 use super::{
     WriterSettings,
-    queue::{Batch, Call, Group, Queue},
+    call::Call,
+    exclusion::Class,
+    queue::{Batch, Group, Queue},
 };
 use crate::{
-    domain::{
-        Error,
-        assign_devices::{Tally, UnknownDevices},
-    },
+    domain::{Error, change::Revision},
     storage::{
         Database, DatabaseError,
-        assign_devices::{GroupCommands, Outcomes, assign_devices},
         backend::Backend,
+        commit::{self, Committed, LONGEST_LOCK_WAIT, Locking},
         error::BatchError,
         health::{Health, out_of_reach},
         write_connection::WriteConnection,
     },
-    telemetry::{
-        metrics::{BATCHES, CHANGES},
-        trace,
-    },
+    telemetry::{metrics::BATCHES, trace},
 };
 
 /// A task that owns one connection and commits one batch after another.
@@ -78,17 +75,23 @@ impl<B: Backend> Worker<B> {
 
     /// Commits a batch. One that fails is split and tried again, so that no call fails because of another.
     async fn process(&mut self, batch: Batch) {
-        let mut batches = VecDeque::from([batch]);
-        while let Some(batch) = batches.pop_front() {
-            let batch = still_wanted(batch);
+        let locking = match self.queue.class() {
+            Class::Small => Locking::Optimistic,
+            Class::Bulk => Locking::Exclusive,
+        };
+        let mut batches = VecDeque::from([(batch, locking)]);
+        while let Some((batch, locking)) = batches.pop_front() {
+            let mut batch = still_wanted(batch);
             if batch.is_empty() {
                 continue;
             }
-            let BatchError { index, error } = match self.commit(&batch).await {
-                Ok(outcomes) => {
-                    count(&outcomes);
-                    for (call, outcome) in calls_of(batch).zip(outcomes.into_iter().flatten()) {
-                        call.answer(outcome.map_err(Error::from));
+            let BatchError { index, error } = match self.commit(&mut batch, locking).await {
+                Ok(committed) => {
+                    for (group, committed) in batch.into_iter().zip(committed) {
+                        match committed {
+                            Committed::At(revision) => settle(group.calls, &Ok(revision)),
+                            Committed::Held => batches.push_back((vec![group], Locking::Exclusive)),
+                        }
                     }
                     continue;
                 }
@@ -100,9 +103,9 @@ impl<B: Backend> Worker<B> {
                         self.database.note_failed_write(&error);
                     }
                     // The waiting calls would each fail in the same way, one time-out after the other.
-                    batches.push_front(batch);
+                    let batches = iter::once(batch).chain(batches.into_iter().map(|(batch, _)| batch));
                     let waiting = self.queue.take_all();
-                    reject(batches.into_iter().flat_map(calls_of).chain(waiting), error);
+                    reject(batches.flat_map(calls_of).chain(waiting), error);
                     return;
                 }
                 // It may have been the commit: the outcome is unknown, and in a rerun nothing would be new. Perhaps only this
@@ -115,27 +118,20 @@ impl<B: Backend> Worker<B> {
                     }
                     reject(failed, error);
                     BATCHES.reruns_after_split.increment(again.len() as u64);
-                    batches.extend(again);
+                    batches.extend(again.into_iter().map(|batch| (batch, locking)));
                 }
             }
         }
     }
 
     /// Commits a batch in one transaction.
-    async fn commit(&mut self, batch: &Batch) -> Result<Vec<Outcomes>, BatchError> {
-        let groups: Vec<_> = batch
-            .iter()
-            .map(|group| GroupCommands {
-                organization: group.organization,
-                commands: group.calls.iter().map(|call| &call.command).collect(),
-            })
-            .collect();
+    async fn commit(&mut self, batch: &mut Batch, locking: Locking) -> Result<Vec<Committed>, BatchError> {
         let calls = batch.iter().flat_map(|group| &group.calls);
-        let devices = calls.clone().map(|call| call.command.devices().len()).sum();
+        let devices = calls.clone().map(|call| call.job.weight()).sum();
         let span = trace::batch(calls.clone().map(|call| &call.wait), calls.clone().count(), devices);
         let calls = calls.count();
         let start = Instant::now();
-        let result = self.run_transaction(&groups).instrument(span.clone()).await;
+        let result = self.run_transaction(batch, locking).instrument(span.clone()).await;
         BATCHES.calls.record(calls as f64);
         BATCHES.devices.record(devices as f64);
         let took = start.elapsed();
@@ -161,15 +157,23 @@ impl<B: Backend> Worker<B> {
 
     /// Gives the connection up when the transaction takes too long, and when the database is out of reach: the connection is
     /// closed with the future that uses it.
-    async fn run_transaction(&mut self, groups: &[GroupCommands<'_>]) -> Result<Vec<Outcomes>, BatchError> {
+    async fn run_transaction(&mut self, batch: &mut Batch, locking: Locking) -> Result<Vec<Committed>, BatchError> {
+        let calls = batch.iter().flat_map(|group| &group.calls);
+        let deadline = calls.map(|call| call.deadline).min().unwrap_or_else(Instant::now);
+        let mut groups: Vec<_> = batch
+            .iter_mut()
+            .map(|group| commit::Group {
+                organization: group.organization,
+                jobs: group.calls.iter_mut().map(|call| call.job.as_job()).collect(),
+            })
+            .collect();
         let limit = if B::IS_EMBEDDED {
             Duration::MAX
         } else {
-            self.settings.batch_timeout
+            // While it waits for a lock, the server does answer, but late.
+            self.settings.batch_timeout + LONGEST_LOCK_WAIT
         };
-        let transaction = self.connection.run(groups, |connection, groups| {
-            Box::pin(assign_devices::<B>(connection, groups))
-        });
+        let transaction = self.connection.commit(&mut groups, locking, deadline);
         // A panic counts as a failed batch, so that it cannot stop the worker.
         let transaction = AssertUnwindSafe(transaction).catch_unwind();
         tokio::select! {
@@ -182,23 +186,6 @@ impl<B: Backend> Worker<B> {
                 Err(_elapsed) => Err(DatabaseError::Silent(limit).into()),
             }
         }
-    }
-}
-
-/// Counts what calls changed.
-fn count(outcomes: &[Outcomes]) {
-    let mut tally = Tally::default();
-    for outcome in outcomes.iter().flatten().flatten() {
-        tally += outcome.tally();
-    }
-    for (counter, count) in [
-        (&CHANGES.assigned, tally.assigned),
-        (&CHANGES.already_assigned, tally.already_assigned),
-        (&CHANGES.skipped, tally.skipped),
-        (&CHANGES.devices_created, tally.devices_created),
-        (&CHANGES.customers_created, tally.customers_created),
-    ] {
-        counter.increment(count as u64);
     }
 }
 
@@ -235,61 +222,52 @@ fn calls_of(batch: Batch) -> impl Iterator<Item = Call> {
 }
 
 /// Leaves out the calls that nobody waits for: callers that left, and calls whose deadline has passed.
-///
-/// In each group, calls that create no devices go first. Their outcome follows from what the transaction found, that of the
-/// others from what exists at the commit. In another order, a device that another writer creates in between could be known
-/// to a call and unknown to a later one.
 fn still_wanted(mut batch: Batch) -> Batch {
     let now = Instant::now();
     for group in &mut batch {
         let calls = std::mem::take(&mut group.calls);
         let (in_time, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| now < call.deadline);
-        for call in late {
-            call.answer(Err(Error::DeadlineExceeded));
-        }
-        group.calls = in_time.into_iter().filter(Call::is_wanted).collect();
-        group
-            .calls
-            .sort_by_key(|call| *call.command.unknown_devices() != UnknownDevices::Skip);
+        settle(late, &Err(Error::DeadlineExceeded));
+        group.calls = in_time.into_iter().filter(|call| call.job.is_wanted()).collect();
     }
     batch.retain(|group| !group.calls.is_empty());
     batch
 }
 
 fn reject(calls: impl IntoIterator<Item = Call>, error: DatabaseError) {
-    let error = Error::from(error);
+    settle(calls, &Err(Error::from(error)));
+}
+
+fn settle(calls: impl IntoIterator<Item = Call>, committed: &Result<Revision, Error>) {
     for call in calls {
-        call.answer(Err(error.clone()));
+        call.job.settle(committed.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use uuid::Uuid;
 
     use super::*;
     use crate::{
         domain::{
             assign_devices::{AssignDevices, Outcome},
+            change::{Actor, ChangeOrigin},
             id::OrganizationId,
         },
+        storage::PendingOutcome,
         telemetry::trace::Wait,
     };
 
-    /// A call, and where its outcome goes.
-    fn call(email: &str, create: bool) -> (Call, tokio::sync::oneshot::Receiver<Result<Outcome, Error>>) {
-        let (reply, outcome) = tokio::sync::oneshot::channel();
-        let command = AssignDevices::parse(email, &["SN-1".into()], create, Some("sensor"), 1);
-        let call = Call {
-            command: command.expect("a command"),
-            deadline: Instant::now() + Duration::from_secs(60),
-            reply,
-            is_abandoned: Arc::default(),
-            wait: Wait::begin("small"),
+    /// A call by its request id, and its outcome.
+    fn call(request_id: &str) -> (Call, PendingOutcome<Outcome>) {
+        let command = AssignDevices::parse("ann@example.com", &["SN-1".into()], false, None, 1).expect("a command");
+        let origin = ChangeOrigin {
+            actor: Actor::Service,
+            request_id: Some(request_id.to_owned()),
         };
-        (call, outcome)
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Call::new(command, origin, deadline, Wait::begin("small"))
     }
 
     fn batch(calls: Vec<Call>) -> Batch {
@@ -297,34 +275,30 @@ mod tests {
         vec![Group { organization, calls }]
     }
 
-    fn customers(batch: &Batch) -> Vec<&str> {
+    fn request_ids(batch: &Batch) -> Vec<&str> {
         let calls = batch.iter().flat_map(|group| &group.calls);
-        calls.map(|call| call.command.customer().local_part()).collect()
+        calls
+            .filter_map(|call| call.job.origin().request_id.as_deref())
+            .collect()
     }
 
     #[test]
-    fn calls_that_create_no_devices_go_first_and_the_others_stay_in_order() {
-        let given = [("a", true), ("b", false), ("c", true), ("d", false)];
-        let (calls, _outcomes): (Vec<_>, Vec<_>) = given
-            .map(|(name, create)| call(&format!("{name}@example.com"), create))
-            .into_iter()
-            .unzip();
-        assert_eq!(customers(&still_wanted(batch(calls))), ["b", "d", "a", "c"]);
+    fn calls_stay_in_order() {
+        let (calls, _outcomes): (Vec<_>, Vec<_>) = ["a", "b", "c"].map(call).into_iter().unzip();
+        assert_eq!(request_ids(&still_wanted(batch(calls))), ["a", "b", "c"]);
     }
 
-    #[test]
-    fn calls_that_nobody_waits_for_are_left_out() {
-        let (left, outcome) = call("left@example.com", true);
+    #[tokio::test]
+    async fn calls_that_nobody_waits_for_are_left_out() {
+        let (left, outcome) = call("left");
         drop(outcome);
-        let (mut late, mut outcome) = call("late@example.com", true);
+        let (mut late, outcome) = call("late");
         late.deadline = Instant::now();
-        let (here, _outcome) = call("here@example.com", true);
-        assert_eq!(customers(&still_wanted(batch(vec![left, late, here]))), ["here"]);
-        assert!(matches!(outcome.try_recv(), Ok(Err(Error::DeadlineExceeded))));
-        let (abandoned, _outcome) = call("abandoned@example.com", true);
-        abandoned.is_abandoned.store(true, Ordering::Relaxed);
+        let (here, _outcome) = call("here");
+        assert_eq!(request_ids(&still_wanted(batch(vec![left, late, here]))), ["here"]);
+        assert!(matches!(outcome.await, Err(Error::DeadlineExceeded)));
+        let (abandoned, outcome) = call("abandoned");
+        outcome.abandon();
         assert!(still_wanted(batch(vec![abandoned])).is_empty());
-        let (left, _) = call("left@example.com", true);
-        assert!(still_wanted(batch(vec![left])).is_empty());
     }
 }

@@ -76,7 +76,11 @@ async fn admin(server: &PostgresServer, sql: &str) {
 /// A pool that no task looks after: that of the driver can spin for ever (see `connect` of the storage).
 async fn connect(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
-    options.idle_timeout(None).max_lifetime(None);
+    options
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // The fence of the schema refuses writes past the change log from anybody else.
+        .map_sqlx_postgres_opts(|options| options.options([("device_assignment.log", "on")]));
     sea_orm::Database::connect(options).await.expect("a connection")
 }
 

@@ -155,7 +155,7 @@ pub async fn devices(database: &TestDatabase, organization: &str, identifiers: &
             format!("{list}\"{}\",imported\n", identifier.replace('"', "\"\""))
         });
     let database = database.open().await;
-    let report = import_devices(&database, organization, list.as_bytes(), |event| {
+    let report = import_devices(&database, organization, None, list.as_bytes(), |event| {
         assert!(!matches!(event, ImportEvent::Rejected(_)), "{event:?}");
     })
     .await

@@ -7,22 +7,27 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::*;
+use crate::{
+    domain::{
+        assign_devices::AssignDevices,
+        change::{Actor, ChangeOrigin},
+    },
+    telemetry::trace::Wait,
+};
 
 fn organization(number: usize) -> OrganizationId {
     OrganizationId::from_uuid(Uuid::from_u128(number as u128))
 }
 
-/// A call with a number.
+/// A call whose request id is a number. Nobody waits for its outcome.
 fn call(number: usize, devices: usize) -> Call {
-    let email = format!("{number}@example.com");
     let identifiers: Vec<_> = (0..devices).map(|device| format!("SN-{device}")).collect();
-    Call {
-        command: AssignDevices::parse(&email, &identifiers, false, None, devices).expect("a valid command"),
-        deadline: Instant::now(),
-        reply: oneshot::channel().0,
-        is_abandoned: Arc::default(),
-        wait: Wait::begin("small"),
-    }
+    let command = AssignDevices::parse("ann@example.com", &identifiers, false, None, devices).expect("a valid command");
+    let origin = ChangeOrigin {
+        actor: Actor::Service,
+        request_id: Some(number.to_string()),
+    };
+    Call::new(command, origin, Instant::now(), Wait::begin("small")).0
 }
 
 fn push(queue: &Queue, organization: OrganizationId, call: Call) -> Result<(), Error> {
@@ -30,7 +35,8 @@ fn push(queue: &Queue, organization: OrganizationId, call: Call) -> Result<(), E
 }
 
 fn number(call: &Call) -> usize {
-    call.command.customer().local_part().parse().expect("a number")
+    let request_id = call.job.origin().request_id.as_deref();
+    request_id.and_then(|id| id.parse().ok()).expect("a number")
 }
 
 fn numbers(calls: &[Call]) -> Vec<usize> {
@@ -75,7 +81,7 @@ fn one(organization: usize, calls: impl IntoIterator<Item = usize>) -> Option<Op
 
 #[test]
 fn organizations_take_turns() {
-    let queue = Queue::new("small", 2_000, 2_000, 1);
+    let queue = Queue::new(Class::Small, 2_000, 2_000, 1);
     for number in 0..1_000 {
         push(&queue, organization(1), call(number, 1)).expect("there is room");
     }
@@ -89,7 +95,7 @@ fn organizations_take_turns() {
 
 #[test]
 fn an_organization_that_comes_back_goes_to_the_end() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2), (3, 3)] {
         push(&queue, organization(org), call(number, 1)).expect("there is room");
     }
@@ -104,7 +110,7 @@ fn an_organization_that_comes_back_goes_to_the_end() {
 
 #[test]
 fn an_organization_is_in_one_batch_at_a_time() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     for (org, number) in [(1, 0), (1, 1), (2, 2)] {
         push(&queue, organization(org), call(number, 1)).expect("there is room");
     }
@@ -123,7 +129,7 @@ fn an_organization_is_in_one_batch_at_a_time() {
 
 #[test]
 fn each_worker_takes_its_share_of_the_organizations() {
-    let queue = Queue::new("small", 100, 100, 3);
+    let queue = Queue::new(Class::Small, 100, 100, 3);
     for org in 0..8 {
         for number in [org, 10 + org] {
             push(&queue, organization(org), call(number, 1)).expect("there is room");
@@ -143,7 +149,7 @@ fn each_worker_takes_its_share_of_the_organizations() {
 
 #[test]
 fn as_many_calls_wait_as_may_wait() {
-    let queue = Queue::new("small", 2, 100, 1);
+    let queue = Queue::new(Class::Small, 2, 100, 1);
     assert!(push(&queue, organization(1), call(0, 1)).is_ok());
     assert!(push(&queue, organization(2), call(1, 1)).is_ok());
     for org in [1, 2, 3] {
@@ -156,7 +162,7 @@ fn as_many_calls_wait_as_may_wait() {
 
 #[test]
 fn as_many_devices_wait_as_may_wait() {
-    let queue = Queue::new("small", 100, 10, 1);
+    let queue = Queue::new(Class::Small, 100, 10, 1);
     assert!(push(&queue, organization(1), call(0, 6)).is_ok());
     let refused = push(&queue, organization(2), call(1, 5));
     assert!(matches!(refused, Err(Error::QueueFull { .. })), "{refused:?}");
@@ -167,7 +173,7 @@ fn as_many_devices_wait_as_may_wait() {
 
 #[test]
 fn a_flood_of_one_organization_leaves_room_for_the_others() {
-    let queue = Queue::new("small", 12, 1_000, 1);
+    let queue = Queue::new(Class::Small, 12, 1_000, 1);
     let fill = |org| {
         (0..)
             .take_while(|number| push(&queue, organization(org), call(*number, 1)).is_ok())
@@ -176,7 +182,7 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
     // Half of the room, then half of what is left as long as the others have as much: never all.
     assert_eq!([fill(1), fill(2), fill(3), fill(4)], [6, 3, 2, 1]);
 
-    let queue = Queue::new("small", 1_000, 120, 1);
+    let queue = Queue::new(Class::Small, 1_000, 120, 1);
     let fill = |org| {
         (0..)
             .take_while(|number| push(&queue, organization(org), call(*number, 10)).is_ok())
@@ -187,13 +193,13 @@ fn a_flood_of_one_organization_leaves_room_for_the_others() {
 
 #[test]
 fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
-    let queue = Queue::new("small", 100, 10, 1);
+    let queue = Queue::new(Class::Small, 100, 10, 1);
     assert!(push(&queue, organization(1), call(0, 50)).is_ok());
     let refused = push(&queue, organization(1), call(1, 1));
     assert!(matches!(refused, Err(Error::QueueFull { .. })), "{refused:?}");
     assert_eq!(carry_out(&queue, 10, 5), one(1, [0]));
 
-    let queue = Queue::new("small", 100, 20, 1);
+    let queue = Queue::new(Class::Small, 100, 20, 1);
     assert!(push(&queue, organization(1), call(2, 9)).is_ok());
     assert!(push(&queue, organization(1), call(3, 1)).is_ok());
     assert_eq!(carry_out(&queue, 10, 5), one(1, [2]));
@@ -202,7 +208,7 @@ fn a_call_above_every_bound_waits_alone_and_is_taken_alone() {
 
 #[test]
 fn a_closed_queue_gives_what_waits_and_then_its_end() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     for (org, number) in [(1, 0), (2, 1), (1, 2)] {
         push(&queue, organization(org), call(number, 1)).expect("there is room");
     }
@@ -223,7 +229,7 @@ fn a_closed_queue_gives_what_waits_and_then_its_end() {
 
 #[test]
 fn after_all_was_taken_there_is_as_much_room_as_ever() {
-    let queue = Queue::new("small", 3, 6, 1);
+    let queue = Queue::new(Class::Small, 3, 6, 1);
     for _ in 0..2 {
         for (org, number) in [(1, 0), (2, 1), (3, 2)] {
             push(&queue, organization(org), call(number, 2)).expect("there is room");
@@ -238,7 +244,7 @@ fn after_all_was_taken_there_is_as_much_room_as_ever() {
 
 #[test]
 fn taking_all_does_not_open_a_closed_queue() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     push(&queue, organization(1), call(0, 1)).expect("there is room");
     queue.close();
     assert_eq!(numbers(&queue.take_all()), [0]);
@@ -258,20 +264,20 @@ async fn wait_while(queue: &Queue, act: impl FnOnce()) -> Option<Numbers> {
 
 #[tokio::test]
 async fn who_waits_for_a_call_learns_of_it() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     let push = || push(&queue, organization(1), call(0, 1)).expect("there is room");
     assert_eq!(wait_while(&queue, push).await, Some(vec![(1, vec![0])]));
 }
 
 #[tokio::test]
 async fn who_waits_for_a_call_learns_that_none_will_come() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     assert_eq!(wait_while(&queue, || queue.close()).await, None);
 }
 
 #[tokio::test]
 async fn all_who_wait_learn_that_no_call_will_come() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     let all = async {
         tokio::join!(queue.take(9, 9), queue.take(9, 9), queue.take(9, 9), async {
             queue.close()
@@ -284,7 +290,7 @@ async fn all_who_wait_learn_that_no_call_will_come() {
 
 #[tokio::test]
 async fn who_waits_for_a_busy_organization_learns_that_it_is_free() {
-    let queue = Queue::new("small", 10, 10, 1);
+    let queue = Queue::new(Class::Small, 10, 10, 1);
     for number in [0, 1] {
         push(&queue, organization(1), call(number, 1)).expect("there is room");
     }

@@ -17,7 +17,7 @@ fn push_at(queue: &Queue, org: usize, devices: usize, now: Instant, time: Durati
 
 /// A queue of one worker that does the work of so many calls without devices in a second.
 fn queue(calls_per_second: usize) -> Queue {
-    let queue = Queue::new("small", 100_000, 1_000_000, 1);
+    let queue = Queue::new(Class::Small, 100_000, 1_000_000, 1);
     queue.measure(calls_per_second, 0, SECOND, true);
     queue
 }
@@ -25,7 +25,7 @@ fn queue(calls_per_second: usize) -> Queue {
 #[test]
 fn a_call_is_taken_on_if_it_can_be_carried_out_in_time() {
     // The work of 310 is ten calls of one device.
-    let queue = Queue::new("small", 100_000, 1_000_000, 1);
+    let queue = Queue::new(Class::Small, 100_000, 1_000_000, 1);
     queue.measure(10, 10, SECOND, true);
     let now = Instant::now();
     let admitted = (0..200)
@@ -80,7 +80,7 @@ fn a_call_that_comes_alone_is_taken_on_however_slow_it_was() {
 
 #[test]
 fn until_something_was_measured_every_call_is_taken_on() {
-    let queue = Queue::new("small", 100_000, 1_000_000, 1);
+    let queue = Queue::new(Class::Small, 100_000, 1_000_000, 1);
     let now = Instant::now();
     for _ in 0..100 {
         assert!(push_at(&queue, 1, 1_000, now, Duration::from_millis(1)).is_ok());

@@ -93,7 +93,7 @@ impl Model {
 proptest! {
     #[test]
     fn no_call_is_lost_repeated_or_overtaken(steps in steps(), max_calls in 0..12usize, max_devices in 0..24usize) {
-        let queue = Queue::new("small", max_calls, max_devices, 1);
+        let queue = Queue::new(Class::Small, max_calls, max_devices, 1);
         let mut model = Model::default();
         for (number, step) in steps.into_iter().enumerate() {
             match step {

@@ -1,0 +1,182 @@
+//! What commands change: the rows to write, and the entries of the organization's change log.
+
+use std::fmt;
+
+use super::{
+    device::{DeviceIdentifier, DeviceType},
+    email::Email,
+    id::{ApiKeyId, CustomerId, DeviceId},
+};
+
+/// A customer and a device that belongs to it.
+pub type Pair = (CustomerId, DeviceId);
+
+/// The number of a change in its organization's history, from 1 without gaps. Revision 0 is the state before the first
+/// change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The revision after so many more changes.
+    #[must_use]
+    pub fn after(self, changes: usize) -> Self {
+        Self(self.0.saturating_add(changes as u64))
+    }
+
+    /// From the number that databases store. They refuse numbers below 0.
+    #[must_use]
+    pub fn from_stored(number: i64) -> Self {
+        Self(number.unsigned_abs())
+    }
+
+    /// The number that databases store.
+    #[must_use]
+    pub fn to_stored(self) -> i64 {
+        self.0.cast_signed()
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Everything that a group of commands changes. Storage writes it in one transaction.
+///
+/// Rows are in key order: two writers that insert the same rows in the same order wait for each other; in different orders
+/// they deadlock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Customers to create.
+    pub customers: Vec<NewCustomer>,
+    /// Devices to create.
+    pub devices: Vec<NewDevice>,
+    /// Devices that get another type.
+    pub types: Vec<(DeviceId, DeviceType)>,
+    /// Assignments to create.
+    pub assigned: Vec<Pair>,
+    /// Assignments to remove.
+    pub unassigned: Vec<Pair>,
+    /// One entry for each command that changed something, in the order of the commands.
+    pub log: Vec<LogEntry>,
+}
+
+impl ChangeSet {
+    /// Whether there is nothing to write. A group without an entry in the log has changed nothing.
+    pub fn is_empty(&self) -> bool {
+        self.log.is_empty()
+    }
+
+    /// Whether assignments between existing customers and devices are all that is written.
+    pub fn only_assigns(&self) -> bool {
+        self.customers.is_empty() && self.devices.is_empty() && self.types.is_empty() && self.unassigned.is_empty()
+    }
+}
+
+/// A customer to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCustomer {
+    /// The new id.
+    pub id: CustomerId,
+    /// The address, of which the part before the `@` becomes the name.
+    pub email: Email,
+}
+
+/// A device to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDevice {
+    /// The new id.
+    pub id: DeviceId,
+    /// The identifier that the organization knows it by.
+    pub identifier: DeviceIdentifier,
+    /// Its type.
+    pub device_type: DeviceType,
+}
+
+/// One change: what one command changed, by id. Emails, identifiers and types are not in the log, so erasing a customer or
+/// a device erases its personal data without an edit of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The kind of change.
+    pub kind: ChangeKind,
+    /// Who made it.
+    pub origin: ChangeOrigin,
+    /// Customers that it created.
+    pub customers_created: Vec<CustomerId>,
+    /// Devices that it created.
+    pub devices_created: Vec<DeviceId>,
+    /// Devices that it changed.
+    pub devices_updated: Vec<DeviceId>,
+    /// Assignments that it created.
+    pub assigned: Vec<Pair>,
+    /// Assignments that it removed.
+    pub unassigned: Vec<Pair>,
+}
+
+impl LogEntry {
+    pub(super) fn new(kind: ChangeKind, origin: ChangeOrigin) -> Self {
+        Self {
+            kind,
+            origin,
+            customers_created: Vec::new(),
+            devices_created: Vec::new(),
+            devices_updated: Vec::new(),
+            assigned: Vec::new(),
+            unassigned: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.customers_created.is_empty()
+            && self.devices_created.is_empty()
+            && self.devices_updated.is_empty()
+            && self.assigned.is_empty()
+            && self.unassigned.is_empty()
+    }
+}
+
+/// The kind of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// What existed when the log began.
+    Baseline,
+    /// Devices were assigned to a customer.
+    Assign,
+    /// Devices were unassigned from a customer.
+    Unassign,
+    /// Devices were imported from a list.
+    Import,
+}
+
+impl ChangeKind {
+    /// Its name, as the log stores it and callers read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Assign => "assign",
+            Self::Unassign => "unassign",
+            Self::Import => "import",
+        }
+    }
+}
+
+/// Who made a change, and on which request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeOrigin {
+    /// Who made it.
+    pub actor: Actor,
+    /// The id of the request. A caller can choose it, so it can be personal data.
+    pub request_id: Option<String>,
+}
+
+/// Who made a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A caller with this API key.
+    ApiKey(ApiKeyId),
+    /// An operator on the command line, by name if it is known.
+    Operator(Option<String>),
+    /// The service itself.
+    Service,
+}

@@ -1,0 +1,218 @@
+//! Commands: what callers want changed. A command says what it touches, and applies itself to the state of its
+//! organization. It knows no SQL, and the writer knows no command.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{
+    Error, Tally,
+    change::{ChangeKind, ChangeOrigin},
+    device::DeviceIdentifier,
+    email::Email,
+    state::State,
+};
+
+/// The most devices that an answer lists of a customer.
+pub const MAX_LISTED_DEVICES: usize = 10_000;
+
+/// A change that a caller wants.
+pub trait Command: Send + Sync + 'static {
+    /// What the caller learns when it is committed.
+    type Outcome: Send + Sync + 'static;
+
+    /// The kind of change that it makes.
+    const KIND: ChangeKind;
+
+    /// How much work it is, in device identifiers.
+    fn weight(&self) -> usize;
+
+    /// Adds everything that has to be read before it can be applied.
+    fn touch<'a>(&'a self, touches: &mut Touches<'a>);
+
+    /// Applies it to `state`. It may be applied again to another state, if the first one could not be committed.
+    ///
+    /// # Errors
+    /// A [`Rejection`], after which the state must be unchanged.
+    fn apply(&self, state: &mut State<'_>) -> Result<Self::Outcome, Rejection>;
+
+    /// Counts what the command did.
+    fn tally(outcome: &Self::Outcome) -> Tally;
+}
+
+/// Why a valid command changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// No identifier leads to a device, and the command creates none.
+    NoValidDevices {
+        /// How many distinct identifiers the command has.
+        count: usize,
+    },
+    /// The organization has no customer with this email address.
+    CustomerNotFound,
+    /// The device does not exist, or does not belong to this customer.
+    NotAssigned,
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NoValidDevices { count } => Self::NoValidDevices { count },
+            Rejection::CustomerNotFound => Self::CustomerNotFound,
+            Rejection::NotAssigned => Self::NotAssigned,
+        }
+    }
+}
+
+/// Applies `command` to `state`, and records what it changes as one entry of the log.
+///
+/// # Errors
+/// As [`Command::apply`].
+pub fn carry_out<C: Command>(
+    command: &C,
+    state: &mut State<'_>,
+    origin: &ChangeOrigin,
+) -> Result<C::Outcome, Rejection> {
+    state.begin(C::KIND, origin);
+    let outcome = command.apply(state);
+    debug_assert!(
+        outcome.is_ok() || !state.has_changed(),
+        "a rejected command changed something"
+    );
+    state.end();
+    outcome
+}
+
+/// Everything that the commands of a group touch: what storage reads before they are applied.
+#[derive(Debug, Default)]
+pub struct Touches<'a> {
+    emails: Vec<&'a str>,
+    positions: HashMap<&'a str, i32>,
+    next_position: i32,
+    pairs: HashMap<(Option<i32>, &'a str), i32>,
+    commands: i32,
+    listed: BTreeSet<&'a str>,
+    removals: usize,
+    creates_devices: bool,
+    needs_types: bool,
+    does_more_than_assign: bool,
+}
+
+/// A device that a group names, and the customer that it is named with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TouchedPair<'a> {
+    /// The position of the customer's email in [`Touches::emails`].
+    pub customer: Option<i32>,
+    /// The identifier of the device.
+    pub identifier: &'a str,
+    /// The position of the first command that names the pair.
+    pub command: i32,
+}
+
+impl<'a> Touches<'a> {
+    /// Everything that `commands` touch.
+    pub fn of<C: Command>(commands: impl IntoIterator<Item = &'a C>) -> Self {
+        let mut touches = Self::default();
+        for command in commands {
+            touches.add(command);
+        }
+        touches
+    }
+
+    /// Adds what `command` touches, the next one of the group.
+    pub fn add<C: Command>(&mut self, command: &'a C) {
+        command.touch(self);
+        self.commands += 1;
+    }
+
+    /// The command assigns these devices to the customer with this email, and may create the customer. `creates` says
+    /// whether it creates devices that do not exist.
+    pub fn assign(&mut self, email: &'a Email, devices: &'a [DeviceIdentifier], creates: bool) {
+        self.pairs(email, devices);
+        self.creates_devices |= creates;
+    }
+
+    /// The command removes these devices from the customer with this email. `lists` says whether it has to know what other
+    /// devices the customer has.
+    pub fn unassign(&mut self, email: &'a Email, devices: &'a [DeviceIdentifier], lists: bool) {
+        self.pairs(email, devices);
+        self.removals += devices.len();
+        self.does_more_than_assign = true;
+        if lists {
+            self.listed.insert(email.as_str());
+        }
+    }
+
+    /// The command creates or updates these devices.
+    pub fn devices(&mut self, devices: impl IntoIterator<Item = &'a DeviceIdentifier>) {
+        self.needs_types = true;
+        self.does_more_than_assign = true;
+        for device in devices {
+            self.pairs.entry((None, device.as_str())).or_insert(self.commands);
+        }
+    }
+
+    fn pairs(&mut self, email: &'a Email, devices: &'a [DeviceIdentifier]) {
+        let email = email.as_str();
+        let next = self.next_position;
+        let customer = *self.positions.entry(email).or_insert(next);
+        if customer == next {
+            self.emails.push(email);
+            self.next_position += 1;
+        }
+        for device in devices {
+            let pair = (Some(customer), device.as_str());
+            self.pairs.entry(pair).or_insert(self.commands);
+        }
+    }
+
+    /// The email of the customer of a pair.
+    pub fn email_of(&self, pair: &TouchedPair<'a>) -> Option<&'a str> {
+        let position = usize::try_from(pair.customer?).ok()?;
+        self.emails.get(position).copied()
+    }
+
+    /// The distinct emails of customers.
+    pub fn emails(&self) -> &[&'a str] {
+        &self.emails
+    }
+
+    /// The distinct pairs in the order of their identifiers, in which an index finds each next to the last one.
+    pub fn sorted_pairs(&self) -> Vec<TouchedPair<'a>> {
+        let pairs = self
+            .pairs
+            .iter()
+            .map(|(&(customer, identifier), &command)| TouchedPair {
+                customer,
+                identifier,
+                command,
+            });
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort_unstable_by_key(|pair| (pair.identifier, pair.customer));
+        pairs
+    }
+
+    /// The emails of the customers whose devices have to be listed.
+    pub fn listed(&self) -> impl Iterator<Item = &'a str> {
+        self.listed.iter().copied()
+    }
+
+    /// How many devices of a listed customer have to be read, at most: a full answer, and what the group may remove of it.
+    pub fn list_limit(&self) -> usize {
+        MAX_LISTED_DEVICES + self.removals
+    }
+
+    /// Whether a command creates devices that do not exist.
+    pub fn creates_devices(&self) -> bool {
+        self.creates_devices
+    }
+
+    /// Whether a command depends on the types of the devices that it names.
+    pub fn needs_types(&self) -> bool {
+        self.needs_types
+    }
+
+    /// Whether the commands do nothing but assign devices. If nothing has to be created, they can be carried out by the
+    /// statement that reads what they touch.
+    pub fn only_assign(&self) -> bool {
+        !self.does_more_than_assign
+    }
+}

@@ -1,0 +1,80 @@
+//! Submitting commands: the part of every write that is the same.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::runtime::Handle;
+
+use super::{Caller, Service, audit};
+use crate::{
+    domain::{
+        Error, Metered,
+        change::{Actor, ChangeOrigin},
+        command::Command,
+    },
+    storage::{Completed, PendingOutcome},
+};
+
+impl Service {
+    /// Submits `command` for the caller's organization, counts the `identifiers` of the request toward the caller's limits, and
+    /// waits for the outcome, which is durable. What the command changed is in the audit log, even if the caller leaves.
+    ///
+    /// Dropping the future is safe: the command runs whole or not at all.
+    ///
+    /// # Errors
+    /// Nothing has changed, except after [`Error::Unavailable`] and [`Error::DeadlineExceeded`]: then the outcome is unknown, and
+    /// the same call can be made again.
+    pub(super) async fn submit<C: Command>(
+        &self,
+        caller: &Arc<Caller>,
+        command: C,
+        identifiers: usize,
+        deadline: Instant,
+    ) -> Result<Completed<C::Outcome>, Error> {
+        let identifiers = u32::try_from(identifiers).unwrap_or(u32::MAX);
+        caller.account.take(Metered::Devices, identifiers)?;
+        let origin = ChangeOrigin {
+            actor: Actor::ApiKey(caller.key),
+            request_id: Some(caller.origin.request_id.clone()),
+        };
+        let pending = self.writer.submit(caller.organization, command, origin, deadline)?;
+        let guard = AuditGuard::<C> {
+            pending: Some(pending),
+            caller: Arc::clone(caller),
+        };
+        guard.outcome().await
+    }
+}
+
+/// Makes sure that a change is in the audit log, even if the caller leaves while the command runs.
+struct AuditGuard<C: Command> {
+    pending: Option<PendingOutcome<C::Outcome>>,
+    caller: Arc<Caller>,
+}
+
+impl<C: Command> AuditGuard<C> {
+    async fn outcome(mut self) -> Result<Completed<C::Outcome>, Error> {
+        let Some(pending) = &mut self.pending else {
+            return Err(Error::ShuttingDown);
+        };
+        let outcome = pending.await;
+        self.pending = None;
+        log::<C>(&self.caller, &outcome);
+        outcome
+    }
+}
+
+impl<C: Command> Drop for AuditGuard<C> {
+    fn drop(&mut self) {
+        if let (Some(pending), Ok(runtime)) = (self.pending.take(), Handle::try_current()) {
+            pending.abandon();
+            let caller = Arc::clone(&self.caller);
+            runtime.spawn(async move { log::<C>(&caller, &pending.await) });
+        }
+    }
+}
+
+fn log<C: Command>(caller: &Caller, outcome: &Result<Completed<C::Outcome>, Error>) {
+    if let Ok(Completed { outcome, revision }) = outcome {
+        audit::changed(caller, C::KIND, &C::tally(outcome), *revision);
+    }
+}

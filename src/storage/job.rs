@@ -1,0 +1,72 @@
+//! Commands without their types: storage applies and commits them, and knows none of them.
+
+use crate::domain::{
+    change::{ChangeOrigin, Revision},
+    command::{Command, Rejection, Touches, carry_out},
+    state::State,
+};
+
+/// A command that is to be committed.
+pub(super) trait Job: Send + Sync {
+    /// How much work it is, in device identifiers.
+    fn weight(&self) -> usize;
+
+    /// Who wants it.
+    fn origin(&self) -> &ChangeOrigin;
+
+    /// Adds what it touches.
+    fn touch<'a>(&'a self, touches: &mut Touches<'a>);
+
+    /// Applies it, and keeps the outcome. It may be applied again, to another state.
+    fn apply(&mut self, state: &mut State<'_>);
+}
+
+/// A command, who wants it, and its outcome once it was applied.
+pub(super) struct CommandJob<C: Command> {
+    command: C,
+    origin: ChangeOrigin,
+    applied: Option<Applied<C>>,
+}
+
+/// The outcome of a command that was applied, and how many changes its group had made until then.
+struct Applied<C: Command> {
+    outcome: Result<C::Outcome, Rejection>,
+    changes: usize,
+}
+
+impl<C: Command> CommandJob<C> {
+    pub(super) fn new(command: C, origin: ChangeOrigin) -> Self {
+        Self {
+            command,
+            origin,
+            applied: None,
+        }
+    }
+
+    /// The outcome, and the revision of the change; for a command that changed nothing, the revision that it saw. `head` is the
+    /// revision that the group was applied to. None if it was never applied.
+    pub(super) fn finish(self, head: Revision) -> Option<(Result<C::Outcome, Rejection>, Revision)> {
+        let Applied { outcome, changes } = self.applied?;
+        Some((outcome, head.after(changes)))
+    }
+}
+
+impl<C: Command> Job for CommandJob<C> {
+    fn weight(&self) -> usize {
+        self.command.weight()
+    }
+
+    fn origin(&self) -> &ChangeOrigin {
+        &self.origin
+    }
+
+    fn touch<'a>(&'a self, touches: &mut Touches<'a>) {
+        touches.add(&self.command);
+    }
+
+    fn apply(&mut self, state: &mut State<'_>) {
+        let outcome = carry_out(&self.command, state, &self.origin);
+        let changes = state.change_count();
+        self.applied = Some(Applied { outcome, changes });
+    }
+}
