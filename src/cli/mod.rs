@@ -24,6 +24,7 @@ mod skipped;
 mod table;
 mod telemetry;
 mod tls;
+mod verify;
 mod welcome;
 
 use std::{env, process::ExitCode, time::Duration};
@@ -100,6 +101,9 @@ enum Command {
     /// were refused or the run failed, and 2 for a mistake on the command line.
     #[command(before_help = assign::EXAMPLES)]
     Assign(Box<assign::Assign>),
+    /// Compare the change log with the tables: exit code 0 if they agree, and 1 with every difference if not
+    #[command(before_help = verify::EXAMPLES)]
+    Verify(verify::Verify),
     /// Print a completion script for a shell
     #[command(before_help = manual::COMPLETIONS_EXAMPLES)]
     Completions(manual::Completions),
@@ -220,6 +224,7 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         | Command::Device(_)
         | Command::Customer(_)
         | Command::Assign(_)
+        | Command::Verify(_)
         | Command::Completions(_)
         | Command::Man(_)
         | Command::Openapi => Vec::new(),
@@ -255,6 +260,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Openapi => openapi::run()?,
         Command::Customer(command) => command.run().await?,
         Command::Assign(command) => return command.run().await,
+        Command::Verify(command) => return command.run().await,
         Command::Completions(command) => command.run()?,
         Command::Man(command) => command.run()?,
     }

@@ -1,6 +1,6 @@
 //! The command that assigns devices to a customer, and its outcome.
 
-use std::{collections::HashSet, ops::AddAssign};
+use std::collections::HashSet;
 
 use super::{
     Field, FieldProblem, InvalidText, Tally, Violations,
@@ -92,21 +92,6 @@ pub struct Outcome {
     pub devices: Vec<(DeviceIdentifier, Fate)>,
 }
 
-/// The numbers of an outcome, for people: in the answer, the log, the audit log and metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Devices that the call assigned.
-    pub assigned: usize,
-    /// Devices that the customer owned already.
-    pub already_assigned: usize,
-    /// Devices that do not exist.
-    pub skipped: usize,
-    /// Devices that the call created.
-    pub devices_created: usize,
-    /// Customers that the call created.
-    pub customers_created: usize,
-}
-
 impl Outcome {
     /// Counts what happened to the devices.
     pub fn tally(&self) -> Tally {
@@ -125,23 +110,6 @@ impl Outcome {
             }
         }
         tally
-    }
-}
-
-impl Tally {
-    /// Devices that the customer owns now.
-    pub fn owned(&self) -> usize {
-        self.assigned + self.already_assigned
-    }
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.assigned += other.assigned;
-        self.already_assigned += other.already_assigned;
-        self.skipped += other.skipped;
-        self.devices_created += other.devices_created;
-        self.customers_created += other.customers_created;
     }
 }
 
@@ -209,21 +177,7 @@ impl Command for AssignDevices {
     }
 
     fn tally(outcome: &Outcome) -> Tally {
-        let mut tally = Tally {
-            customers_created: usize::from(outcome.customer_was_created),
-            ..Tally::default()
-        };
-        for (_, fate) in &outcome.devices {
-            match fate {
-                Fate::Assigned { was_created, .. } => {
-                    tally.assigned += 1;
-                    tally.devices_created += usize::from(*was_created);
-                }
-                Fate::AlreadyAssigned { .. } => tally.already_assigned += 1,
-                Fate::Skipped => tally.skipped += 1,
-            }
-        }
-        tally
+        outcome.tally()
     }
 }
 

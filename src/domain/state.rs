@@ -42,6 +42,8 @@ pub struct State<'e> {
     new_id: &'e mut (dyn FnMut() -> Uuid + Send),
     customers: HashMap<Email, CustomerId>,
     devices: HashMap<DeviceIdentifier, DeviceId>,
+    /// The positions of created devices in the change set.
+    created: HashMap<DeviceId, usize>,
     types: BTreeMap<DeviceId, DeviceType>,
     /// Whether a pair is assigned now, for the pairs of which that was changed.
     pairs: HashMap<Pair, bool>,
@@ -57,6 +59,7 @@ impl<'e> State<'e> {
             new_id,
             customers: HashMap::new(),
             devices: HashMap::new(),
+            created: HashMap::new(),
             types: BTreeMap::new(),
             pairs: HashMap::new(),
             changes: ChangeSet::default(),
@@ -93,6 +96,7 @@ impl<'e> State<'e> {
     pub fn create_device(&mut self, identifier: &DeviceIdentifier, device_type: &DeviceType) -> DeviceId {
         let id = DeviceId::from_uuid((self.new_id)());
         self.devices.insert(identifier.clone(), id);
+        self.created.insert(id, self.changes.devices.len());
         self.changes.devices.push(NewDevice {
             id,
             identifier: identifier.clone(),
@@ -104,12 +108,20 @@ impl<'e> State<'e> {
 
     /// Gives a device this type. Returns whether it had another one.
     pub fn set_type(&mut self, device: DeviceId, device_type: &DeviceType) -> bool {
-        let now = self.types.get(&device).map(DeviceType::as_str);
-        let now = now.or_else(|| self.existing.types.get(&device).map(String::as_str));
-        if now == Some(device_type.as_str()) {
+        let created = self.created.get(&device).copied();
+        let created = created.and_then(|position| self.changes.devices.get_mut(position));
+        let known = created.as_ref().map(|created| created.device_type.as_str());
+        let known = known.or_else(|| self.types.get(&device).map(DeviceType::as_str));
+        let known = known.or_else(|| self.existing.types.get(&device).map(String::as_str));
+        if known == Some(device_type.as_str()) {
             return false;
         }
-        self.types.insert(device, device_type.clone());
+        match created {
+            Some(created) => created.device_type = device_type.clone(),
+            None => {
+                self.types.insert(device, device_type.clone());
+            }
+        }
         self.record(|entry| entry.devices_updated.push(device));
         true
     }

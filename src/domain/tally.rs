@@ -1,6 +1,6 @@
-//! The effects of commands, counted.
+//! The numbers of an outcome.
 
-/// How much a command changed: for metrics, the log and the audit log.
+/// The numbers of an outcome, for people: in the answer, the log, the audit log and metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Devices that were assigned.
@@ -17,4 +17,11 @@ pub struct Tally {
     pub devices_updated: usize,
     /// Customers that were created.
     pub customers_created: usize,
+}
+
+impl Tally {
+    /// Devices that the customer of an assignment owns now.
+    pub fn owned(&self) -> usize {
+        self.assigned + self.already_assigned
+    }
 }

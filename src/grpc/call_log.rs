@@ -16,7 +16,7 @@ use tracing::Span;
 use super::method::Method;
 use crate::{
     code::code_name,
-    domain::assign_devices::Tally,
+    domain::Tally,
     log_sampler::{Log, LogSampler},
     peer, request_id,
     service::Caller,

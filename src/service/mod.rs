@@ -13,6 +13,7 @@ mod limits;
 mod organization;
 mod ownership;
 mod submit;
+mod verify;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices}
 pub use key_usage::KeyUsageSettings;
 pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
 pub use organization::{create_organization, organizations};
+pub use verify::verify;
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 
 /// The settings of the service.

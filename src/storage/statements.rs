@@ -33,6 +33,7 @@ statements! {
     UPDATE_DEVICE_TYPES: "update_device_types", "update_device_types", "UPDATE", "UPDATE device";
     INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
     DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment";
+    VERIFY: "verify", "verify", "SELECT", "SELECT change_log customer device device_assignment";
     USE_API_KEYS: "use_api_keys", "use_api_keys", "UPDATE", "UPDATE api_key";
 }
 
