@@ -75,10 +75,6 @@ impl Verify {
         )
         .await?;
         printed?;
-        Ok(if is_clean {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -33,7 +33,7 @@ impl Service {
             return Ok(());
         }
         caller
-            .account
+            .rate_limits
             .take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
         Err(Error::InvalidRequest(AssignDevices::too_many_devices(count, max)))
     }

@@ -30,8 +30,8 @@ pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices}
 pub use key_usage::KeyUsageSettings;
 pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
 pub use organization::{create_organization, organizations};
-pub use verify::verify;
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
+pub use verify::verify;
 
 /// The settings of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,7 +31,7 @@ impl Service {
         deadline: Instant,
     ) -> Result<Completed<C::Outcome>, Error> {
         let identifiers = u32::try_from(identifiers).unwrap_or(u32::MAX);
-        caller.account.take(Metered::Devices, identifiers)?;
+        caller.rate_limits.take(Metered::Devices, identifiers)?;
         let origin = ChangeOrigin {
             actor: Actor::ApiKey(caller.key),
             request_id: Some(caller.origin.request_id.clone()),

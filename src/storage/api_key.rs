@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::{
     Database, DatabaseError,
+    any_write_connection::AnyWriteConnection,
     entity::{api_key, organization},
     sql::Column,
     statement_kind::StatementKind,
     statements::USE_API_KEYS,
-    write_connection::AnyWriteConnection,
 };
 use crate::domain::{
     api_key::{ApiKeyDigest, ApiKeyHint},

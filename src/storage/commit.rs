@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use rand::random_range;
 use sea_orm::{DbErr, sqlx};
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use super::{
     DatabaseError,
     backend::Backend,
     error::BatchError,
     find::Found,
-    job::Job,
+    group::Group,
     sql::{Column, Scalar},
     statements::{LOCK_ORGANIZATION, TRY_LOCK_ORGANIZATIONS},
     write_changes::write_changes,
@@ -26,9 +25,7 @@ use super::{
 use crate::{
     domain::{
         change::{ChangeSet, Revision},
-        command::Touches,
         id::OrganizationId,
-        state::State,
     },
     telemetry::metrics::BATCHES,
 };
@@ -40,12 +37,6 @@ const ATTEMPTS: u32 = 16;
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait of one statement for a lock: less than the statement's own time-out.
 pub(super) const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(4);
-
-/// Commands of one organization that are committed together, as if one after the other.
-pub(super) struct Group<'j> {
-    pub(super) organization: OrganizationId,
-    pub(super) jobs: Vec<&'j mut dyn Job>,
-}
 
 /// How the first attempt of a batch treats other instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +124,7 @@ async fn alone<B: Backend>(
     if locking == Locking::Optimistic && group.touches().only_assign() {
         match group.find_and_assign::<B>(connection).await {
             Ok(found) => {
-                let changes = group.apply(&found);
+                let changes = group.apply(&found.existing);
                 if found.is_complete(&changes)? {
                     return Ok(Committed::At(found.revision));
                 }
@@ -149,7 +140,7 @@ async fn alone<B: Backend>(
             return Ok(Committed::Held);
         }
         let found = group.find::<B>(&mut transaction).await?;
-        let changes = group.apply(&found);
+        let changes = group.apply(&found.existing);
         write_changes::<B>(&mut transaction, group.organization, &changes, found.revision).await?;
         Ok(Committed::At(found.revision))
     };
@@ -180,7 +171,7 @@ async fn together<B: Backend>(
             } else {
                 group.find::<B>(&mut transaction).await?
             };
-            let changes = group.apply(&found);
+            let changes = group.apply(&found.existing);
             if !found.is_complete(&changes)? {
                 write_changes::<B>(&mut transaction, group.organization, &changes, found.revision).await?;
             }
@@ -243,7 +234,7 @@ async fn plan_all<B: Backend>(
             index: Some(index),
             error,
         })?;
-        plans.push((found.revision, group.apply(&found)));
+        plans.push((found.revision, group.apply(&found.existing)));
     }
     Ok(plans)
 }
@@ -285,27 +276,6 @@ async fn lock<B: Backend>(
         Ok(_) => Ok(true),
         Err(DatabaseError::Busy(_)) => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-impl Group<'_> {
-    /// What its commands touch.
-    pub(super) fn touches(&self) -> Touches<'_> {
-        let mut touches = Touches::default();
-        for job in &self.jobs {
-            job.touch(&mut touches);
-        }
-        touches
-    }
-
-    /// Applies its commands, one after the other.
-    fn apply(&mut self, found: &Found) -> ChangeSet {
-        let mut new_id = Uuid::now_v7;
-        let mut state = State::new(&found.existing, &mut new_id);
-        for job in &mut self.jobs {
-            job.apply(&mut state);
-        }
-        state.into_changes()
     }
 }
 

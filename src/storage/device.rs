@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Database, DatabaseError,
-    commit::{Committed, Group},
-    job::CommandJob,
-    write_connection::AnyWriteConnection,
+    Database, DatabaseError, any_write_connection::AnyWriteConnection, commit::Committed, group::Group, job::CommandJob,
 };
 use crate::domain::{
     Cause, Error,

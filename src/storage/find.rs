@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     DatabaseError,
     backend::Backend,
-    commit::Group,
+    group::Group,
     sql::{Column, Scalar, Statement},
     statements::{FIND, FIND_AND_ASSIGN, FIND_TYPES, LIST_DEVICES},
     write_connection::rows,

@@ -1,5 +1,6 @@
 //! The database: connections, schema, entities, statements, and the workers that write.
 
+mod any_write_connection;
 mod api_key;
 mod backend;
 mod commit;
@@ -9,6 +10,7 @@ pub mod entity;
 mod error;
 mod file;
 mod find;
+mod group;
 mod health;
 mod job;
 mod migrate;

@@ -23,8 +23,9 @@ use crate::{
     storage::{
         Database, DatabaseError,
         backend::Backend,
-        commit::{self, Committed, LONGEST_LOCK_WAIT, Locking},
+        commit::{Committed, LONGEST_LOCK_WAIT, Locking},
         error::BatchError,
+        group,
         health::{Health, out_of_reach},
         write_connection::WriteConnection,
     },
@@ -162,7 +163,7 @@ impl<B: Backend> Worker<B> {
         let deadline = calls.map(|call| call.deadline).min().unwrap_or_else(Instant::now);
         let mut groups: Vec<_> = batch
             .iter_mut()
-            .map(|group| commit::Group {
+            .map(|group| group::Group {
                 organization: group.organization,
                 jobs: group.calls.iter_mut().map(|call| call.job.as_job()).collect(),
             })

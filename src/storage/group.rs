@@ -1,0 +1,38 @@
+//! The commands of one organization that are committed together.
+
+use uuid::Uuid;
+
+use super::job::Job;
+use crate::domain::{
+    change::ChangeSet,
+    command::Touches,
+    id::OrganizationId,
+    state::{Existing, State},
+};
+
+/// Commands of one organization that are committed together, as if one after the other.
+pub(super) struct Group<'j> {
+    pub(super) organization: OrganizationId,
+    pub(super) jobs: Vec<&'j mut dyn Job>,
+}
+
+impl Group<'_> {
+    /// What its commands touch.
+    pub(super) fn touches(&self) -> Touches<'_> {
+        let mut touches = Touches::default();
+        for job in &self.jobs {
+            job.touch(&mut touches);
+        }
+        touches
+    }
+
+    /// Applies its commands, one after the other, to what exists.
+    pub(super) fn apply(&mut self, existing: &Existing) -> ChangeSet {
+        let mut new_id = Uuid::now_v7;
+        let mut state = State::new(existing, &mut new_id);
+        for job in &mut self.jobs {
+            job.apply(&mut state);
+        }
+        state.into_changes()
+    }
+}
