@@ -29,6 +29,12 @@ impl Revision {
         Self(number.unsigned_abs())
     }
 
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The number that databases store.
     #[must_use]
     pub fn to_stored(self) -> i64 {

@@ -111,7 +111,7 @@ pub(super) fn changed(caller: &Caller, kind: ChangeKind, tally: &Tally, revision
             %key,
             request_id,
             address,
-            %revision,
+            revision = revision.number(),
             assigned = tally.assigned,
             created = tally.devices_created,
             customer_created = tally.customers_created > 0
@@ -122,7 +122,7 @@ pub(super) fn changed(caller: &Caller, kind: ChangeKind, tally: &Tally, revision
             %key,
             request_id,
             address,
-            %revision,
+            revision = revision.number(),
             unassigned = tally.unassigned
         ),
         // A customer is only created for devices that are assigned. Callers make no other changes.

@@ -172,22 +172,23 @@ async fn changes(database: &'static TestDatabase, face: Face) {
 
     let (code, log) = program.terminate().await;
     assert_eq!(code, Some(0), "{log}");
-    let assigned = |id: &str, assigned: usize, created: usize, customer_created: bool| {
+    let assigned = |revision: u64, id: &str, assigned: usize, created: usize, customer_created: bool| {
         event(json!({
             "event": "devices.assigned",
             "organization": organization,
             "key": key.record.id.to_string(),
             "request_id": id,
             "address": "127.0.0.1",
+            "revision": revision,
             "assigned": assigned,
             "created": created,
             "customer_created": customer_created,
         }))
     };
     let expected = [
-        assigned("creates-all", 2, 2, true),
-        assigned("creates-one", 1, 1, false),
-        assigned("creates-a-customer", 1, 0, true),
+        assigned(1, "creates-all", 2, 2, true),
+        assigned(2, "creates-one", 1, 1, false),
+        assigned(3, "creates-a-customer", 1, 0, true),
     ];
     assert_eq!(events(&log), expected);
 }

@@ -169,12 +169,15 @@ async fn a_lost_row_is_noticed(database: &TestDatabase) {
         // SQLite's own check is read, too.
         let connection = database.connect().await;
         connection
-            .execute_unprepared("PRAGMA foreign_keys = off; DELETE FROM device WHERE identifier = 'one@example.com/0'")
+            .execute_unprepared("PRAGMA foreign_keys = off; DELETE FROM organization")
             .await
             .expect("a deletion");
         connection.close().await.expect("closed");
         let faults = load::faults(database, &[]).await;
-        assert!(faults.contains(&"1 rows break a foreign key".into()), "{faults:?}");
+        assert!(
+            faults.iter().any(|fault| fault.ends_with("rows break a foreign key")),
+            "{faults:?}"
+        );
     }
     program.kill().await;
 }

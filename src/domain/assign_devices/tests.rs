@@ -193,6 +193,7 @@ fn an_outcome_is_counted() {
         skipped: 3,
         devices_created: 1,
         customers_created: 1,
+        ..Tally::default()
     };
     assert_eq!(outcome.tally(), expected);
     assert_eq!(expected.owned(), 3);
