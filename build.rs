@@ -47,54 +47,117 @@ mod server {
     }
 
     /// Gives the messages their JSON form and its description.
-    fn with_json(config: Builder) -> Builder {
-        let request = format!("{PACKAGE}.AssignDevicesToOwnerRequest");
-        let response = format!("{PACKAGE}.AssignDevicesToOwnerResponse");
-        let credentials = format!("{PACKAGE}.CheckCredentialsResponse");
-        let device = format!("{PACKAGE}.AssignedDevice");
+    ///
+    /// The documented JSON is the proto3 JSON form of these messages with every field printed.
+    fn with_json(mut config: Builder) -> Builder {
+        let message = |name: &str| format!("{PACKAGE}.{name}");
         let read =
             "#[derive(serde::Deserialize, utoipa::ToSchema)] #[serde(rename_all = \"camelCase\", deny_unknown_fields)]";
         let write = "#[derive(serde::Serialize, utoipa::ToSchema)] #[serde(rename_all = \"camelCase\")]";
-        let mut config = config
-            // The documented JSON is the proto3 JSON form of these messages with every field printed.
-            .type_attribute(&request, read)
-            .type_attribute(&response, write)
-            .type_attribute(&credentials, write)
-            .type_attribute(&device, write)
-            .field_attribute(
-                format!(".{request}"), // each of its fields
-                "#[serde(default, deserialize_with = \"crate::pb::null_as_absent\")]",
-            );
-        // Rules that the types do not express. The gateway adds the limit on devices, which is a setting.
-        let id = |kind| format!(r#"pattern = "^{kind}_[0-9a-hjkmnp-tv-z]{{26}}$""#);
-        let schemas = [
-            (
-                format!("{request}.customer_email"),
-                r#"required, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#
-                    .to_owned(),
-            ),
-            (
-                format!("{request}.device_identifiers"),
-                r#"required, min_items = 1, min_length = 1, max_length = 255, example = json!(["SN-001", "SN-002"])"#
-                    .to_owned(),
-            ),
-            (format!("{request}.auto_create_devices"), "nullable".to_owned()),
-            (format!("{request}.device_type"), r#"example = "sensor""#.to_owned()),
-            (format!("{response}.customer_id"), id("cust")),
-            (format!("{device}.device_id"), id("dev")),
-            (format!("{credentials}.organization_id"), id("org")),
-            (format!("{credentials}.api_key_id"), id("key")),
-            (format!("{credentials}.created_at"), "format = DateTime".to_owned()),
-            (
-                format!("{credentials}.expires_at"),
-                "required, format = DateTime".to_owned(),
-            ),
-        ];
-        for (field, schema) in schemas {
-            config = config.field_attribute(field, format!("#[schema({schema})]"));
+        for request in REQUESTS {
+            config = config.type_attribute(message(request), read);
+        }
+        for response in RESPONSES {
+            config = config.type_attribute(message(response), write);
+        }
+        for (field, kind) in FIELDS {
+            let attribute = match kind {
+                Kind::Request(schema) => format!("{OPTIONAL} #[schema({schema})]"),
+                // The gateway sets it.
+                Kind::GrpcOnly => "#[serde(skip)]".to_owned(),
+                Kind::Response(schema) => format!("#[schema({schema})]"),
+                Kind::Id(kind) => format!("#[schema(pattern = \"^{kind}_[0-9a-hjkmnp-tv-z]{{26}}$\")]"),
+            };
+            config = config.field_attribute(message(field), attribute);
         }
         config
     }
+
+    /// The messages that REST reads, and those that it writes.
+    const REQUESTS: [&str; 3] = [
+        "AssignDevicesToOwnerRequest",
+        "UnassignDevicesFromOwnerRequest",
+        "UnassignDeviceFromOwnerRequest",
+    ];
+    const RESPONSES: [&str; 5] = [
+        "AssignDevicesToOwnerResponse",
+        "AssignedDevice",
+        "UnassignDevicesFromOwnerResponse",
+        "UnassignDeviceFromOwnerResponse",
+        "CheckCredentialsResponse",
+    ];
+
+    /// How a field is read or described.
+    enum Kind {
+        /// A field of a request, with rules that the type does not express.
+        Request(&'static str),
+        /// A field of a request that REST does not have.
+        GrpcOnly,
+        /// A field of a response, with rules that the type does not express.
+        Response(&'static str),
+        /// An id of this kind in a response.
+        Id(&'static str),
+    }
+
+    const OPTIONAL: &str = "#[serde(default, deserialize_with = \"crate::pb::null_as_absent\")]";
+    const EMAIL: Kind = Kind::Request(
+        r#"required, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#,
+    );
+    /// The gateway adds the limit on devices, which is a setting.
+    const IDENTIFIERS: Kind = Kind::Request(
+        r#"required, min_items = 1, min_length = 1, max_length = 255, example = json!(["SN-001", "SN-002"])"#,
+    );
+    const IDENTIFIER: Kind = Kind::Request(r#"required, min_length = 1, max_length = 255, example = "SN-12345-ABCDE""#);
+
+    /// The fields that need more than their type.
+    const FIELDS: [(&str, Kind); 22] = [
+        ("AssignDevicesToOwnerRequest.customer_email", EMAIL),
+        ("AssignDevicesToOwnerRequest.device_identifiers", IDENTIFIERS),
+        (
+            "AssignDevicesToOwnerRequest.auto_create_devices",
+            Kind::Request("nullable"),
+        ),
+        (
+            "AssignDevicesToOwnerRequest.device_type",
+            Kind::Request(r#"example = "sensor""#),
+        ),
+        ("AssignDevicesToOwnerResponse.customer_id", Kind::Id("cust")),
+        ("AssignedDevice.device_id", Kind::Id("dev")),
+        ("UnassignDevicesFromOwnerRequest.customer_email", EMAIL),
+        ("UnassignDevicesFromOwnerRequest.device_identifiers", IDENTIFIERS),
+        ("UnassignDevicesFromOwnerRequest.include_remaining", Kind::GrpcOnly),
+        ("UnassignDevicesFromOwnerResponse.customer_id", Kind::Id("cust")),
+        (
+            "UnassignDevicesFromOwnerResponse.devices_remaining",
+            Kind::Response("max_items = 10000"),
+        ),
+        (
+            "UnassignDevicesFromOwnerResponse.devices_remaining_count",
+            Kind::Response("minimum = 0"),
+        ),
+        ("UnassignDeviceFromOwnerRequest.customer_email", EMAIL),
+        ("UnassignDeviceFromOwnerRequest.device_identifier", IDENTIFIER),
+        ("UnassignDeviceFromOwnerRequest.include_remaining", Kind::GrpcOnly),
+        ("UnassignDeviceFromOwnerResponse.customer_id", Kind::Id("cust")),
+        (
+            "UnassignDeviceFromOwnerResponse.devices_remaining",
+            Kind::Response("max_items = 10000"),
+        ),
+        (
+            "UnassignDeviceFromOwnerResponse.devices_remaining_count",
+            Kind::Response("minimum = 0"),
+        ),
+        ("CheckCredentialsResponse.organization_id", Kind::Id("org")),
+        ("CheckCredentialsResponse.api_key_id", Kind::Id("key")),
+        (
+            "CheckCredentialsResponse.created_at",
+            Kind::Response("format = DateTime"),
+        ),
+        (
+            "CheckCredentialsResponse.expires_at",
+            Kind::Response("required, format = DateTime"),
+        ),
+    ];
 
     /// The comment of each RPC in the proto, without the paragraph on errors. REST has a table of its own.
     fn descriptions(descriptors: &FileDescriptorSet) -> Result<Vec<(String, String)>, Box<dyn Error>> {

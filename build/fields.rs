@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, error::Error, fmt::Write, fs, path::Path};
 
 use tonic_prost_build::FileDescriptorSet;
 
+/// Fields of requests that REST does not have: the gateway sets them.
+const GRPC_ONLY: [&str; 1] = ["include_remaining"];
+
 /// Writes `fields.rs` for the messages and methods of `package`.
 pub(crate) fn generate(descriptors: &FileDescriptorSet, package: &str, out: &Path) -> Result<(), Box<dyn Error>> {
     let mut json_names = BTreeMap::new();
@@ -20,7 +23,7 @@ pub(crate) fn generate(descriptors: &FileDescriptorSet, package: &str, out: &Pat
             let request = messages.find(|message| is_request(message.name()));
             let request = request.ok_or("a request in another file")?;
             write!(requests, "({:?}, &[", method.name())?;
-            for field in &request.field {
+            for field in request.field.iter().filter(|field| !GRPC_ONLY.contains(&field.name())) {
                 let kind = match field.r#type().as_str_name() {
                     "TYPE_STRING" => "String",
                     "TYPE_BOOL" => "Boolean",

@@ -153,6 +153,11 @@ impl<K: Copy + Eq + Hash + Debug> Share<K> {
         self.units += more;
     }
 
+    /// Takes at least so many units in all, even without room.
+    pub fn cover(&mut self, units: usize) {
+        self.grow_unchecked(units.saturating_sub(self.units));
+    }
+
     /// Moves the units to another holder if there is room in its share.
     pub fn hand_over(self, holder: K) -> Option<Self> {
         // Returned first, so that they are not counted twice.

@@ -55,16 +55,6 @@ impl AssignDevices {
         })
     }
 
-    /// The violation of a request that lists `count` devices, more than `max`.
-    pub fn too_many_devices(count: usize, max: usize) -> Violations {
-        Violations::one(Field::DeviceIdentifiers, FieldProblem::TooManyDevices { count, max })
-    }
-
-    /// The violation of a request whose response could be larger than `max_bytes`.
-    pub fn response_too_large(max_bytes: usize) -> Violations {
-        Violations::one(Field::DeviceIdentifiers, FieldProblem::ResponseTooLarge { max_bytes })
-    }
-
     /// The customer's address.
     pub fn customer(&self) -> &Email {
         &self.customer
@@ -220,6 +210,17 @@ pub(super) fn devices(
         }
     }
     valid.then_some(devices)
+}
+
+/// The identifier of a request for one device.
+pub(super) fn device(identifier: &str, violations: &mut Violations) -> Option<DeviceIdentifier> {
+    let problem = match DeviceIdentifier::parse(identifier) {
+        Ok(device) => return Some(device),
+        Err(InvalidText::Empty) => FieldProblem::Missing,
+        Err(problem) => FieldProblem::Text(problem),
+    };
+    violations.push(Field::OneDeviceIdentifier, problem);
+    None
 }
 
 fn unknown_devices(create: bool, device_type: Option<&str>, violations: &mut Violations) -> Option<UnknownDevices> {

@@ -1,7 +1,7 @@
 //! Commands: what callers want changed. A command says what it touches, and applies itself to the state of its
 //! organization. It knows no SQL, and the writer knows no command.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Error, Tally,
@@ -89,7 +89,8 @@ pub struct Touches<'a> {
     next_position: i32,
     pairs: HashMap<(Option<i32>, &'a str), i32>,
     commands: i32,
-    listed: BTreeSet<&'a str>,
+    /// The emails of customers whose devices are counted, and whether they are listed, too.
+    counted: BTreeMap<&'a str, bool>,
     removals: usize,
     creates_devices: bool,
     needs_types: bool,
@@ -130,15 +131,13 @@ impl<'a> Touches<'a> {
         self.creates_devices |= creates;
     }
 
-    /// The command removes these devices from the customer with this email. `lists` says whether it has to know what other
-    /// devices the customer has.
+    /// The command removes these devices from the customer with this email, and has to know how many devices the customer has.
+    /// `lists` says whether it has to know which.
     pub fn unassign(&mut self, email: &'a Email, devices: &'a [DeviceIdentifier], lists: bool) {
         self.pairs(email, devices);
         self.removals += devices.len();
         self.does_more_than_assign = true;
-        if lists {
-            self.listed.insert(email.as_str());
-        }
+        *self.counted.entry(email.as_str()).or_default() |= lists;
     }
 
     /// The command creates or updates these devices.
@@ -190,14 +189,12 @@ impl<'a> Touches<'a> {
         pairs
     }
 
-    /// The emails of the customers whose devices have to be listed.
-    pub fn listed(&self) -> impl Iterator<Item = &'a str> {
-        self.listed.iter().copied()
-    }
-
-    /// How many devices of a listed customer have to be read, at most: a full answer, and what the group may remove of it.
-    pub fn list_limit(&self) -> usize {
-        MAX_LISTED_DEVICES + self.removals
+    /// The emails of the customers whose devices have to be counted, and how many of the devices have to be listed at most: a
+    /// full answer, and what the group may remove of it.
+    pub fn counted(&self) -> impl Iterator<Item = (&'a str, usize)> {
+        let limit = MAX_LISTED_DEVICES + self.removals;
+        let counted = self.counted.iter();
+        counted.map(move |(email, is_listed)| (*email, if *is_listed { limit } else { 0 }))
     }
 
     /// Whether a command creates devices that do not exist.

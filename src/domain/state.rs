@@ -23,7 +23,7 @@ pub struct Existing {
     pub types: HashMap<DeviceId, String>,
     /// The assignments among these customers and devices.
     pub assignments: HashSet<Pair>,
-    /// The devices of customers, if a command asks for them.
+    /// The devices of customers, if a command asks for them or for their number.
     pub listed: HashMap<CustomerId, DeviceList>,
 }
 
@@ -159,7 +159,7 @@ impl<'e> State<'e> {
     }
 
     /// The identifiers of the customer's devices, in their order and at most [`MAX_LISTED_DEVICES`], and how many devices
-    /// there are. The command must have asked for the list.
+    /// there are. The identifiers are right only if the command has asked for them.
     pub fn devices_of(&self, customer: CustomerId) -> (Vec<String>, usize) {
         let none = DeviceList::default();
         let existing = self.existing.listed.get(&customer).unwrap_or(&none);

@@ -2,7 +2,7 @@
 
 use super::{
     Tally, Violations,
-    assign_devices::{customer, devices},
+    assign_devices::{customer, device, devices},
     change::ChangeKind,
     command::{Command, Rejection, Touches},
     device::DeviceIdentifier,
@@ -53,6 +53,25 @@ impl UnassignDevices {
         })
     }
 
+    /// Reads the fields of a request to unassign one device, which must belong to the customer.
+    ///
+    /// # Errors
+    /// Every problem of every field.
+    pub fn parse_one(customer_email: &str, device_identifier: &str, lists_remaining: bool) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let customer = customer(customer_email, &mut violations);
+        let device = device(device_identifier, &mut violations);
+        let (Some(customer), Some(device)) = (customer, device) else {
+            return Err(violations);
+        };
+        Ok(Self {
+            customer,
+            devices: vec![device],
+            others: Others::Reject,
+            lists_remaining,
+        })
+    }
+
     /// The distinct identifiers, in the order of the request. Never empty.
     pub fn devices(&self) -> &[DeviceIdentifier] {
         &self.devices
@@ -66,14 +85,15 @@ pub struct Outcome {
     pub customer_id: CustomerId,
     /// Each distinct identifier in the order of the request, and whether this call unassigned it. The others were skipped.
     pub devices: Vec<(DeviceIdentifier, bool)>,
-    /// The devices that the customer still has, if the request asked for them.
-    pub remaining: Option<Remaining>,
+    /// The devices that the customer still has.
+    pub remaining: Remaining,
 }
 
 /// The devices that a customer still has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remaining {
-    /// Their identifiers in order, at most [`MAX_LISTED_DEVICES`](super::command::MAX_LISTED_DEVICES).
+    /// Their identifiers in order, at most [`MAX_LISTED_DEVICES`](super::command::MAX_LISTED_DEVICES). Empty unless the request
+    /// asked for them.
     pub identifiers: Vec<String>,
     /// How many there are.
     pub count: usize,
@@ -94,19 +114,24 @@ impl Command for UnassignDevices {
 
     fn apply(&self, state: &mut State<'_>) -> Result<Outcome, Rejection> {
         let customer_id = state.customer(&self.customer).ok_or(Rejection::CustomerNotFound)?;
-        let mut devices = Vec::with_capacity(self.devices.len());
-        for identifier in &self.devices {
+        let pairs = self.devices.iter().map(|identifier| {
             let pair = state.device(identifier).map(|device| (customer_id, device));
-            let pair = pair.filter(|pair| state.is_assigned(*pair));
-            if pair.is_none() && self.others == Others::Reject {
-                return Err(Rejection::NotAssigned);
-            }
-            devices.push((identifier.clone(), pair.is_some_and(|pair| state.unassign(pair))));
-        }
-        let remaining = self.lists_remaining.then(|| {
-            let (identifiers, count) = state.devices_of(customer_id);
-            Remaining { identifiers, count }
+            pair.filter(|pair| state.is_assigned(*pair))
         });
+        let pairs: Vec<_> = pairs.collect();
+        if self.others == Others::Reject && pairs.contains(&None) {
+            return Err(Rejection::NotAssigned);
+        }
+        let devices = self.devices.iter().zip(pairs).map(|(identifier, pair)| {
+            let was_unassigned = pair.is_some_and(|pair| state.unassign(pair));
+            (identifier.clone(), was_unassigned)
+        });
+        let devices = devices.collect();
+        let (mut identifiers, count) = state.devices_of(customer_id);
+        if !self.lists_remaining {
+            identifiers.clear();
+        }
+        let remaining = Remaining { identifiers, count };
         Ok(Outcome {
             customer_id,
             devices,

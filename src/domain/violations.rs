@@ -12,6 +12,8 @@ pub enum Field {
     DeviceIdentifiers,
     /// The device identifier at this index, counted from 0.
     DeviceIdentifier(usize),
+    /// The device identifier of a request for one device.
+    OneDeviceIdentifier,
     /// The type of the devices to create.
     DeviceType,
 }
@@ -66,6 +68,16 @@ impl Violations {
         let mut violations = Self::default();
         violations.push(field, problem);
         violations
+    }
+
+    /// A request that lists `count` devices, more than `max`.
+    pub fn too_many_devices(count: usize, max: usize) -> Self {
+        Self::one(Field::DeviceIdentifiers, FieldProblem::TooManyDevices { count, max })
+    }
+
+    /// A request whose response could be larger than `max_bytes`.
+    pub fn response_too_large(max_bytes: usize) -> Self {
+        Self::one(Field::DeviceIdentifiers, FieldProblem::ResponseTooLarge { max_bytes })
     }
 
     /// Adds an invalid field.

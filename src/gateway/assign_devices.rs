@@ -72,10 +72,11 @@ pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
     let mut client = gateway.devices.clone();
     let operation = Operation {
         name: "AssignDevicesToOwner",
-        list: BoundedList {
+        list: Some(BoundedList {
             member: "deviceIdentifiers",
             max: gateway.settings.max_devices_per_request,
-        },
+        }),
+        answer_list_bytes: 0,
     };
     gateway
         .post(request, operation, async move |message| {

@@ -81,11 +81,13 @@ impl Gateway {
     {
         let start = Instant::now();
         self.check_key(headers).await?;
-        let (message, answer_share) = match self.message(headers, body, operation).await {
+        let (message, mut answer_share) = match self.message(headers, body, operation).await {
             Ok(message) => message,
             Err(rejected) => return Err(self.count_rejected(headers, operation, rejected, start).await),
         };
         let answer = self.get(headers, rpc(on_behalf(headers, message))).await?;
+        let answer_bytes = answer.body().size_hint().lower();
+        answer_share.cover(usize::try_from(answer_bytes).unwrap_or(usize::MAX));
         Ok(hold_until_sent(answer, answer_share))
     }
 
@@ -138,7 +140,9 @@ impl Gateway {
         let (body, mut share) = self.body(headers, body).await?;
         let message = json::read(&body, operation)?;
         // From here on the service accounts for the message; the body itself is dropped.
-        let answer = body.len() + ANSWER_BYTES + ANSWER_BYTES_PER_ELEMENT * operation.list.max.min(body.len() / 3);
+        let elements = operation.list.map_or(0, |list| list.max.min(body.len() / 3));
+        let elements = ANSWER_BYTES_PER_ELEMENT * elements;
+        let answer = body.len() + ANSWER_BYTES + elements + operation.answer_list_bytes;
         drop(body);
         if !share.resize(REQUEST_BYTES + answer) {
             return Err(Problem::no_room().into());

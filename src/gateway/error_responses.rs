@@ -108,7 +108,7 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         http: 400,
         description: "INVALID_ARGUMENT: the body is not valid JSON of this operation, or fields are invalid (the first 16 are \
                       listed), or `x-api-key` is repeated, or `Host` is missing, repeated or invalid. FAILED_PRECONDITION: none \
-                      of the devices exists",
+                      of the devices exists (NO_VALID_DEVICES), or the device does not belong to the customer (NOT_ASSIGNED)",
         examples: &[
             Example {
                 violations: &[
@@ -130,6 +130,11 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
             )
             .with_metadata(&[("deviceCount", "3")]),
             Example::new(
+                "not assigned",
+                Reason::NotAssigned,
+                "The device is not assigned to this customer",
+            ),
+            Example::new(
                 "two keys",
                 Reason::RepeatedApiKey,
                 "The API key is given twice; send it once",
@@ -148,8 +153,15 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     },
     ErrorResponse {
         http: 404,
-        description: "Unknown path",
-        examples: &[Example::new("path", Reason::PathNotFound, "There is nothing at this path")],
+        description: "Unknown path, or your organization has no customer with this email address (CUSTOMER_NOT_FOUND)",
+        examples: &[
+            Example::new("path", Reason::PathNotFound, "There is nothing at this path"),
+            Example::new(
+                "customer",
+                Reason::CustomerNotFound,
+                "There is no customer with this customerEmail in your organization",
+            ),
+        ],
         headers: &[],
     },
     ErrorResponse {
@@ -167,6 +179,18 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
             "The request body did not arrive in time",
         )],
         headers: &[],
+    },
+    ErrorResponse {
+        http: 409,
+        description: "ABORTED: other calls changed the organization each time that this call was tried. The call changed \
+                      nothing. Wait for `Retry-After` seconds, then repeat it",
+        examples: &[Example::new(
+            "contention",
+            Reason::TooMuchContention,
+            "Too many concurrent changes in this organization; try again shortly",
+        )
+        .with_metadata(&[("retryAfterSeconds", "1")])],
+        headers: &[RETRY_AFTER],
     },
     ErrorResponse {
         http: 413,

@@ -35,7 +35,9 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8], operation: Operation) -> Re
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::invalid_body("The request body must be a JSON object".into(), None).into());
     }
-    check_length(body, operation.list)?;
+    if let Some(list) = operation.list {
+        check_length(body, list)?;
+    }
     serde_json::from_slice(body).map_err(|error| explain::problem(body, fields::members(operation.name), &error).into())
 }
 

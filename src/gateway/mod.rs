@@ -20,6 +20,7 @@ mod pages;
 mod parameters;
 mod problem;
 mod rate_limits;
+mod unassign_devices;
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
@@ -114,6 +115,14 @@ where
         .route(
             "/api/ext-v1/deviceAssignment/assignDevicesToOwner",
             post(assign_devices::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/deviceAssignment/unassignDevicesFromOwner",
+            post(unassign_devices::many).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/deviceAssignment/unassignDeviceFromOwner",
+            post(unassign_devices::one).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
         .route(
             "/api/ext-v1/credentials",

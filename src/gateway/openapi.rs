@@ -10,11 +10,11 @@ use utoipa::{
     },
 };
 
-use super::{GatewaySettings, assign_devices, check_credentials, fields, problem};
+use super::{GatewaySettings, assign_devices, check_credentials, fields, problem, unassign_devices};
 use crate::{code::code_name, key_headers::X_API_KEY, reason::Reason};
 
 const INTRODUCTION: &str = "\
-Assigns devices to customers, in bulk.
+Assigns devices to customers and removes them, in bulk.
 
 Authentication: send your organization's API key in the header `x-api-key`, or as `Authorization: Bearer`. A call sees and \
 changes only the customers and devices of that organization.
@@ -22,18 +22,23 @@ changes only the customers and devices of that organization.
 Requests: white space around a value is removed, `null` is the same as an absent member, and an unknown member is an error. \
 Send bodies uncompressed. Responses are compressed with gzip if the request has `Accept-Encoding: gzip`.
 
-Retries: calls are idempotent. After a timeout, a lost connection, 503 or 504, repeat the call. After 429 and 503, wait for \
-the number of seconds in `Retry-After` first.";
+Retries: calls are idempotent, except unassignDeviceFromOwner. After a timeout, a lost connection, 503 or 504, repeat the call. \
+After 409, 429 and 503, wait for the number of seconds in `Retry-After` first.";
 
 const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Device assignment", description = INTRODUCTION),
-    paths(assign_devices::handle, check_credentials::handle),
+    paths(
+        assign_devices::handle,
+        unassign_devices::many,
+        unassign_devices::one,
+        check_credentials::handle,
+    ),
     components(schemas(problem::Envelope)),
     tags(
-        (name = "Devices", description = "Assign devices to customers"),
+        (name = "Devices", description = "Assign devices to customers and remove them"),
         (name = "Organization", description = "Your organization and API key"),
     ),
     modifiers(&Keys, &License),
@@ -79,7 +84,9 @@ pub fn document(settings: &GatewaySettings) -> Value {
 fn rules(max_devices: usize) -> Value {
     let devices = json!({ "items": { "pattern": NO_CONTROL_CHARACTER }, "maxItems": max_devices });
     let device_type = json!({ "type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_CONTROL_CHARACTER });
-    let request = json!({
+    let unassign = json!({ "properties": { "deviceIdentifiers": devices } });
+    let unassign_one = json!({ "properties": { "deviceIdentifier": { "pattern": NO_CONTROL_CHARACTER } } });
+    let assign = json!({
         "properties": { "deviceIdentifiers": devices },
         "if": { "properties": { "autoCreateDevices": { "const": true } }, "required": ["autoCreateDevices"] },
         "then": { "properties": { "deviceType": device_type }, "required": ["deviceType"] },
@@ -87,7 +94,12 @@ fn rules(max_devices: usize) -> Value {
     let codes: Vec<&str> = (1..=16).map(|code| code_name(Code::from_i32(code))).collect();
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
     let error = json!({ "properties": { "code": { "enum": codes }, "reason": { "enum": reasons } } });
-    json!({ "components": { "schemas": { "AssignDevicesToOwnerRequest": request, "Error": error } } })
+    json!({ "components": { "schemas": {
+        "AssignDevicesToOwnerRequest": assign,
+        "UnassignDevicesFromOwnerRequest": unassign,
+        "UnassignDeviceFromOwnerRequest": unassign_one,
+        "Error": error,
+    } } })
 }
 
 /// Merges `more` into `value`, member by member.

@@ -7,9 +7,15 @@ use super::problem::Problem;
 pub(super) struct Operation {
     /// The name of its RPC.
     pub(super) name: &'static str,
-    /// The list in its request.
-    pub(super) list: BoundedList,
+    /// The list in its request, if there is one.
+    pub(super) list: Option<BoundedList>,
+    /// What is reserved for a list in its answer whose length does not follow from the request, in bytes.
+    pub(super) answer_list_bytes: usize,
 }
+
+/// What is reserved for the list of a customer's devices: 10,000 identifiers of 12 characters. A longer list is accounted for
+/// only when it exists.
+pub(super) const DEVICE_LIST_BYTES: usize = 160 * 1024;
 
 /// A list in the JSON of a request. A list that is too long is rejected while it is read.
 #[derive(Debug, Clone, Copy)]

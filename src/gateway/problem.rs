@@ -102,7 +102,7 @@ impl Problem {
             headers: HeaderMap::new(),
         }));
         match reason.code() {
-            Code::ResourceExhausted | Code::Unavailable => problem.with_retry_after(RETRY_AFTER),
+            Code::ResourceExhausted | Code::Aborted | Code::Unavailable => problem.with_retry_after(RETRY_AFTER),
             _ => problem,
         }
     }
@@ -275,7 +275,9 @@ impl Problem {
         }));
         let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
         match code {
-            Code::ResourceExhausted | Code::Unavailable => problem.with_retry_after(delay.unwrap_or(RETRY_AFTER)),
+            Code::ResourceExhausted | Code::Aborted | Code::Unavailable => {
+                problem.with_retry_after(delay.unwrap_or(RETRY_AFTER))
+            }
             Code::Unauthenticated if problem.reason() == Reason::MissingApiKey.name() => {
                 problem.with_header(header::WWW_AUTHENTICATE, CHALLENGE)
             }

@@ -6,16 +6,24 @@ use axum::{body::HttpBody, response::Response};
 use http_body_util::{BodyExt, Full};
 use tonic::Status;
 
-use crate::body::hold_until_sent;
+use crate::{
+    body::hold_until_sent,
+    service::InFlightPermit,
+    shares::{Holder, Share},
+};
 
-/// Encodes the message of a handler, and keeps `held` until its bytes have been sent.
+/// Encodes the message of a handler, and keeps `permit` and `share` until its bytes have been sent. The share grows to the length
+/// of the answer if less was reserved.
 ///
 /// The bytes take less memory than the message, and their length is known. A caller that does not read its answer keeps
 /// holding its permits and its share.
 ///
 /// # Errors
 /// When the message cannot be encoded.
-pub(super) async fn encoded<H: Send + Unpin + 'static>(response: Response, held: H) -> Result<Response, Status> {
+pub(super) async fn encoded(
+    response: Response,
+    (permit, mut share): (InFlightPermit, Share<Holder>),
+) -> Result<Response, Status> {
     if response.body().is_end_stream() {
         // An error is in the headers alone. A data frame after them would be a broken stream for clients.
         return Ok(response);
@@ -24,6 +32,8 @@ pub(super) async fn encoded<H: Send + Unpin + 'static>(response: Response, held:
     let body = body.collect().await;
     let body = body.map_err(|error| Status::internal(error.to_string()))?;
     let trailers = body.trailers().cloned();
-    let body = Full::new(body.to_bytes()).with_trailers(ready(trailers.map(Ok)));
-    Ok(hold_until_sent(Response::from_parts(parts, body), held))
+    let bytes = body.to_bytes();
+    share.cover(bytes.len());
+    let body = Full::new(bytes).with_trailers(ready(trailers.map(Ok)));
+    Ok(hold_until_sent(Response::from_parts(parts, body), (permit, share)))
 }

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{Admitted, admitted, status::to_status};
 use crate::{
     domain::{
-        assign_devices::{Fate, Outcome},
+        assign_devices::{AssignDevices, Fate, Outcome},
         device::DeviceIdentifier,
         id::DeviceId,
     },
@@ -20,7 +20,7 @@ pub(super) async fn handle(
     let (Admitted { caller, deadline, note }, message) = admitted(request)?;
     match service.assign_devices(&caller, &message.into(), deadline).await {
         Ok(outcome) => {
-            note.set_tally(outcome.tally());
+            note.outcome::<AssignDevices>(&outcome);
             Ok(Response::new(outcome.into()))
         }
         Err(error) => Err(to_status(&error)),

@@ -16,7 +16,7 @@ use tracing::Span;
 use super::method::Method;
 use crate::{
     code::code_name,
-    domain::Tally,
+    domain::{Tally, change::ChangeKind, command::Command},
     log_sampler::{Log, LogSampler},
     peer, request_id,
     service::Caller,
@@ -30,7 +30,7 @@ pub const PROTOCOL: HeaderName = HeaderName::from_static("x-protocol");
 #[derive(Debug, Default)]
 pub(super) struct Note {
     caller: OnceLock<Arc<Caller>>,
-    tally: OnceLock<Tally>,
+    effects: OnceLock<(ChangeKind, Tally)>,
 }
 
 impl Note {
@@ -45,8 +45,16 @@ impl Note {
     }
 
     /// Notes what the call did.
-    pub(super) fn set_tally(&self, tally: Tally) {
-        let _ = self.tally.set(tally);
+    pub(super) fn outcome<C: Command>(&self, outcome: &C::Outcome) {
+        let _ = self.effects.set((C::KIND, C::tally(outcome)));
+    }
+
+    /// What a call of this kind did.
+    fn effects(&self, kind: ChangeKind) -> Option<&Tally> {
+        self.effects
+            .get()
+            .filter(|(own, _)| *own == kind)
+            .map(|(_, tally)| tally)
     }
 }
 
@@ -154,7 +162,8 @@ impl Drop for CallLogEntry<'_> {
         if caller.is_none() && !self.sampler.admits(Log::Calls, self.address) {
             return;
         }
-        let tally = self.note.tally.get();
+        let assigned = self.note.effects(ChangeKind::Assign);
+        let unassigned = self.note.effects(ChangeKind::Unassign);
         tracing::info!(
             method = self.method(),
             request_id = self.request_id(),
@@ -162,9 +171,10 @@ impl Drop for CallLogEntry<'_> {
             protocol = self.protocol,
             organization = caller.map(|caller| display(caller.organization)),
             key = caller.map(|caller| display(caller.key)),
-            assigned = tally.map(|tally| tally.assigned),
-            already_assigned = tally.map(|tally| tally.already_assigned),
-            skipped = tally.map(|tally| tally.skipped),
+            assigned = assigned.map(|tally| tally.assigned),
+            already_assigned = assigned.map(|tally| tally.already_assigned),
+            unassigned = unassigned.map(|tally| tally.unassigned),
+            skipped = assigned.or(unassigned).map(|tally| tally.skipped),
             code = code_name(self.code),
             reason = self.reason,
             fields = self.fields,

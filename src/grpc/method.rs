@@ -17,12 +17,18 @@ pub(super) struct Method {
     pub(super) is_counted: bool,
     /// The field of its request that lists device identifiers.
     pub(super) device_list: Option<u32>,
+    /// The flag of its request that asks for the list of a customer's devices.
+    pub(super) remaining_flag: Option<u32>,
     durations: CallDurations,
 }
 
 /// Every method without streams. A stream is meant to stay open, so its duration means nothing.
-static KNOWN: [Method; 3] = [
+static KNOWN: [Method; 5] = [
     Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
+    Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
+        .with_devices(2)
+        .with_remaining(3),
+    Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDeviceFromOwner").with_remaining(3),
     Method::named("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
     Method::named("grpc.health.v1.Health/Check"),
 ];
@@ -41,6 +47,7 @@ impl Method {
             name,
             is_counted: true,
             device_list: None,
+            remaining_flag: None,
             durations: CallDurations::of(name),
         }
     }
@@ -48,6 +55,12 @@ impl Method {
     /// This method, whose request lists device identifiers in this field.
     const fn with_devices(mut self, field: u32) -> Self {
         self.device_list = Some(field);
+        self
+    }
+
+    /// This method, whose request asks in this field for the list of a customer's devices.
+    const fn with_remaining(mut self, field: u32) -> Self {
+        self.remaining_flag = Some(field);
         self
     }
 
@@ -106,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn every_list_of_devices_is_known() {
+    fn every_list_of_devices_and_every_flag_is_known() {
         let set = FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).expect("descriptors");
         let messages: Vec<_> = set.file.iter().flat_map(|file| &file.message_type).collect();
         for file in set.file.iter().filter(|file| file.package().starts_with("telemetron")) {
@@ -115,12 +128,15 @@ mod tests {
                     let request = messages
                         .iter()
                         .find(|message| method.input_type().ends_with(message.name()));
-                    let mut fields = request.expect("a message").field.iter();
-                    let list = fields.find(|field| field.name() == "device_identifiers");
-                    let number = list.map(|field| u32::try_from(field.number()).expect("a number"));
+                    let fields = &request.expect("a message").field;
+                    let number = |name: &str| {
+                        let field = fields.iter().find(|field| field.name() == name);
+                        field.map(|field| u32::try_from(field.number()).expect("a number"))
+                    };
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
                     let known = Method::at(&path).expect("a method");
-                    assert_eq!(known.device_list, number, "{path}");
+                    assert_eq!(known.device_list, number("device_identifiers"), "{path}");
+                    assert_eq!(known.remaining_flag, number("include_remaining"), "{path}");
                 }
             }
         }

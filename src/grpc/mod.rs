@@ -15,6 +15,7 @@ mod policies;
 mod rate_limit;
 mod receive;
 mod status;
+mod unassign_devices;
 mod violations;
 
 use std::{
@@ -68,6 +69,7 @@ const MAX_SMALL_MESSAGE_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 struct Handlers {
     service: Arc<Service>,
+    max_answer_bytes: usize,
 }
 
 #[tonic::async_trait]
@@ -77,6 +79,20 @@ impl DeviceAssignmentService for Handlers {
         request: Request<pb::AssignDevicesToOwnerRequest>,
     ) -> Result<Response<pb::AssignDevicesToOwnerResponse>, Status> {
         assign_devices::handle(&self.service, request).await
+    }
+
+    async fn unassign_devices_from_owner(
+        &self,
+        request: Request<pb::UnassignDevicesFromOwnerRequest>,
+    ) -> Result<Response<pb::UnassignDevicesFromOwnerResponse>, Status> {
+        unassign_devices::many(&self.service, request, self.max_answer_bytes).await
+    }
+
+    async fn unassign_device_from_owner(
+        &self,
+        request: Request<pb::UnassignDeviceFromOwnerRequest>,
+    ) -> Result<Response<pb::UnassignDeviceFromOwnerResponse>, Status> {
+        unassign_devices::one(&self.service, request, self.max_answer_bytes).await
     }
 }
 
@@ -127,6 +143,7 @@ pub fn routes(
 ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
     let handlers = Handlers {
         service: Arc::clone(&service),
+        max_answer_bytes: settings.max_answer_bytes,
     };
     let devices = DeviceAssignmentServiceServer::new(handlers.clone());
     let organization = OrganizationServiceServer::new(handlers);

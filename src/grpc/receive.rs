@@ -10,7 +10,7 @@ use tonic::{Status, metadata::MetadataValue};
 use super::{method::Method, status::with_reason};
 use crate::{
     body::{BodyError, BodyLimits, receive},
-    domain::{Error, assign_devices::AssignDevices},
+    domain::{Error, Violations},
     reason::Reason,
     shares::{Holder, Share},
 };
@@ -28,6 +28,10 @@ const ANSWER_BYTES_PER_DEVICE: usize = 48;
 /// The largest size of an answer without devices.
 const ANSWER_BYTES: usize = 1_024;
 
+/// What is reserved for the list of a customer's devices: 10,000 identifiers of 12 characters. Few customers have that many, so
+/// a longer list is accounted for only when it exists.
+const LIST_BYTES: usize = 128 * 1024;
+
 /// A request that has arrived.
 pub(super) struct Received {
     /// Its body: the prefix and the message.
@@ -36,6 +40,8 @@ pub(super) struct Received {
     pub(super) devices: usize,
     /// The bytes that they take in the message.
     device_bytes: usize,
+    /// Whether the answer lists the devices of a customer.
+    lists_remaining: bool,
 }
 
 /// Rejects a compressed message, with the list of what is supported (gRPC, "Compression"). Its size is known only after it has
@@ -71,18 +77,23 @@ pub(super) async fn request(
         ..limits
     };
     let body = receive(body, limits, share).await?;
-    let list = method.and_then(|method| method.device_list);
     let message = body.get(PREFIX..).unwrap_or_default();
+    let list = method.and_then(|method| method.device_list);
     let (devices, device_bytes) = list.map_or((0, 0), |field| measure(message, field));
+    let flag = method.and_then(|method| method.remaining_flag);
+    // A flag that is false is absent, or written by a client that gains nothing by it.
+    let lists_remaining = flag.is_some_and(|field| measure(message, field).0 > 0);
     Ok(Received {
         body,
         devices,
         device_bytes,
+        lists_remaining,
     })
 }
 
 impl Received {
-    /// Reserves the largest possible answer in `share`, so that every call that is carried out can also be answered.
+    /// Reserves the largest possible answer in `share`, so that every call that is carried out can also be answered. Of the list
+    /// of a customer's devices, only [`LIST_BYTES`] are reserved.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] when the answer could be larger than `max_bytes`, [`Error::NoRoom`] when the
@@ -90,8 +101,11 @@ impl Received {
     pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
         let answer = self.devices * ANSWER_BYTES_PER_DEVICE + self.device_bytes + ANSWER_BYTES;
         if answer > max_bytes {
-            return Err(Error::InvalidRequest(AssignDevices::response_too_large(max_bytes)));
+            return Err(Error::InvalidRequest(Violations::response_too_large(max_bytes)));
         }
+        // The list is cut where the answer would be too large.
+        let list = if self.lists_remaining { LIST_BYTES } else { 0 };
+        let answer = max_bytes.min(answer + list);
         if share.grow(answer) { Ok(()) } else { Err(Error::NoRoom) }
     }
 }
@@ -133,6 +147,7 @@ mod tests {
             body,
             devices,
             device_bytes,
+            lists_remaining: false,
         }
     }
 

@@ -141,7 +141,9 @@ fn retry_delay(error: &Error) -> Option<Duration> {
         Error::RateLimited { retry_after, .. }
         | Error::TooManyFailedKeys { retry_after }
         | Error::QueueFull { retry_after } => Some(*retry_after),
-        Error::Overloaded | Error::NoRoom | Error::ShuttingDown | Error::Unavailable(_) => Some(RETRY_DELAY),
+        Error::Overloaded | Error::NoRoom | Error::TooMuchContention | Error::ShuttingDown | Error::Unavailable(_) => {
+            Some(RETRY_DELAY)
+        }
         _ => None,
     }
 }

@@ -42,6 +42,7 @@ fn path(field: Field) -> String {
         Field::CustomerEmail => "customer_email".into(),
         Field::DeviceIdentifiers => "device_identifiers".into(),
         Field::DeviceIdentifier(index) => format!("device_identifiers[{index}]"),
+        Field::OneDeviceIdentifier => "device_identifier".into(),
         Field::DeviceType => "device_type".into(),
     }
 }
@@ -88,6 +89,11 @@ mod tests {
                 Field::DeviceIdentifier(0),
                 FieldProblem::Text(InvalidText::ControlCharacter),
                 "device_identifiers[0] must not contain control characters",
+            ),
+            (
+                Field::OneDeviceIdentifier,
+                FieldProblem::Missing,
+                "device_identifier is required",
             ),
             (
                 Field::DeviceType,

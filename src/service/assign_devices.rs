@@ -4,47 +4,28 @@ use std::{sync::Arc, time::Instant};
 
 use super::{Caller, Service};
 use crate::domain::{
-    Error, Metered,
+    Error,
     assign_devices::{AssignDevices, Outcome},
 };
 
-/// What is asked for, as the caller gave it.
+/// A request to assign devices, as the caller sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AssignDevicesRequest {
-    /// Whom the devices go to.
+    /// The customer who gets the devices.
     pub customer_email: String,
-    /// Which devices.
+    /// The devices.
     pub device_identifiers: Vec<String>,
     /// Whether to create the devices that do not exist.
     pub auto_create_devices: bool,
-    /// What kind of device to create.
+    /// The type of the devices to create.
     pub device_type: Option<String>,
 }
 
 impl Service {
-    /// Refuses a request of more identifiers than one may have, before they are read. The caller pays for all of them: the
-    /// work of receiving them is done.
+    /// Assigns the devices in the caller's organization.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`], and [`Error::RateLimited`].
-    pub fn check_device_count(&self, caller: &Caller, count: usize) -> Result<(), Error> {
-        let max = self.settings.max_devices_per_request;
-        if count <= max {
-            return Ok(());
-        }
-        caller
-            .rate_limits
-            .take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
-        Err(Error::InvalidRequest(AssignDevices::too_many_devices(count, max)))
-    }
-
-    /// Assigns the devices in the caller's organization. What is answered is durable.
-    ///
-    /// Dropping the future is safe: the call is carried out whole or not at all.
-    ///
-    /// # Errors
-    /// As [`Error`] says; nothing has changed then, unless it is [`Error::Unavailable`] or
-    /// [`Error::DeadlineExceeded`], after which the outcome is unknown and the same call can be made again.
+    /// As every write.
     pub async fn assign_devices(
         &self,
         caller: &Arc<Caller>,

@@ -13,6 +13,7 @@ mod limits;
 mod organization;
 mod ownership;
 mod submit;
+mod unassign_devices;
 mod verify;
 
 use std::{sync::Arc, time::Duration};
@@ -31,6 +32,7 @@ pub use key_usage::KeyUsageSettings;
 pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
+pub use unassign_devices::{UnassignDeviceRequest, UnassignDevicesRequest};
 pub use verify::verify;
 
 /// The settings of the service.

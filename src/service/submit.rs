@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::{Caller, Service, audit};
 use crate::{
     domain::{
-        Error, Metered,
+        Error, Metered, Violations,
         change::{Actor, ChangeOrigin},
         command::Command,
     },
@@ -15,6 +15,22 @@ use crate::{
 };
 
 impl Service {
+    /// Rejects a request that lists more identifiers than one may, before it is decoded. All of them count toward the caller's
+    /// limits.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] and [`Error::RateLimited`].
+    pub fn check_device_count(&self, caller: &Caller, count: usize) -> Result<(), Error> {
+        let max = self.settings.max_devices_per_request;
+        if count <= max {
+            return Ok(());
+        }
+        caller
+            .rate_limits
+            .take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
+        Err(Error::InvalidRequest(Violations::too_many_devices(count, max)))
+    }
+
     /// Submits `command` for the caller's organization, counts the `identifiers` of the request toward the caller's limits, and
     /// waits for the outcome, which is durable. What the command changed is in the audit log, even if the caller leaves.
     ///

@@ -50,9 +50,9 @@ impl Group<'_> {
         if touches.needs_types() {
             self.find_types::<B>(connection, &mut found.existing).await?;
         }
-        for email in touches.listed() {
+        for (email, limit) in touches.counted() {
             if let Some(customer) = found.existing.customers.get(email).copied() {
-                let list = list::<B>(connection, self.organization, customer, touches.list_limit()).await?;
+                let list = list::<B>(connection, self.organization, customer, limit).await?;
                 found.existing.listed.insert(customer, list);
             }
         }

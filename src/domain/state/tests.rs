@@ -56,9 +56,14 @@ fn groups() -> impl Strategy<Value = Vec<Call>> {
             lists_remaining,
         }
     });
+    let unassign_one = (0..CUSTOMERS.len(), 0..DEVICES.len());
+    let unassign_one = unassign_one.prop_map(|(customer, device)| Call::UnassignOne { customer, device });
     let import = prop::collection::vec((0..DEVICES.len(), 0..TYPES.len()), 1..=4);
     let import = import.prop_map(|devices| Call::Import { devices });
-    prop::collection::vec(prop_oneof![4 => assign, 3 => unassign, 1 => import], 1..=8)
+    prop::collection::vec(
+        prop_oneof![4 => assign, 3 => unassign, 2 => unassign_one, 1 => import],
+        1..=8,
+    )
 }
 
 fn is_sorted_and_unique<K: Ord>(keys: impl IntoIterator<Item = K>) -> bool {
@@ -160,14 +165,16 @@ proptest! {
             }
         }
         let mut touched = Existing::default();
-        let listed: Vec<_> = touches.listed().collect();
+        let counted: BTreeMap<_, _> = touches.counted().collect();
         for pair in touches.sorted_pairs() {
             let customer = touches.email_of(&pair).and_then(|email| existing.customers.get_key_value(email));
             let device = existing.devices.get_key_value(pair.identifier);
             if let Some((email, id)) = customer {
                 touched.customers.insert(email.clone(), *id);
-                if listed.contains(&email.as_str()) {
-                    touched.listed.insert(*id, existing.listed[id].clone());
+                if let Some(limit) = counted.get(email.as_str()) {
+                    let mut list = existing.listed[id].clone();
+                    list.first = list.first.into_iter().take(*limit).collect();
+                    touched.listed.insert(*id, list);
                 }
             }
             if let Some((identifier, id)) = device {

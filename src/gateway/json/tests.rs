@@ -17,7 +17,8 @@ const LIST: BoundedList = BoundedList {
 };
 const OPERATION: Operation = Operation {
     name: "AssignDevicesToOwner",
-    list: LIST,
+    list: Some(LIST),
+    answer_list_bytes: 0,
 };
 const VALID: &str = r#"{"customerEmail":"ann@example.com","deviceIdentifiers":["SN-1"]}"#;
 

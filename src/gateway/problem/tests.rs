@@ -39,8 +39,8 @@ fn the_documented_status_of_a_reason_is_its_own() {
 
 #[test]
 fn every_status_is_documented_and_no_other() {
-    // Reserved; a proxy's; the transport's.
-    const OTHERS: [u16; 3] = [409, 502, 431];
+    // A proxy's; the transport's.
+    const OTHERS: [u16; 2] = [502, 431];
     let documented: Vec<u16> = documented().into_iter().flat_map(|(_, statuses)| statuses).collect();
     let described: Vec<u16> = ERROR_RESPONSES.iter().map(|response| response.http).collect();
     for status in &described {

@@ -15,6 +15,9 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::RepeatedApiKey => Error::RepeatedApiKey,
         Reason::InvalidRequest => Error::InvalidRequest(Violations::default()),
         Reason::NoValidDevices => Error::NoValidDevices { count: 3 },
+        Reason::CustomerNotFound => Error::CustomerNotFound,
+        Reason::NotAssigned => Error::NotAssigned,
+        Reason::TooMuchContention => Error::TooMuchContention,
         Reason::NotFound => Error::NotFound("no such thing".into()),
         Reason::AlreadyExists => Error::AlreadyExists("there is one".into()),
         Reason::RateLimited => Error::RateLimited {

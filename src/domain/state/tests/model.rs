@@ -37,6 +37,10 @@ pub(super) enum Call {
         devices: Vec<usize>,
         lists_remaining: bool,
     },
+    UnassignOne {
+        customer: usize,
+        device: usize,
+    },
     Import {
         devices: Vec<(usize, usize)>,
     },
@@ -83,6 +87,10 @@ impl Call {
             } => {
                 let devices = names(devices);
                 let command = UnassignDevices::parse(CUSTOMERS[*customer], &devices, *lists_remaining, devices.len());
+                AnyCommand::Unassign(command.expect("a valid call"))
+            }
+            Self::UnassignOne { customer, device } => {
+                let command = UnassignDevices::parse_one(CUSTOMERS[*customer], DEVICES[*device], true);
                 AnyCommand::Unassign(command.expect("a valid call"))
             }
             Self::Import { devices } => {
@@ -133,7 +141,7 @@ pub(super) enum Answer {
     Unassigned {
         customer: String,
         devices: Vec<(String, bool)>,
-        remaining: Option<(Vec<String>, usize)>,
+        remaining: (Vec<String>, usize),
     },
     Imported(Imported),
 }
@@ -165,6 +173,7 @@ impl World {
                 devices,
                 lists_remaining,
             } => self.unassign(CUSTOMERS[*customer], &distinct(devices), *lists_remaining),
+            Call::UnassignOne { customer, device } => self.unassign_one(CUSTOMERS[*customer], DEVICES[*device]),
             Call::Import { devices } => self.import(devices),
         }
     }
@@ -207,17 +216,28 @@ impl World {
             ((*device).to_owned(), self.assignments.remove(&pair))
         });
         let devices = answers.collect();
-        let remaining = lists_remaining.then(|| {
+        let remaining = {
             let owned = self.assignments.iter().filter(|(owner, _)| owner == customer);
-            let identifiers: Vec<_> = owned.map(|(_, device)| device.clone()).collect();
+            let mut identifiers: Vec<_> = owned.map(|(_, device)| device.clone()).collect();
             let count = identifiers.len();
+            if !lists_remaining {
+                identifiers.clear();
+            }
             (identifiers, count)
-        });
+        };
         Answer::Unassigned {
             customer: customer.to_owned(),
             devices,
             remaining,
         }
+    }
+
+    fn unassign_one(&mut self, customer: &str, device: &str) -> Answer {
+        let pair = (customer.to_owned(), device.to_owned());
+        if self.customers.contains(customer) && !self.assignments.contains(&pair) {
+            return Answer::Rejected(Rejection::NotAssigned);
+        }
+        self.unassign(customer, &[device], true)
     }
 
     fn import(&mut self, devices: &[(usize, usize)]) -> Answer {
@@ -376,9 +396,7 @@ impl Ids {
                     .iter()
                     .map(|(identifier, was_removed)| (identifier.to_string(), *was_removed))
                     .collect(),
-                remaining: outcome
-                    .remaining
-                    .map(|remaining| (remaining.identifiers, remaining.count)),
+                remaining: (outcome.remaining.identifiers, outcome.remaining.count),
             },
             Outcome::Imported(Ok(imported)) => Answer::Imported(imported),
         }

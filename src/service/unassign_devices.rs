@@ -1,0 +1,73 @@
+//! Unassigning devices from one customer.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{Caller, Service};
+use crate::domain::{
+    Error,
+    unassign_devices::{Outcome, UnassignDevices},
+};
+
+/// A request to unassign devices, as the caller sent it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnassignDevicesRequest {
+    /// The customer who owns the devices.
+    pub customer_email: String,
+    /// The devices.
+    pub device_identifiers: Vec<String>,
+    /// Whether to list the devices that the customer still has.
+    pub include_remaining: bool,
+}
+
+/// A request to unassign one device, as the caller sent it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnassignDeviceRequest {
+    /// The customer who owns the device.
+    pub customer_email: String,
+    /// The device.
+    pub device_identifier: String,
+    /// Whether to list the devices that the customer still has.
+    pub include_remaining: bool,
+}
+
+impl Service {
+    /// Unassigns the devices in the caller's organization, and skips those that do not belong to the customer.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn unassign_devices(
+        &self,
+        caller: &Arc<Caller>,
+        request: &UnassignDevicesRequest,
+        deadline: Instant,
+    ) -> Result<Outcome, Error> {
+        let command = UnassignDevices::parse(
+            &request.customer_email,
+            &request.device_identifiers,
+            request.include_remaining,
+            self.settings.max_devices_per_request,
+        )
+        .map_err(Error::InvalidRequest)?;
+        let completed = self.submit(caller, command, request.device_identifiers.len(), deadline);
+        Ok(completed.await?.outcome)
+    }
+
+    /// Unassigns one device in the caller's organization, which must belong to the customer.
+    ///
+    /// # Errors
+    /// [`Error::NotAssigned`], and as every write.
+    pub async fn unassign_device(
+        &self,
+        caller: &Arc<Caller>,
+        request: &UnassignDeviceRequest,
+        deadline: Instant,
+    ) -> Result<Outcome, Error> {
+        let command = UnassignDevices::parse_one(
+            &request.customer_email,
+            &request.device_identifier,
+            request.include_remaining,
+        )
+        .map_err(Error::InvalidRequest)?;
+        Ok(self.submit(caller, command, 1, deadline).await?.outcome)
+    }
+}
