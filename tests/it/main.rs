@@ -59,6 +59,7 @@ mod support;
 mod terminated;
 mod tls;
 mod traces;
+mod unassign;
 mod usage;
 mod wire;
 mod writable;
@@ -119,6 +120,7 @@ fn main() {
     terminated::register(&mut suite);
     tls::register(&mut suite);
     traces::register(&mut suite);
+    unassign::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);
     writable::register(&mut suite);

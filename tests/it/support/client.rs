@@ -7,7 +7,10 @@ use std::{
 
 use device_assignment::{
     code::code_name,
-    pb::{AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient},
+    pb::{
+        AssignDevicesToOwnerRequest, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
+        device_assignment_service_client::DeviceAssignmentServiceClient,
+    },
 };
 use serde_json::{Value, json};
 use tonic::{
@@ -20,6 +23,8 @@ use tonic_types::StatusExt;
 use super::server::Face;
 
 pub const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
+pub const UNASSIGN_PATH: &str = "/api/ext-v1/deviceAssignment/unassignDevicesFromOwner";
+pub const UNASSIGN_ONE_PATH: &str = "/api/ext-v1/deviceAssignment/unassignDeviceFromOwner";
 
 /// What a caller without a key, or without a valid one, is told.
 pub const MISSING_KEY: &str = "Missing API key: send it in the x-api-key header";
@@ -119,6 +124,57 @@ impl Client {
         .await
     }
 
+    /// Asks to unassign devices.
+    pub async fn unassign(&self, email: &str, identifiers: &[&str]) -> Answer {
+        self.call_unassign(&json!({ "customerEmail": email, "deviceIdentifiers": identifiers }))
+            .await
+    }
+
+    /// Asks to unassign one device.
+    pub async fn unassign_one(&self, email: &str, identifier: &str) -> Answer {
+        self.call_unassign_one(&json!({ "customerEmail": email, "deviceIdentifier": identifier }))
+            .await
+    }
+
+    /// Makes the call to unassign devices that `request`, the documented JSON, describes. Asks for the list of the remaining
+    /// devices.
+    pub async fn call_unassign(&self, request: &Value) -> Answer {
+        if self.face != Face::Grpc {
+            return self.post_at(UNASSIGN_PATH, request).await;
+        }
+        let message: UnassignDevicesFromOwnerRequest = serde_json::from_value(request.clone()).expect("a message");
+        let message = UnassignDevicesFromOwnerRequest {
+            include_remaining: true,
+            ..message
+        };
+        answer_of(self.grpc().unassign_devices_from_owner(self.signed(message)).await)
+    }
+
+    /// As [`call_unassign`](Self::call_unassign), for one device.
+    pub async fn call_unassign_one(&self, request: &Value) -> Answer {
+        if self.face != Face::Grpc {
+            return self.post_at(UNASSIGN_ONE_PATH, request).await;
+        }
+        let message: UnassignDeviceFromOwnerRequest = serde_json::from_value(request.clone()).expect("a message");
+        let message = UnassignDeviceFromOwnerRequest {
+            include_remaining: true,
+            ..message
+        };
+        answer_of(self.grpc().unassign_device_from_owner(self.signed(message)).await)
+    }
+
+    /// A request with the key and what is sent along.
+    pub fn signed<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        self.sign(request.metadata_mut());
+        request
+    }
+
+    async fn post_at(&self, path: &str, request: &Value) -> Answer {
+        self.send(self.request(reqwest::Method::POST, path).body(request.to_string()))
+            .await
+    }
+
     /// Makes the call that `request`, the documented JSON, describes.
     pub async fn call(&self, request: &Value) -> Answer {
         match self.face {
@@ -154,21 +210,7 @@ impl Client {
 
     /// Makes a call whose metadata is complete.
     pub async fn send_grpc(&self, request: Request<AssignDevicesToOwnerRequest>) -> Answer {
-        match self.grpc().assign_devices_to_owner(request).await {
-            Ok(response) => Answer {
-                code: "OK".into(),
-                request_id: request_id_of(response.metadata()),
-                limits: limits_of(response.metadata()),
-                body: serde_json::to_value(response.into_inner()).expect("JSON"),
-                error: String::new(),
-                violations: Vec::new(),
-                http: None,
-                reason: None,
-                metadata: BTreeMap::new(),
-                retry_after: None,
-            },
-            Err(status) => Answer::from(status),
-        }
+        answer_of(self.grpc().assign_devices_to_owner(request).await)
     }
 
     /// Puts the key where it belongs, and what is sent along.
@@ -207,6 +249,25 @@ impl Client {
             Ok(response) => read(response).await,
             Err(error) => panic!("no answer: {error:?}"),
         }
+    }
+}
+
+/// What a gRPC call was answered.
+pub fn answer_of<M: serde::Serialize>(result: Result<tonic::Response<M>, Status>) -> Answer {
+    match result {
+        Ok(response) => Answer {
+            code: "OK".into(),
+            request_id: request_id_of(response.metadata()),
+            limits: limits_of(response.metadata()),
+            body: serde_json::to_value(response.into_inner()).expect("JSON"),
+            error: String::new(),
+            violations: Vec::new(),
+            http: None,
+            reason: None,
+            metadata: BTreeMap::new(),
+            retry_after: None,
+        },
+        Err(status) => Answer::from(status),
     }
 }
 
@@ -339,6 +400,7 @@ fn limits_of(metadata: &MetadataMap) -> [Option<String>; 2] {
 fn json_name(text: &str) -> String {
     text.replace("customer_email", "customerEmail")
         .replace("device_identifiers", "deviceIdentifiers")
+        .replace("device_identifier", "deviceIdentifier")
         .replace("auto_create_devices", "autoCreateDevices")
         .replace("device_type", "deviceType")
 }

@@ -16,7 +16,7 @@ pub mod tls;
 pub mod wire;
 
 pub use browser::Browser;
-pub use client::{Answer, Client, INVALID_KEY, MISSING_KEY, PATH};
+pub use client::{Answer, Client, INVALID_KEY, MISSING_KEY, PATH, UNASSIGN_ONE_PATH, UNASSIGN_PATH};
 pub use collector::Collector;
 pub use database::{Kind, TestDatabase};
 pub use load::Load;

@@ -1,0 +1,618 @@
+//! Every rule of `UnassignDevicesFromOwner` and `UnassignDeviceFromOwner`, through gRPC, REST and a remote gateway, on both
+//! databases.
+
+use std::{collections::BTreeSet, pin::Pin, time::Duration};
+
+use device_assignment::{
+    pb::{FILE_DESCRIPTOR_SET, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest},
+    service::{Limit, LimitSettings},
+};
+use futures_util::future::join_all;
+use insta::{allow_duplicates, assert_snapshot};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    limits::{assert_too_many, settings},
+    metrics::Metrics,
+    openapi::{description, without_ids},
+    support::{
+        Answer, Client, Face, MISSING_KEY, Program, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
+        client::answer_of, devices, organization, program::command,
+    },
+};
+
+const JOHN: &str = "john.doe@example.com";
+const JANE: &str = "jane.doe@example.com";
+
+/// An organization in which John has SN-001, SN-003 and SN-004, Jane has SN-002 and SN-003, and SN-005 is nobody's; and
+/// another one in which John has SN-001 and OTHER-1.
+struct World {
+    key: String,
+    other: String,
+}
+
+impl World {
+    async fn new(database: &TestDatabase) -> Self {
+        let world = Self {
+            key: organization(database, "acme").await,
+            other: organization(database, "other").await,
+        };
+        devices(database, "acme", &["SN-001", "SN-002", "SN-003", "SN-004", "SN-005"]).await;
+        devices(database, "other", &["SN-001", "OTHER-1"]).await;
+        let server = TestServer::start(database).await;
+        let client = server.client(Face::Grpc, &world.key);
+        client.assign(JOHN, &["SN-004", "SN-001", "SN-003"]).await.ok();
+        client.assign(JANE, &["SN-002", "SN-003"]).await.ok();
+        let other = server.client(Face::Grpc, &world.other);
+        other.assign(JOHN, &["SN-001", "OTHER-1"]).await.ok();
+        server.stop().await;
+        world
+    }
+}
+
+type Rule = fn(Client, Client, &'static TestDatabase) -> Pin<Box<dyn Future<Output = ()>>>;
+
+pub fn register(suite: &mut Suite) {
+    suite.test("unassign::every_write_has_its_rows_in_these_tables", every_method);
+    for face in Face::ALL {
+        for rejection in rejections() {
+            let name = format!("unassign::rejected::{}::{}", rejection.name, face.name());
+            let rejection: &'static Rejection = Box::leak(Box::new(rejection));
+            suite.on_each(&name, move |db| is_rejected(db, face, rejection));
+        }
+        let mut rule = |name: &str, test: Rule| {
+            let name = format!("unassign::{name}::{}", face.name());
+            suite.on_each(&name, move |database| async move {
+                let World { key, other } = World::new(database).await;
+                let server = TestServer::start(database).await;
+                test(server.client(face, &key), server.client(face, &other), database).await;
+                server.stop().await;
+            });
+        };
+        rule("the_documented_example", |client, _, _| {
+            Box::pin(documented_example(client))
+        });
+        rule("one_device", |client, _, _| Box::pin(one_device(client)));
+        rule("a_second_time_changes_nothing", |client, _, db| {
+            Box::pin(idempotent(client, db))
+        });
+        rule("values_are_trimmed_and_deduplicated", |client, _, _| {
+            Box::pin(trimmed(client))
+        });
+        rule("only_this_assignment_is_removed", |client, other, db| {
+            Box::pin(only_this(client, other, db))
+        });
+        rule("an_assignment_can_come_back", |client, _, _| {
+            Box::pin(back_again(client))
+        });
+        rule("a_key_is_required", |client, _, db| Box::pin(key_required(client, db)));
+        let name = |test: &str| format!("unassign::{test}::{}", face.name());
+        suite.on_each(&name("at_most_10000_devices_are_listed"), move |db| long_list(db, face));
+        suite.on_each(&name("devices_count_toward_the_limit"), move |db| limited(db, face));
+    }
+    for face in [Face::Rest, Face::RemoteRest] {
+        let name = |test: &str| format!("unassign::{test}::{}", face.name());
+        suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, face));
+    }
+    suite.on_each("unassign::grpc_lists_only_on_request", lists_on_request);
+    suite.on_each("unassign::assignments_and_removals_at_once", at_once);
+    suite.on_each("unassign::it_is_in_metrics_log_and_audit_log", observed);
+}
+
+/// The RPCs whose rules are in a table: `contract.rs`, this file, `credentials.rs`.
+async fn every_method() {
+    let tested = [
+        "AssignDevicesToOwner",
+        "UnassignDevicesFromOwner",
+        "UnassignDeviceFromOwner",
+        "CheckCredentials",
+    ];
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("descriptors");
+    let files = set.file.iter().filter(|file| file.package().starts_with("telemetron"));
+    let methods = files.flat_map(|file| &file.service).flat_map(|service| &service.method);
+    let methods: BTreeSet<&str> = methods.map(|method| method.name()).collect();
+    assert_eq!(methods, tested.into());
+    let paths = description()["paths"].as_object().expect("paths").len();
+    assert_eq!(paths, tested.len(), "each has a path");
+}
+
+/// A call that must be rejected: for many devices, or for one.
+struct Rejection {
+    name: &'static str,
+    is_one: bool,
+    request: Value,
+    code: &'static str,
+    http: u16,
+    reason: &'static str,
+    error: &'static str,
+    /// The invalid fields.
+    fields: &'static [&'static str],
+}
+
+fn rejections() -> Vec<Rejection> {
+    const REQUIRED: &str = "customerEmail is required";
+    let mut table = Vec::new();
+    let mut invalid = |name, is_one, request, error, fields| {
+        table.push(Rejection {
+            name,
+            is_one,
+            request,
+            code: "INVALID_ARGUMENT",
+            http: 400,
+            reason: "INVALID_REQUEST",
+            error,
+            fields,
+        });
+    };
+    let many = |ids: &[&str]| json!({ "customerEmail": JOHN, "deviceIdentifiers": ids });
+    let one = |id: &str| json!({ "customerEmail": JOHN, "deviceIdentifier": id });
+    invalid(
+        "many_nothing",
+        false,
+        json!({}),
+        "customerEmail is required (the first of 2 problems)",
+        &["customerEmail", "deviceIdentifiers"],
+    );
+    invalid(
+        "many_no_email",
+        false,
+        json!({ "deviceIdentifiers": ["SN-001"] }),
+        REQUIRED,
+        &["customerEmail"],
+    );
+    invalid(
+        "many_no_devices",
+        false,
+        many(&[]),
+        "deviceIdentifiers must not be empty",
+        &["deviceIdentifiers"],
+    );
+    invalid(
+        "many_blank",
+        false,
+        many(&["SN-001", " "]),
+        "deviceIdentifiers[1] must not be empty",
+        &["deviceIdentifiers[1]"],
+    );
+    let too_many: Vec<String> = (0..10_001).map(|number| format!("SN-{}", number % 10)).collect();
+    let too_many: Vec<&str> = too_many.iter().map(String::as_str).collect();
+    invalid(
+        "many_10001_with_repetitions",
+        false,
+        many(&too_many),
+        "Too many devices. Maximum 10000 per request",
+        &["deviceIdentifiers"],
+    );
+    invalid(
+        "one_nothing",
+        true,
+        json!({}),
+        "customerEmail is required (the first of 2 problems)",
+        &["customerEmail", "deviceIdentifier"],
+    );
+    invalid(
+        "one_blank",
+        true,
+        one(" \t"),
+        "deviceIdentifier is required",
+        &["deviceIdentifier"],
+    );
+    invalid(
+        "one_control_character",
+        true,
+        one("SN\0-001"),
+        "deviceIdentifier must not contain control characters",
+        &["deviceIdentifier"],
+    );
+    invalid(
+        "one_256_characters",
+        true,
+        one(&"ä".repeat(256)),
+        "deviceIdentifier must be at most 255 characters",
+        &["deviceIdentifier"],
+    );
+    invalid(
+        "one_no_email_address",
+        true,
+        json!({ "customerEmail": "john", "deviceIdentifier": "SN-001" }),
+        "customerEmail must be a valid email address",
+        &["customerEmail"],
+    );
+    let mut other = |name, is_one, request, (code, http, reason), error| {
+        table.push(Rejection {
+            name,
+            is_one,
+            request,
+            code,
+            http,
+            reason,
+            error,
+            fields: &[],
+        });
+    };
+    let unknown = "There is no customer with this customerEmail in your organization";
+    let not_found = ("NOT_FOUND", 404, "CUSTOMER_NOT_FOUND");
+    let stranger = "stranger@example.com";
+    other(
+        "many_unknown_customer",
+        false,
+        json!({ "customerEmail": stranger, "deviceIdentifiers": ["SN-001"] }),
+        not_found,
+        unknown,
+    );
+    other(
+        "one_unknown_customer",
+        true,
+        json!({ "customerEmail": stranger, "deviceIdentifier": "SN-001" }),
+        not_found,
+        unknown,
+    );
+    let not_assigned = ("FAILED_PRECONDITION", 400, "NOT_ASSIGNED");
+    let sentence = "The device is not assigned to this customer";
+    for (name, device) in [
+        ("one_unknown_device", "SN-999"),
+        ("one_of_another_customer", "SN-002"),
+        ("one_of_nobody", "SN-005"),
+        ("one_of_another_organization", "OTHER-1"),
+        ("one_in_other_letters", "sn-001"),
+    ] {
+        other(name, true, one(device), not_assigned, sentence);
+    }
+    table
+}
+
+async fn is_rejected(database: &TestDatabase, face: Face, rejection: &Rejection) {
+    let World { key, .. } = World::new(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let before = database.dump().await;
+    let answer = if rejection.is_one {
+        client.call_unassign_one(&rejection.request).await
+    } else {
+        client.call_unassign(&rejection.request).await
+    };
+    let answer = answer.in_json_names();
+    assert_eq!(
+        (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
+        (rejection.code, rejection.error, Some(rejection.reason))
+    );
+    let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(fields, rejection.fields);
+    assert!(answer.http.is_none_or(|(status, _)| status == rejection.http));
+    assert_eq!(database.dump().await, before, "a rejected call changes nothing");
+    server.stop().await;
+}
+
+/// The example of an operation in the OpenAPI description.
+fn example(path: &str) -> Value {
+    description()["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["example"].take()
+}
+
+async fn documented_example(client: Client) {
+    client.unassign_one(JOHN, "SN-004").await.ok();
+    let answer = client.unassign(JOHN, &["SN-001", "SN-002"]).await.ok();
+    let id = answer.body["customerId"].as_str().expect("an id");
+    assert!(id.starts_with("cust_") && id.len() == 31, "{id}");
+    let expected = json!({
+        "success": true,
+        "message": "Successfully unassigned 1 device(s) from customer",
+        "customerId": id,
+        "unassignedDevices": ["SN-001"],
+        "skipped": ["SN-002"],
+        "devicesRemaining": ["SN-003"],
+        "devicesRemainingCount": 1,
+    });
+    assert_eq!(answer.body, expected);
+    assert_eq!(without_ids(expected), without_ids(example(UNASSIGN_PATH)));
+}
+
+async fn one_device(client: Client) {
+    client
+        .create("ann@example.com", &["SN-67890-FGHIJ", "SN-12345-ABCDE"])
+        .await
+        .ok();
+    let answer = client.unassign_one(" Ann@Example.com", " SN-12345-ABCDE ").await.ok();
+    let expected = json!({
+        "success": true,
+        "message": "Device successfully unassigned from customer",
+        "customerId": answer.body["customerId"],
+        "deviceIdentifier": "SN-12345-ABCDE",
+        "devicesRemaining": ["SN-67890-FGHIJ"],
+        "devicesRemainingCount": 1,
+    });
+    assert_eq!(answer.body, expected);
+    assert_eq!(without_ids(expected), without_ids(example(UNASSIGN_ONE_PATH)));
+}
+
+async fn idempotent(client: Client, database: &TestDatabase) {
+    let all = ["SN-001", "SN-003", "SN-004"];
+    let first = client.unassign(JOHN, &all).await.ok();
+    assert_eq!(first.identifiers("unassignedDevices"), all);
+    assert_eq!(first.identifiers("devicesRemaining"), [""; 0]);
+    let before = database.dump().await;
+    let second = client.unassign(JOHN, &all).await.ok();
+    assert_eq!(
+        second.body["message"],
+        "Successfully unassigned 0 device(s) from customer"
+    );
+    assert_eq!(second.identifiers("unassignedDevices"), [""; 0]);
+    assert_eq!(second.identifiers("skipped"), all);
+    assert_eq!(
+        second.body["customerId"], first.body["customerId"],
+        "the customer is still there"
+    );
+    let one = client.unassign_one(JOHN, "SN-001").await;
+    assert_eq!(one.reason.as_deref(), Some("NOT_ASSIGNED"));
+    assert_eq!(database.dump().await, before);
+}
+
+async fn trimmed(client: Client) {
+    let ids = [" SN-004", "X", "SN-001 ", "SN-004\n", "\u{a0}X"];
+    let answer = client.unassign("\tJohn.DOE@Example.com ", &ids).await.ok();
+    assert_eq!(answer.identifiers("unassignedDevices"), ["SN-004", "SN-001"]);
+    assert_eq!(answer.identifiers("skipped"), ["X"]);
+    assert_eq!(answer.identifiers("devicesRemaining"), ["SN-003"]);
+}
+
+async fn only_this(client: Client, other: Client, database: &TestDatabase) {
+    let before = (database.count("customer").await, database.count("device").await);
+    client.unassign(JOHN, &["SN-001", "SN-003", "OTHER-1"]).await.ok();
+    assert_eq!(
+        (database.count("customer").await, database.count("device").await),
+        before
+    );
+    let jane = client.assign(JANE, &["SN-002", "SN-003"]).await.ok();
+    assert_eq!(
+        jane.identifiers("alreadyAssigned"),
+        ["SN-002", "SN-003"],
+        "another owner keeps it"
+    );
+    let other = other.assign(JOHN, &["SN-001", "OTHER-1"]).await.ok();
+    assert_eq!(
+        other.identifiers("alreadyAssigned"),
+        ["SN-001", "OTHER-1"],
+        "another organization"
+    );
+}
+
+async fn back_again(client: Client) {
+    client.unassign(JOHN, &["SN-001"]).await.ok();
+    let answer = client.assign(JOHN, &["SN-001", "SN-003"]).await.ok();
+    assert_eq!(answer.identifiers("assignedDevices"), ["SN-001"]);
+    assert_eq!(answer.identifiers("alreadyAssigned"), ["SN-003"]);
+    let answer = client.unassign_one(JOHN, "SN-001").await.ok();
+    assert_eq!(answer.identifiers("devicesRemaining"), ["SN-003", "SN-004"]);
+}
+
+async fn key_required(client: Client, database: &TestDatabase) {
+    let before = database.dump().await;
+    for key in [None, Some("tlm_wrong")] {
+        let client = client.with_key(key);
+        for answer in [
+            client.unassign(JOHN, &["SN-001"]).await,
+            client.unassign_one(JOHN, "SN-001").await,
+        ] {
+            assert_eq!(answer.code, "UNAUTHENTICATED", "{answer:?}");
+            assert_eq!(answer.error == MISSING_KEY, key.is_none());
+        }
+    }
+    assert_eq!(database.dump().await, before);
+}
+
+async fn long_list(database: &TestDatabase, face: Face) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let identifiers: Vec<String> = (0..10_003).map(|number| format!("SN-{number:05}")).collect();
+    let identifiers: Vec<&str> = identifiers.iter().map(String::as_str).collect();
+    let (first, rest) = identifiers.split_at(10_000);
+    client.create(JOHN, rest).await.ok();
+    client.create(JOHN, first).await.ok();
+    let answer = client.unassign_one(JOHN, "SN-00001").await.ok();
+    assert_eq!(answer.body["devicesRemainingCount"], 10_002);
+    let listed = answer.identifiers("devicesRemaining");
+    assert_eq!(listed[..2], ["SN-00000", "SN-00002"]);
+    assert_eq!((listed.len(), listed.last()), (10_000, Some(&"SN-10000")));
+    let answer = client.unassign(JOHN, first).await.ok();
+    assert_eq!(answer.identifiers("unassignedDevices").len(), 9_999);
+    assert_eq!(answer.identifiers("skipped"), ["SN-00001"]);
+    assert_eq!(answer.identifiers("devicesRemaining"), rest);
+    server.stop().await;
+}
+
+async fn limited(database: &TestDatabase, face: Face) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start_with(
+        database,
+        settings(|limits: &mut LimitSettings| {
+            limits.devices = Limit::new(Duration::from_secs(3_600), 4);
+        }),
+    )
+    .await;
+    let client = server.client(face, &key);
+    client.create(JOHN, &["SN-001"]).await.ok();
+    client.unassign(JOHN, &["SN-001", "SN-002"]).await.ok();
+    assert_eq!(client.unassign_one(JOHN, "SN-001").await.code, "FAILED_PRECONDITION");
+    assert_too_many(&client.unassign_one(JOHN, "SN-001").await, "RATE_LIMITED");
+    server.stop().await;
+}
+
+async fn json_bytes(database: &TestDatabase, face: Face) {
+    let World { key, .. } = World::new(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(face, &key);
+    let mut bodies = String::new();
+    for (path, body) in [
+        (
+            UNASSIGN_PATH,
+            json!({ "customerEmail": JOHN, "deviceIdentifiers": ["SN-001", "X"] }),
+        ),
+        (
+            UNASSIGN_ONE_PATH,
+            json!({ "customerEmail": JOHN, "deviceIdentifier": "SN-003" }),
+        ),
+        (
+            UNASSIGN_ONE_PATH,
+            json!({ "customerEmail": JOHN, "deviceIdentifier": "SN-003" }),
+        ),
+        (
+            UNASSIGN_PATH,
+            json!({ "customerEmail": "x@example.com", "deviceIdentifiers": ["X"] }),
+        ),
+        (
+            UNASSIGN_PATH,
+            json!({ "customerEmail": JOHN, "deviceIdentifiers": ["X"], "includeRemaining": true }),
+        ),
+        (
+            UNASSIGN_ONE_PATH,
+            json!({ "customerEmail": JOHN, "deviceIdentifiers": ["X"] }),
+        ),
+    ] {
+        let request = client.request(Method::POST, path).header("x-request-id", "id");
+        let response = request.body(body.to_string()).send().await.expect("an answer");
+        bodies.push_str(&response.text().await.expect("a body"));
+    }
+    let wrong = client
+        .request(Method::GET, UNASSIGN_PATH)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (wrong.status().as_u16(), &wrong.headers()["allow"]),
+        (405, &"POST".parse().expect("a value"))
+    );
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\bcust_[0-9a-hjkmnp-tv-z]{26}\b", "cust_ID");
+    settings.bind(|| {
+        allow_duplicates! { assert_snapshot!(bodies, @r#"
+        {"success":true,"message":"Successfully unassigned 1 device(s) from customer","customerId":"cust_ID","unassignedDevices":["SN-001"],"skipped":["X"],"devicesRemaining":["SN-003","SN-004"],"devicesRemainingCount":2}
+        {"success":true,"message":"Device successfully unassigned from customer","customerId":"cust_ID","deviceIdentifier":"SN-003","devicesRemaining":["SN-004"],"devicesRemainingCount":1}
+        {"error":"The device is not assigned to this customer","code":"FAILED_PRECONDITION","reason":"NOT_ASSIGNED","requestId":"id"}
+        {"error":"There is no customer with this customerEmail in your organization","code":"NOT_FOUND","reason":"CUSTOMER_NOT_FOUND","requestId":"id"}
+        {"error":"includeRemaining is not a member of this request; the members are customerEmail, deviceIdentifiers (line 1, column 84)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"includeRemaining","description":"includeRemaining is not a member of this request; the members are customerEmail, deviceIdentifiers (line 1, column 84)"}]}
+        {"error":"deviceIdentifiers is not a member of this request; the members are customerEmail, deviceIdentifier (line 1, column 59)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"deviceIdentifiers","description":"deviceIdentifiers is not a member of this request; the members are customerEmail, deviceIdentifier (line 1, column 59)"}]}
+        "#) }
+    });
+    server.stop().await;
+}
+
+async fn lists_on_request(database: &TestDatabase) {
+    let World { key, .. } = World::new(database).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, &key);
+    let many = |include_remaining| {
+        client.signed(UnassignDevicesFromOwnerRequest {
+            customer_email: JOHN.into(),
+            device_identifiers: vec!["SN-001".into()],
+            include_remaining,
+        })
+    };
+    let one = |device: &str| {
+        client.signed(UnassignDeviceFromOwnerRequest {
+            customer_email: JOHN.into(),
+            device_identifier: device.into(),
+            include_remaining: false,
+        })
+    };
+    let counted = |answer: Answer| {
+        let answer = answer.ok();
+        let list = answer.identifiers("devicesRemaining").len();
+        (list, answer.body["devicesRemainingCount"].as_u64())
+    };
+    let answer = answer_of(client.grpc().unassign_devices_from_owner(many(false)).await);
+    assert_eq!(counted(answer), (0, Some(2)));
+    let answer = answer_of(client.grpc().unassign_devices_from_owner(many(true)).await);
+    assert_eq!(counted(answer), (2, Some(2)));
+    let answer = answer_of(client.grpc().unassign_device_from_owner(one("SN-003")).await);
+    assert_eq!(counted(answer), (0, Some(1)));
+    server.stop().await;
+}
+
+/// Many callers assign and remove the same pairs. For each pair, assignments and removals take turns, so that their numbers
+/// differ by 1 if it is assigned at the end and by 0 otherwise.
+async fn at_once(database: &TestDatabase) {
+    const IDS: [&str; 3] = ["SN-1", "SN-2", "SN-3"];
+    let key = organization(database, "acme").await;
+    devices(database, "acme", &IDS).await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Face::Grpc, &key);
+    client.assign(JOHN, &IDS).await.ok();
+    let callers = (0..8_usize).map(|caller| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let mut balance = [0_i32; IDS.len()];
+            for round in 0..40_usize {
+                let ids = [IDS[(caller + round) % 3], IDS[round % 3]];
+                let (answer, list, by) = if (caller + round) % 2 == 0 {
+                    (client.unassign(JOHN, &ids).await.ok(), "unassignedDevices", -1)
+                } else {
+                    (client.assign(JOHN, &ids).await.ok(), "assignedDevices", 1)
+                };
+                for identifier in answer.identifiers(list) {
+                    let index = IDS.iter().position(|id| *id == identifier).expect("known");
+                    balance[index] += by;
+                }
+            }
+            balance
+        })
+    });
+    let balances = join_all(callers.collect::<Vec<_>>()).await;
+    let mut total = [1_i32; IDS.len()];
+    for balance in balances {
+        for (total, balance) in total.iter_mut().zip(balance.expect("finished")) {
+            *total += balance;
+        }
+    }
+    let left = client.unassign(JOHN, &IDS).await.ok();
+    let left: Vec<&str> = left.identifiers("unassignedDevices");
+    assert_eq!(total, IDS.map(|id| i32::from(left.contains(&id))));
+    server.stop().await;
+}
+
+async fn observed(database: &'static TestDatabase) {
+    let World { key, .. } = World::new(database).await;
+    let mut serve = command(&["serve", "--database-url", database.url()]);
+    serve.args(["--log-format", "json"]);
+    let program = Program::spawn(serve).await;
+    for (face, device) in [(Face::Grpc, "SN-001"), (Face::Rest, "SN-003")] {
+        let client = program.client(face, &key);
+        client.unassign(JOHN, &[device, "CANARY-SN"]).await.ok();
+        client.unassign(JOHN, &[device]).await.ok();
+        client.unassign_one(JOHN, device).await;
+    }
+    let metrics = Metrics::of(program.admin).await;
+    let devices = |outcome: &str| metrics.get(&format!("device_assignment_devices_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!(
+        (devices("unassigned"), devices("skipped")),
+        (2.0, 4.0),
+        "{}",
+        metrics.text
+    );
+    assert_eq!(
+        metrics.get("device_assignment_refusals_total{reason=\"NOT_ASSIGNED\"}"),
+        2.0
+    );
+    let (code, log) = program.terminate().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("CANARY-SN") && !log.contains(JOHN), "{log}");
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let audited = lines.iter().filter(|line| line["event"] == "devices.unassigned");
+    let audited: Vec<_> = audited
+        .map(|line| (line["unassigned"].as_u64(), line["revision"].is_string()))
+        .collect();
+    assert_eq!(audited.len(), 2, "a call that changes nothing is not there: {log}");
+    assert!(audited.iter().all(|(count, _)| *count == Some(1)), "{log}");
+    let calls = lines
+        .iter()
+        .filter(|line| line["method"] == "UnassignDevicesFromOwner" && line["message"] == "call");
+    let calls: Vec<_> = calls
+        .map(|line| {
+            assert_eq!(line.get("assigned"), None, "{line}");
+            (line["unassigned"].as_u64(), line["skipped"].as_u64())
+        })
+        .collect();
+    assert_eq!(calls, [(Some(1), Some(1)), (Some(0), Some(1))].repeat(2));
+}
