@@ -62,26 +62,36 @@ impl<B: Backend> Worker<B> {
         while let Some(mut batch) = self.queue.take(batch_calls, batch_devices).await {
             // Two writers that take the same rows in different orders can deadlock.
             batch.sort_by_key(|group| group.organization);
-            let organizations: Vec<_> = batch.iter().map(|group| group.organization).collect();
+            let mut organizations: Vec<_> = batch.iter().map(|group| group.organization).collect();
             // A database that was out of reach may have dropped the connection without telling.
             if matches!(self.health.has_changed(), Ok(true)) {
                 self.health.mark_unchanged();
                 self.connection.discard();
             }
-            self.process(batch).await;
+            let locking = match self.queue.class() {
+                Class::Small => Locking::Optimistic,
+                Class::Bulk => Locking::Exclusive,
+            };
+            let held = self.process(batch, locking).await;
+            // The others need not wait until those are done that another instance holds.
+            organizations.retain(|organization| !held.iter().any(|group| group.organization == *organization));
             self.queue.done(&organizations);
+            for group in held {
+                let organization = group.organization;
+                self.process(vec![group], Locking::Exclusive).await;
+                self.queue.done(&[organization]);
+            }
         }
         self.connection.close().await;
     }
 
-    /// Commits a batch. One that fails is split and tried again, so that no call fails because of another.
-    async fn process(&mut self, batch: Batch) {
-        let locking = match self.queue.class() {
-            Class::Small => Locking::Optimistic,
-            Class::Bulk => Locking::Exclusive,
-        };
-        let mut batches = VecDeque::from([(batch, locking)]);
-        while let Some((batch, locking)) = batches.pop_front() {
+    /// Commits a batch. One that fails is split and tried again, so that no call fails because of another. Returns the groups
+    /// that have to run alone because another instance holds their organizations; a single group waits until it can run.
+    async fn process(&mut self, batch: Batch, locking: Locking) -> Vec<Group> {
+        let is_alone = batch.len() == 1;
+        let mut held = Vec::new();
+        let mut batches = VecDeque::from([batch]);
+        while let Some(batch) = batches.pop_front() {
             let mut batch = still_wanted(batch);
             if batch.is_empty() {
                 continue;
@@ -91,7 +101,8 @@ impl<B: Backend> Worker<B> {
                     for (group, committed) in batch.into_iter().zip(committed) {
                         match committed {
                             Committed::At(revision) => settle(group.calls, &Ok(revision)),
-                            Committed::Held => batches.push_back((vec![group], Locking::Exclusive)),
+                            Committed::Held if is_alone => batches.push_back(vec![group]),
+                            Committed::Held => hold(&mut held, group),
                         }
                     }
                     continue;
@@ -104,10 +115,10 @@ impl<B: Backend> Worker<B> {
                         self.database.note_failed_write(&error);
                     }
                     // The waiting calls would each fail in the same way, one time-out after the other.
-                    let batches = iter::once(batch).chain(batches.into_iter().map(|(batch, _)| batch));
+                    let taken = iter::once(batch).chain(batches).chain([std::mem::take(&mut held)]);
                     let waiting = self.queue.take_all();
-                    reject(batches.flat_map(calls_of).chain(waiting), error);
-                    return;
+                    reject(taken.flat_map(calls_of).chain(waiting), error);
+                    break;
                 }
                 // It may have been the commit: the outcome is unknown, and in a rerun nothing would be new. Perhaps only this
                 // connection broke: the rest runs on a new one.
@@ -119,10 +130,11 @@ impl<B: Backend> Worker<B> {
                     }
                     reject(failed, error);
                     BATCHES.reruns_after_split.increment(again.len() as u64);
-                    batches.extend(again.into_iter().map(|batch| (batch, locking)));
+                    batches.extend(again);
                 }
             }
         }
+        held
     }
 
     /// Commits a batch in one transaction.
@@ -216,6 +228,14 @@ fn split(mut batch: Batch, index: Option<usize>, error: &DatabaseError) -> (Vec<
         return (Vec::new(), again);
     }
     (calls, again)
+}
+
+/// Adds a group to those that are held, each organization once: a split may have cut its calls apart.
+fn hold(held: &mut Batch, group: Group) {
+    match held.iter_mut().find(|other| other.organization == group.organization) {
+        Some(other) => other.calls.extend(group.calls),
+        None => held.push(group),
+    }
 }
 
 fn calls_of(batch: Batch) -> impl Iterator<Item = Call> {
