@@ -1,29 +1,16 @@
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+//! `assign`: assigns devices at a running service.
 
-use clap::{ArgGroup, Args};
+use std::process::ExitCode;
+
+use clap::Args;
 use serde_json::json;
 
 use super::{
     CommandError,
-    input::{Input, Size, ignored_columns},
-    output::{print, print_lines, say},
-    progress::Progress,
-    skipped::Skipped,
+    bulk::{Bulk, exit_code},
+    output::{print, print_lines},
 };
-use crate::{
-    client::{self, ClientError, Event, RemoteService, Report, Settings, Source, Target},
-    config::ClientConfig,
-};
-
-/// Where the key is, unless a file has it. Never a flag: everybody on the machine can see flags.
-const KEY_VARIABLE: &str = "DEVICE_ASSIGNMENT_API_KEY";
-
-/// The exit code when everything succeeded except rows whose device does not exist.
-const SOME_SKIPPED: u8 = 3;
+use crate::client::{Action, Report};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -43,27 +30,10 @@ device-assignment assign [OPTIONS] --customer <EMAIL> <ID>...
        device-assignment assign [OPTIONS] --csv <FILE>";
 
 #[derive(Debug, Args)]
-#[command(override_usage = USAGE, group = ArgGroup::new("customers").required(true).args(["customer", "csv"]))]
+#[command(override_usage = USAGE)]
 pub(super) struct Assign {
-    /// The customer's email address
-    #[arg(long, value_name = "EMAIL")]
-    customer: Option<String>,
-
-    /// Device identifiers
-    #[arg(value_name = "ID", conflicts_with_all = ["csv", "file"], required_unless_present_any = ["csv", "file"])]
-    identifiers: Vec<String>,
-
-    /// A file with one device identifier per line, or - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
-    file: Option<PathBuf>,
-
-    /// A CSV file for many customers, or - for standard input
-    ///
-    /// Its first line names the columns `customer_email` and `device_identifier`, and may name `device_type`, which is used
-    /// with --auto-create. They come in any order, and other columns are ignored. The separator is a comma, a semicolon
-    /// or a tab.
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
+    #[command(flatten)]
+    bulk: Bulk,
 
     /// Create the devices that do not exist, instead of skipping them
     #[arg(long)]
@@ -72,173 +42,20 @@ pub(super) struct Assign {
     /// The type of the devices to create; in a CSV file, of rows without a type
     #[arg(long = "type", value_name = "TYPE", requires = "auto_create")]
     device_type: Option<String>,
-
-    /// Write the skipped rows to a file for --csv, which only its owner can read
-    #[arg(long, value_name = "FILE")]
-    skipped: Option<PathBuf>,
-
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-
-    /// Show no progress on a terminal
-    #[arg(long)]
-    no_progress: bool,
-
-    #[command(flatten)]
-    service: ClientConfig,
-}
-
-/// The rows to assign.
-struct List {
-    source: Source,
-    /// The name of the file, if there is one.
-    name: Option<String>,
-    size: Size,
 }
 
 impl Assign {
     pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
-        if self.auto_create && self.device_type.is_none() && self.csv.is_none() {
+        let auto_create = self.auto_create;
+        if auto_create && self.device_type.is_none() && !self.bulk.has_csv() {
             return Err(CommandError::Usage(
                 "--auto-create needs --type, the type of the devices to create".into(),
             ));
         }
-        let settings = Settings {
-            auto_create: self.auto_create,
-            parallel: self.service.parallel.into(),
-            timeout: self.service.timeout,
-            retry_for: self.service.retry_for,
-        };
-        let target = self.target()?;
-        let List { source, name, size } = self.list()?;
-        let name = name.as_deref();
-        if self.auto_create && self.device_type.is_none() && !source.has_types() {
-            return Err(CommandError::Usage(
-                "--auto-create needs --type, or a column device_type in the list".into(),
-            ));
-        }
-        if let Some(note) = ignored_columns(&source.ignored_columns()) {
-            say(&note);
-        }
-        let service = RemoteService::connect(&target);
-        let service = service.await.map_err(|error| self.failure(error, name))?;
-        let mut skipped = Skipped::start(self.skipped.as_deref(), source.has_types(), source.has_customers())?;
-        let place = if name.is_some() { "line" } else { "identifier" };
-        let progress = Progress::start(size, !self.no_progress && name.is_some());
-        let mut all_done = 0;
-        let result = client::assign(service, source, &settings, |event| {
-            match event {
-                Event::Rejected(row) => progress.say(&format!("{place} {}: {}", row.line, row.problem)),
-                Event::Skipped(rows) => skipped.take(rows, &progress).map_err(Stopped::Here)?,
-                Event::Progress { read, done } => {
-                    all_done = done;
-                    progress.update(read, done);
-                }
-                Event::Trouble(answer) => progress.say(&format!("{answer}; trying again")),
-            }
-            Ok(())
-        })
-        .await;
-        progress.finish(result.as_ref().ok().map(|_| all_done));
-        let report = result.map_err(|stopped| self.stopped(stopped, name, all_done))?;
+        let action = Action::Assign { auto_create };
+        let report = self.bulk.run(action, self.device_type.clone()).await?;
         self.print(&report)?;
-        Ok(match report {
-            Report { refused: 1.., .. } => ExitCode::FAILURE,
-            Report { skipped: 1.., .. } => ExitCode::from(SOME_SKIPPED),
-            _ => ExitCode::SUCCESS,
-        })
-    }
-
-    fn stopped(&self, stopped: Stopped, list: Option<&str>, all_done: u64) -> CommandError {
-        let failure = match stopped {
-            Stopped::Here(failure) => failure,
-            Stopped::Client(error) => self.failure(error, list),
-        };
-        match failure {
-            CommandError::Failed(sentence) if all_done > 0 => CommandError::Failed(format!(
-                "{sentence}; {all_done} row(s) are done, and stay so when the same command is run again"
-            )),
-            failure => failure,
-        }
-    }
-
-    fn target(&self) -> Result<Target, CommandError> {
-        let config = &self.service;
-        let ca = config
-            .ca
-            .as_deref()
-            .map(|path| fs::read(path).map_err(|error| unreadable(path, &error)));
-        Ok(Target {
-            url: config.server.clone(),
-            ca: ca.transpose()?,
-            key: key(config.api_key_file.as_deref())?,
-        })
-    }
-
-    fn list(&self) -> Result<List, CommandError> {
-        let device_type = self.device_type.clone();
-        let customer = self.customer.clone().unwrap_or_default();
-        let Some(path) = self.csv.as_deref().or(self.file.as_deref()) else {
-            return Ok(List {
-                source: Source::given(self.identifiers.clone(), customer, device_type),
-                name: None,
-                size: Size::default(),
-            });
-        };
-        let input = Input::open(path)?;
-        if self.skipped.as_deref().is_some_and(|skipped| input.is_file_at(skipped)) {
-            return Err(CommandError::Usage(
-                "--skipped must be another file than the list that is read".into(),
-            ));
-        }
-        let name = input.name.clone();
-        let size = input.size.clone();
-        let reader = input.into_reader();
-        let source = if self.csv.is_some() {
-            Source::csv(reader, device_type).map_err(|error| self.failure(error.into(), Some(&name)))?
-        } else {
-            Source::lines(reader, customer, device_type)
-        };
-        Ok(List {
-            source,
-            name: Some(name),
-            size,
-        })
-    }
-
-    /// The client's error, with what to do about it.
-    fn failure(&self, error: ClientError, list: Option<&str>) -> CommandError {
-        let list = list.unwrap_or("the list");
-        CommandError::Failed(match error {
-            ClientError::Url(problem) => {
-                return CommandError::Usage(format!(
-                    "--server (DEVICE_ASSIGNMENT_SERVER): {problem}; write http://host:50051 or https://host:50051"
-                ));
-            }
-            ClientError::Ca => {
-                let path = self.service.ca.as_deref().unwrap_or(Path::new("--ca"));
-                format!("{}: {error}; name the certificate of the authority", path.display())
-            }
-            ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
-            ClientError::Customer(problem) => return CommandError::Usage(format!("--customer: {problem}")),
-            ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
-            ClientError::KeyRejected(_) => {
-                format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
-            }
-            ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
-                "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
-            ),
-            ClientError::Unreachable { .. } => {
-                format!("{error}; check that it runs, and whether --server must begin with https://")
-            }
-            ClientError::NotTheService(_) => {
-                format!("{error}; check --server: it is the address for gRPC, not for REST")
-            }
-            ClientError::Failed { .. } => format!("{error}; report this to the operator of the service"),
-            ClientError::List(error) => format!("{list}: {error}"),
-            error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
-        })
+        Ok(exit_code(&report))
     }
 
     fn print(&self, report: &Report) -> Result<(), CommandError> {
@@ -250,8 +67,9 @@ impl Assign {
             devices_created,
             customers_created,
             retries,
+            ..
         } = report;
-        if self.json {
+        if self.bulk.json {
             let value = json!({
                 "assigned": assigned,
                 "alreadyAssigned": already_assigned,
@@ -269,38 +87,4 @@ impl Assign {
             .then(|| format!("{devices_created} device(s) and {customers_created} customer(s) created"));
         print_lines([summary].into_iter().chain(created)).map(drop)
     }
-}
-
-/// Why a run stopped.
-enum Stopped {
-    Client(ClientError),
-    Here(CommandError),
-}
-
-impl From<ClientError> for Stopped {
-    fn from(error: ClientError) -> Self {
-        Self::Client(error)
-    }
-}
-
-fn key(file: Option<&Path>) -> Result<String, CommandError> {
-    let key = match file {
-        Some(path) => fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
-        None => env::var(KEY_VARIABLE).unwrap_or_default(),
-    };
-    let key = key.trim();
-    match (key, file) {
-        ("", Some(path)) => Err(CommandError::Failed(format!(
-            "{}: the file is empty; put the API key in it",
-            path.display()
-        ))),
-        ("", None) => Err(CommandError::Usage(format!(
-            "the API key is missing; set {KEY_VARIABLE}, or name a file that has it with --api-key-file"
-        ))),
-        (key, _) => Ok(key.to_owned()),
-    }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::Failed(format!("{}: {error}; name a file that can be read", path.display()))
 }

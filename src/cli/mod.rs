@@ -2,6 +2,7 @@
 
 mod api_key;
 mod assign;
+mod bulk;
 mod config;
 mod connect;
 mod customer;
@@ -24,6 +25,7 @@ mod skipped;
 mod table;
 mod telemetry;
 mod tls;
+mod unassign;
 mod verify;
 mod welcome;
 
@@ -101,6 +103,15 @@ enum Command {
     /// were refused or the run failed, and 2 for a mistake on the command line.
     #[command(before_help = assign::EXAMPLES)]
     Assign(Box<assign::Assign>),
+    /// Remove devices from customers at a running service
+    ///
+    /// Rows that break a rule are reported on stderr with their line and left out. After a failure, run it again with the same
+    /// list: removed devices are then skipped.
+    ///
+    /// The exit code is 0 if every device was removed, 3 if rows were skipped because their device does not belong to the
+    /// customer, 1 if rows were refused or something failed, and 2 if the command line is invalid.
+    #[command(before_help = unassign::EXAMPLES)]
+    Unassign(Box<unassign::Unassign>),
     /// Compare the change log with the tables: exit code 0 if they agree, and 1 with every difference if not
     #[command(before_help = verify::EXAMPLES)]
     Verify(verify::Verify),
@@ -224,6 +235,7 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         | Command::Device(_)
         | Command::Customer(_)
         | Command::Assign(_)
+        | Command::Unassign(_)
         | Command::Verify(_)
         | Command::Completions(_)
         | Command::Man(_)
@@ -260,6 +272,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Openapi => openapi::run()?,
         Command::Customer(command) => command.run().await?,
         Command::Assign(command) => return command.run().await,
+        Command::Unassign(command) => return command.run().await,
         Command::Verify(command) => return command.run().await,
         Command::Completions(command) => command.run()?,
         Command::Man(command) => command.run()?,

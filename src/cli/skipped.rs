@@ -14,6 +14,8 @@ const SHOWN: usize = 10;
 
 pub(super) struct Skipped {
     file: Option<(PathBuf, File)>,
+    /// Why rows are skipped, as a clause.
+    reason: &'static str,
     has_types: bool,
     has_customers: bool,
     count: usize,
@@ -21,13 +23,19 @@ pub(super) struct Skipped {
 
 impl Skipped {
     /// Begins the list. The rows may have types, and different customers.
-    pub(super) fn start(path: Option<&Path>, has_types: bool, has_customers: bool) -> Result<Self, CommandError> {
+    pub(super) fn start(
+        path: Option<&Path>,
+        reason: &'static str,
+        has_types: bool,
+        has_customers: bool,
+    ) -> Result<Self, CommandError> {
         let file = path.map(|path| match private::create(path) {
             Ok(file) => Ok((path.to_owned(), file)),
             Err(error) => Err(unwritable(path, &error.into())),
         });
         let mut skipped = Self {
             file: file.transpose()?,
+            reason,
             has_types,
             has_customers,
             count: 0,
@@ -50,7 +58,8 @@ impl Skipped {
                 } else {
                     String::new()
                 };
-                progress.say(&format!("skipped, device does not exist: {identifier}{customer}"));
+                let reason = self.reason;
+                progress.say(&format!("skipped, {reason}: {identifier}{customer}"));
             }
         }
         let before = self.count;

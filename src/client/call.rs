@@ -14,14 +14,17 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{
-    ClientError, Settings, SkippedRows,
+    Action, ClientError, Settings, SkippedRows,
     connect::{RemoteService, answer, one_line},
     rows::{GroupKey, HEADER_WITH_TYPE},
     window::Group,
 };
 use crate::{
     list::RejectedRow,
-    pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse},
+    pb::{
+        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, UnassignDevicesFromOwnerRequest,
+        UnassignDevicesFromOwnerResponse,
+    },
 };
 
 /// The pause before a retry when the service names none; doubled each time, up to the longest.
@@ -33,11 +36,14 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 /// The reason of the error that none of the identifiers has a device.
 const NO_VALID_DEVICES: &str = "NO_VALID_DEVICES";
 
+/// The reason of the error that the customer does not exist.
+const CUSTOMER_NOT_FOUND: &str = "CUSTOMER_NOT_FOUND";
+
 /// Sends calls.
 #[derive(Clone)]
 pub(super) struct CallSender {
     service: RemoteService,
-    auto_create: bool,
+    action: Action,
     timeout: Duration,
     retry_for: Duration,
     /// What all rows have in common.
@@ -61,6 +67,7 @@ pub(super) struct Common {
 pub(super) struct Done {
     pub(super) assigned: u64,
     pub(super) already_assigned: u64,
+    pub(super) unassigned: u64,
     pub(super) devices_created: u64,
     pub(super) customer_was_created: bool,
     pub(super) retries: u64,
@@ -71,6 +78,7 @@ pub(super) struct Done {
 /// The result of a call that was answered.
 enum CallResult {
     Assigned(AssignDevicesToOwnerResponse),
+    Unassigned(UnassignDevicesFromOwnerResponse),
     /// None of the identifiers has a device.
     NoDevices,
     /// The request breaks a rule.
@@ -100,7 +108,7 @@ impl CallSender {
         Self {
             service,
             common,
-            auto_create: settings.auto_create,
+            action: settings.action,
             timeout: settings.timeout,
             retry_for: settings.retry_for,
             max_rows: Arc::new(AtomicUsize::new(usize::MAX)),
@@ -125,6 +133,7 @@ impl CallSender {
             }
             match self.result(&group.key, &rows, &mut done.retries).await? {
                 CallResult::Assigned(response) => done.count(rows, response),
+                CallResult::Unassigned(response) => done.count_unassigned(rows, response),
                 CallResult::NoDevices => done.skip(rows.into_iter().map(|(_, identifier)| identifier)),
                 CallResult::Rejected(status) => {
                     let problems = Problems::of(&status);
@@ -164,16 +173,16 @@ impl CallSender {
         let mut failing_since = None;
         let mut pause = FIRST_PAUSE;
         loop {
-            let message = self.message(key, rows);
-            let status = match self.service.call(message, self.timeout).await {
-                Ok(response) => {
+            let status = match self.call(key, rows).await {
+                Ok(result) => {
                     self.last_success.send_replace(Some(Instant::now()));
-                    return Ok(CallResult::Assigned(response.into_inner()));
+                    return Ok(result);
                 }
                 Err(status) => status,
             };
             match status.code() {
                 Code::InvalidArgument | Code::OutOfRange => return Ok(CallResult::Rejected(status)),
+                Code::NotFound if has_reason(&status, CUSTOMER_NOT_FOUND) => return Ok(CallResult::Rejected(status)),
                 Code::FailedPrecondition if has_reason(&status, NO_VALID_DEVICES) => return Ok(CallResult::NoDevices),
                 Code::Unauthenticated | Code::PermissionDenied => {
                     return Err(ClientError::KeyRejected(one_line(status.message())));
@@ -213,12 +222,29 @@ impl CallSender {
         }
     }
 
-    fn message(&self, key: &GroupKey, rows: &[(u64, String)]) -> AssignDevicesToOwnerRequest {
-        AssignDevicesToOwnerRequest {
-            customer_email: key.customer.clone(),
-            device_identifiers: rows.iter().map(|(_, identifier)| identifier.clone()).collect(),
-            auto_create_devices: self.auto_create,
-            device_type: key.device_type.clone().filter(|_| self.auto_create),
+    async fn call(&self, key: &GroupKey, rows: &[(u64, String)]) -> Result<CallResult, Status> {
+        let customer_email = key.customer.clone();
+        let device_identifiers = rows.iter().map(|(_, identifier)| identifier.clone()).collect();
+        match self.action {
+            Action::Assign { auto_create } => {
+                let message = AssignDevicesToOwnerRequest {
+                    customer_email,
+                    device_identifiers,
+                    auto_create_devices: auto_create,
+                    device_type: key.device_type.clone().filter(|_| auto_create),
+                };
+                let response = self.service.assign(message, self.timeout).await;
+                response.map(CallResult::Assigned)
+            }
+            Action::Unassign => {
+                let message = UnassignDevicesFromOwnerRequest {
+                    customer_email,
+                    device_identifiers,
+                    include_remaining: false,
+                };
+                let response = self.service.unassign(message, self.timeout).await;
+                response.map(CallResult::Unassigned)
+            }
         }
     }
 }
@@ -233,7 +259,7 @@ fn has_reason(status: &Status, reason: &str) -> bool {
 fn may_succeed_later(status: &Status) -> bool {
     let is_answer = status.get_details_error_info().is_some();
     match status.code() {
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
+        Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::DeadlineExceeded => true,
         Code::Cancelled | Code::Unknown | Code::Internal => !is_answer,
         _ => false,
     }
@@ -260,6 +286,14 @@ impl Done {
         }
         self.assigned += assigned;
         self.already_assigned += found.saturating_sub(assigned);
+    }
+
+    /// A row that repeats another is skipped: the device is removed once.
+    fn count_unassigned(&mut self, rows: Vec<(u64, String)>, response: UnassignDevicesFromOwnerResponse) {
+        let mut unassigned: HashSet<String> = response.unassigned_devices.into_iter().collect();
+        self.unassigned += unassigned.len() as u64;
+        let identifiers = rows.into_iter().map(|(_, identifier)| identifier);
+        self.skip(identifiers.filter(|identifier| !unassigned.remove(identifier)));
     }
 
     fn skip(&mut self, identifiers: impl Iterator<Item = String>) {
@@ -298,6 +332,9 @@ impl Done {
 impl Problems {
     fn of(status: &Status) -> Self {
         let mut problems = Self::default();
+        if has_reason(status, CUSTOMER_NOT_FOUND) {
+            problems.customer = Some(one_line(status.message()));
+        }
         let violations = status.get_details_bad_request().map(|details| details.field_violations);
         let [customer, identifier, device_type] = HEADER_WITH_TYPE;
         for violation in violations.unwrap_or_default() {

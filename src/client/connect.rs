@@ -15,8 +15,8 @@ use crate::{
     error_chain::root_cause,
     key_headers::X_API_KEY,
     pb::{
-        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse,
-        device_assignment_service_client::DeviceAssignmentServiceClient,
+        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, UnassignDevicesFromOwnerRequest,
+        UnassignDevicesFromOwnerResponse, device_assignment_service_client::DeviceAssignmentServiceClient,
     },
 };
 
@@ -62,7 +62,7 @@ impl RemoteService {
         let channel = endpoint.connect().await.map_err(|error| unreachable(cause(&error)))?;
         let client = DeviceAssignmentServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let service = Self { client, key };
-        let probe = service.call(AssignDevicesToOwnerRequest::default(), PROBE_TIMEOUT);
+        let probe = service.assign(AssignDevicesToOwnerRequest::default(), PROBE_TIMEOUT);
         match probe.await {
             Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
                 Err(ClientError::KeyRejected(one_line(status.message())))
@@ -74,19 +74,46 @@ impl RemoteService {
         }
     }
 
-    /// Sends one call, with a timeout on this side, too.
-    pub(super) async fn call(
+    /// Assigns devices.
+    pub(super) async fn assign(
         &self,
         message: AssignDevicesToOwnerRequest,
         timeout: Duration,
-    ) -> Result<tonic::Response<AssignDevicesToOwnerResponse>, Status> {
+    ) -> Result<AssignDevicesToOwnerResponse, Status> {
+        let mut client = self.client.clone();
+        within(timeout, client.assign_devices_to_owner(self.request(message, timeout))).await
+    }
+
+    /// Removes devices.
+    pub(super) async fn unassign(
+        &self,
+        message: UnassignDevicesFromOwnerRequest,
+        timeout: Duration,
+    ) -> Result<UnassignDevicesFromOwnerResponse, Status> {
+        let mut client = self.client.clone();
+        within(
+            timeout,
+            client.unassign_devices_from_owner(self.request(message, timeout)),
+        )
+        .await
+    }
+
+    fn request<M>(&self, message: M, timeout: Duration) -> Request<M> {
         let mut request = Request::new(message);
         request.metadata_mut().insert(X_API_KEY, self.key.clone());
         request.set_timeout(timeout);
-        let mut client = self.client.clone();
-        let call = client.assign_devices_to_owner(request);
-        let answer = tokio::time::timeout(timeout, call).await;
-        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer came in time")))
+        request
+    }
+}
+
+/// The answer to a call, with a timeout on this side, too.
+async fn within<R>(
+    timeout: Duration,
+    call: impl Future<Output = Result<tonic::Response<R>, Status>>,
+) -> Result<R, Status> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(answer) => answer.map(tonic::Response::into_inner),
+        Err(_elapsed) => Err(Status::deadline_exceeded("no answer came in time")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A client that assigns in bulk: it sends the rows of a list of any length in as few calls as the service allows, several
+//! A client that assigns or removes devices in bulk: it sends the rows of a list of any length in as few calls as the service allows, several
 //! of them at once. It can be run again with the same list at any time, because the calls are idempotent.
 //!
 //! The rows for many customers wait in a window. A call takes the rows of the customer whose first row has waited longest.
@@ -30,14 +30,26 @@ const READ_AHEAD: usize = 1_024;
 /// How calls are sent.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whether devices that do not exist are created.
-    pub auto_create: bool,
+    /// What is done with the devices.
+    pub action: Action,
     /// How many calls are sent at once.
     pub parallel: usize,
     /// How long a call may take.
     pub timeout: Duration,
     /// How long to retry a call.
     pub retry_for: Duration,
+}
+
+/// What is done with the devices of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Assign them to their customers.
+    Assign {
+        /// Whether devices that do not exist are created.
+        auto_create: bool,
+    },
+    /// Remove them from their customers.
+    Unassign,
 }
 
 /// The result of a list. Each row counts once; devices and customers created count besides.
@@ -47,7 +59,9 @@ pub struct Report {
     pub assigned: u64,
     /// Rows whose device already belonged to the customer, and rows that repeat another.
     pub already_assigned: u64,
-    /// Rows whose device does not exist.
+    /// Rows whose device was removed from the customer.
+    pub unassigned: u64,
+    /// Rows whose device does not exist; when devices are removed, rows whose device does not belong to the customer (any more).
     pub skipped: u64,
     /// Rows that break a rule.
     pub refused: u64,
@@ -64,7 +78,7 @@ pub struct Report {
 pub enum Event<'a> {
     /// A row breaks a rule.
     Rejected(&'a RejectedRow),
-    /// These rows have no device.
+    /// These rows have no device, or their device does not belong to the customer.
     Skipped(&'a SkippedRows),
     /// How far the run has come.
     Progress {
@@ -146,11 +160,11 @@ pub enum ClientError {
     Panicked,
 }
 
-/// Assigns the devices of `source`, and calls `on_event` for what happens. Needs no more memory for a longer list.
+/// Assigns or removes the devices of `source`, and calls `on_event` for what happens. Needs no more memory for a longer list.
 ///
 /// # Errors
 /// As [`ClientError`] says, and whatever `on_event` returns.
-pub async fn assign<E: From<ClientError>>(
+pub async fn run<E: From<ClientError>>(
     service: RemoteService,
     mut source: Source,
     settings: &Settings,
@@ -242,7 +256,8 @@ impl Run {
 
     fn finish<E>(&mut self, done: Done, on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         let skipped = done.skipped.identifiers.len() as u64;
-        self.done += done.assigned + done.already_assigned + skipped;
+        self.done += done.assigned + done.already_assigned + done.unassigned + skipped;
+        self.report.unassigned += done.unassigned;
         self.report.assigned += done.assigned;
         self.report.already_assigned += done.already_assigned;
         self.report.skipped += skipped;

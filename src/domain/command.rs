@@ -8,11 +8,8 @@ use super::{
     change::{ChangeKind, ChangeOrigin},
     device::DeviceIdentifier,
     email::Email,
-    state::State,
+    state::{MAX_LISTED_DEVICES, State},
 };
-
-/// The most devices that an answer lists of a customer.
-pub const MAX_LISTED_DEVICES: usize = 10_000;
 
 /// A change that a caller wants.
 pub trait Command: Send + Sync + 'static {

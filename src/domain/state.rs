@@ -6,11 +6,13 @@ use uuid::Uuid;
 
 use super::{
     change::{ChangeKind, ChangeOrigin, ChangeSet, LogEntry, NewCustomer, NewDevice, Pair},
-    command::MAX_LISTED_DEVICES,
     device::{DeviceIdentifier, DeviceType},
     email::Email,
     id::{CustomerId, DeviceId},
 };
+
+/// The most devices that an answer lists of a customer.
+pub const MAX_LISTED_DEVICES: usize = 10_000;
 
 /// What an organization has of all that a group of commands touches.
 #[derive(Debug, Clone, Default)]

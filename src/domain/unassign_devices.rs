@@ -92,7 +92,7 @@ pub struct Outcome {
 /// The devices that a customer still has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remaining {
-    /// Their identifiers in order, at most [`MAX_LISTED_DEVICES`](super::command::MAX_LISTED_DEVICES). Empty unless the request
+    /// Their identifiers in order, at most [`MAX_LISTED_DEVICES`](super::state::MAX_LISTED_DEVICES). Empty unless the request
     /// asked for them.
     pub identifiers: Vec<String>,
     /// How many there are.

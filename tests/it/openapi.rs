@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     contract::world,
     support::{
-        Client, Face, PATH, Suite, TestDatabase, TestServer,
+        Client, Face, PATH, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
         program::{run, stdout},
     },
 };
@@ -122,9 +122,13 @@ async fn served(database: &TestDatabase, face: Face) {
     assert_eq!(response.headers()["content-type"], "application/json");
     let mut served: Value = response.json().await.expect("JSON");
     let limit = |document: &mut Value| {
-        let devices = "/components/schemas/AssignDevicesToOwnerRequest/properties/deviceIdentifiers";
-        let devices = document.pointer_mut(devices).expect("a schema");
-        devices.as_object_mut().expect("an object").remove("maxItems")
+        let limits = ["AssignDevicesToOwnerRequest", "UnassignDevicesFromOwnerRequest"].map(|request| {
+            let devices = format!("/components/schemas/{request}/properties/deviceIdentifiers");
+            let devices = document.pointer_mut(&devices).expect("a schema");
+            devices.as_object_mut().expect("an object").remove("maxItems")
+        });
+        assert_eq!(limits[0], limits[1]);
+        limits[0].clone()
     };
     assert_eq!(limit(&mut served), Some(json!(7)));
     let mut committed = description();
@@ -151,6 +155,20 @@ async fn examples(database: &TestDatabase, face: Face) {
     for (status, name, request) in [
         ("400", "fields", post(&client, &fields.to_string())),
         ("400", "no valid devices", post(&client, &unknown.to_string())),
+        (
+            "400",
+            "not assigned",
+            client
+                .request(Method::POST, UNASSIGN_ONE_PATH)
+                .body(json!({ "customerEmail": "john.doe@example.com", "deviceIdentifier": "OTHER-1" }).to_string()),
+        ),
+        (
+            "404",
+            "customer",
+            client
+                .request(Method::POST, UNASSIGN_PATH)
+                .body(json!({ "customerEmail": "stranger@example.com", "deviceIdentifiers": ["SN-001"] }).to_string()),
+        ),
         ("401", "no key", post(&keyless, &right)),
         ("401", "wrong key", post(&wrong, &right)),
         ("404", "path", client.request(Method::GET, "/nothing")),

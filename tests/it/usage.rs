@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-pub const SUBCOMMANDS: [(&str, &[&str]); 26] = [
+pub const SUBCOMMANDS: [(&str, &[&str]); 27] = [
     (
         "serve",
         &[
@@ -88,6 +88,17 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 26] = [
     ("customer show", &["DATABASE_URL"]),
     (
         "assign",
+        &[
+            "DEVICE_ASSIGNMENT_SERVER",
+            "DEVICE_ASSIGNMENT_CA",
+            "DEVICE_ASSIGNMENT_API_KEY_FILE",
+            "DEVICE_ASSIGNMENT_PARALLEL",
+            "DEVICE_ASSIGNMENT_TIMEOUT",
+            "DEVICE_ASSIGNMENT_RETRY_FOR",
+        ],
+    ),
+    (
+        "unassign",
         &[
             "DEVICE_ASSIGNMENT_SERVER",
             "DEVICE_ASSIGNMENT_CA",
@@ -205,7 +216,7 @@ async fn complete() {
 
 async fn suggestions() {
     for (arguments, meant) in [
-        ("asign", "'assign'"),
+        ("migrat", "'migrate'"),
         ("customr show", "'customer'"),
         ("device imprt", "'import'"),
         ("assign --custmer ann@example.com SN-1", "'--customer'"),
@@ -215,6 +226,9 @@ async fn suggestions() {
         let said = refused(&run(&arguments).await, 2);
         assert!(said.contains("tip: a similar") && said.contains(meant), "{said}");
     }
+    let said = refused(&run(&["asign"]).await, 2);
+    assert!(said.contains("tip: some similar"), "{said}");
+    assert!(said.contains("'assign'") && said.contains("'unassign'"), "{said}");
 }
 
 async fn completions() {

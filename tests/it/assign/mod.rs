@@ -4,6 +4,7 @@ mod refusals;
 mod stream;
 mod tls;
 mod trouble;
+mod unassign;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +45,7 @@ pub fn register(suite: &mut Suite) {
     stream::register(suite);
     tls::register(suite);
     trouble::register(suite);
+    unassign::register(suite);
 }
 
 /// A service with an organization, and a folder for lists.

@@ -1,0 +1,261 @@
+//! What `assign` and `unassign` have in common: a list of rows, sent in calls to a running service.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{ArgGroup, Args};
+
+use super::{
+    CommandError,
+    input::{Input, Size, ignored_columns},
+    output::say,
+    progress::Progress,
+    skipped::Skipped,
+};
+use crate::{
+    client::{self, Action, ClientError, Event, RemoteService, Report, Settings, Source, Target},
+    config::ClientConfig,
+};
+
+/// Where the key is, unless a file has it. Never a flag: everybody on the machine can see flags.
+const KEY_VARIABLE: &str = "DEVICE_ASSIGNMENT_API_KEY";
+
+/// The exit code when everything succeeded except rows that were skipped.
+const SOME_SKIPPED: u8 = 3;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("customers").required(true).args(["customer", "csv"]))]
+pub(super) struct Bulk {
+    /// The customer's email address
+    #[arg(long, value_name = "EMAIL")]
+    customer: Option<String>,
+
+    /// Device identifiers
+    #[arg(value_name = "ID", conflicts_with_all = ["csv", "file"], required_unless_present_any = ["csv", "file"])]
+    identifiers: Vec<String>,
+
+    /// A file with one device identifier per line, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "csv")]
+    file: Option<PathBuf>,
+
+    /// A CSV file for many customers, or - for standard input
+    ///
+    /// Its first line names the columns `customer_email` and `device_identifier`, and may name `device_type`, which is used
+    /// with `assign --auto-create`. They come in any order, and other columns are ignored. The separator is a comma, a
+    /// semicolon or a tab.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+
+    /// Write the skipped rows to a file for --csv, which only its owner can read
+    #[arg(long, value_name = "FILE")]
+    skipped: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Show no progress on a terminal
+    #[arg(long)]
+    no_progress: bool,
+
+    #[command(flatten)]
+    service: ClientConfig,
+}
+
+/// The rows to send.
+struct List {
+    source: Source,
+    /// The name of the file, if there is one.
+    name: Option<String>,
+    size: Size,
+}
+
+/// The exit code after a run.
+pub(super) fn exit_code(report: &Report) -> ExitCode {
+    match report {
+        Report { refused: 1.., .. } => ExitCode::FAILURE,
+        Report { skipped: 1.., .. } => ExitCode::from(SOME_SKIPPED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+impl Bulk {
+    pub(super) fn has_csv(&self) -> bool {
+        self.csv.is_some()
+    }
+
+    /// Sends the rows. `device_type` is the type of the devices to create.
+    pub(super) async fn run(&self, action: Action, device_type: Option<String>) -> Result<Report, CommandError> {
+        let settings = Settings {
+            action,
+            parallel: self.service.parallel.into(),
+            timeout: self.service.timeout,
+            retry_for: self.service.retry_for,
+        };
+        let target = self.target()?;
+        let lacks_type = matches!(action, Action::Assign { auto_create: true }) && device_type.is_none();
+        let List { source, name, size } = self.list(device_type)?;
+        let name = name.as_deref();
+        if lacks_type && !source.has_types() {
+            return Err(CommandError::Usage(
+                "--auto-create needs --type, or a column device_type in the list".into(),
+            ));
+        }
+        if let Some(note) = ignored_columns(&source.ignored_columns()) {
+            say(&note);
+        }
+        let service = RemoteService::connect(&target);
+        let service = service.await.map_err(|error| self.failure(error, name))?;
+        let reason = match action {
+            Action::Assign { .. } => "there is no such device",
+            Action::Unassign => "device does not belong to the customer",
+        };
+        let path = self.skipped.as_deref();
+        let mut skipped = Skipped::start(path, reason, source.has_types(), source.has_customers())?;
+        let place = if name.is_some() { "line" } else { "identifier" };
+        let progress = Progress::start(size, !self.no_progress && name.is_some());
+        let mut all_done = 0;
+        let result = client::run(service, source, &settings, |event| {
+            match event {
+                Event::Rejected(row) => progress.say(&format!("{place} {}: {}", row.line, row.problem)),
+                Event::Skipped(rows) => skipped.take(rows, &progress).map_err(Stopped::Here)?,
+                Event::Progress { read, done } => {
+                    all_done = done;
+                    progress.update(read, done);
+                }
+                Event::Trouble(answer) => progress.say(&format!("{answer}; trying again")),
+            }
+            Ok(())
+        })
+        .await;
+        progress.finish(result.as_ref().ok().map(|_| all_done));
+        result.map_err(|stopped| self.stopped(stopped, name, all_done))
+    }
+
+    fn stopped(&self, stopped: Stopped, list: Option<&str>, all_done: u64) -> CommandError {
+        let failure = match stopped {
+            Stopped::Here(failure) => failure,
+            Stopped::Client(error) => self.failure(error, list),
+        };
+        match failure {
+            CommandError::Failed(sentence) if all_done > 0 => CommandError::Failed(format!(
+                "{sentence}; {all_done} row(s) are done, and stay so when the same command is run again"
+            )),
+            failure => failure,
+        }
+    }
+
+    fn target(&self) -> Result<Target, CommandError> {
+        let config = &self.service;
+        let ca = config
+            .ca
+            .as_deref()
+            .map(|path| fs::read(path).map_err(|error| unreadable(path, &error)));
+        Ok(Target {
+            url: config.server.clone(),
+            ca: ca.transpose()?,
+            key: key(config.api_key_file.as_deref())?,
+        })
+    }
+
+    fn list(&self, device_type: Option<String>) -> Result<List, CommandError> {
+        let customer = self.customer.clone().unwrap_or_default();
+        let Some(path) = self.csv.as_deref().or(self.file.as_deref()) else {
+            return Ok(List {
+                source: Source::given(self.identifiers.clone(), customer, device_type),
+                name: None,
+                size: Size::default(),
+            });
+        };
+        let input = Input::open(path)?;
+        if self.skipped.as_deref().is_some_and(|skipped| input.is_file_at(skipped)) {
+            return Err(CommandError::Usage(
+                "--skipped must be another file than the list that is read".into(),
+            ));
+        }
+        let name = input.name.clone();
+        let size = input.size.clone();
+        let reader = input.into_reader();
+        let source = if self.csv.is_some() {
+            Source::csv(reader, device_type).map_err(|error| self.failure(error.into(), Some(&name)))?
+        } else {
+            Source::lines(reader, customer, device_type)
+        };
+        Ok(List {
+            source,
+            name: Some(name),
+            size,
+        })
+    }
+
+    /// The client's error, with what to do about it.
+    fn failure(&self, error: ClientError, list: Option<&str>) -> CommandError {
+        let list = list.unwrap_or("the list");
+        CommandError::Failed(match error {
+            ClientError::Url(problem) => {
+                return CommandError::Usage(format!(
+                    "--server (DEVICE_ASSIGNMENT_SERVER): {problem}; write http://host:50051 or https://host:50051"
+                ));
+            }
+            ClientError::Ca => {
+                let path = self.service.ca.as_deref().unwrap_or(Path::new("--ca"));
+                format!("{}: {error}; name the certificate of the authority", path.display())
+            }
+            ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
+            ClientError::Customer(problem) => return CommandError::Usage(format!("--customer: {problem}")),
+            ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
+            ClientError::KeyRejected(_) => {
+                format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
+            }
+            ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
+                "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
+            ),
+            ClientError::Unreachable { .. } => {
+                format!("{error}; check that it runs, and whether --server must begin with https://")
+            }
+            ClientError::NotTheService(_) => {
+                format!("{error}; check --server: it is the address for gRPC, not for REST")
+            }
+            ClientError::Failed { .. } => format!("{error}; report this to the operator of the service"),
+            ClientError::List(error) => format!("{list}: {error}"),
+            error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
+        })
+    }
+}
+
+/// Why a run stopped.
+enum Stopped {
+    Client(ClientError),
+    Here(CommandError),
+}
+
+impl From<ClientError> for Stopped {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+fn key(file: Option<&Path>) -> Result<String, CommandError> {
+    let key = match file {
+        Some(path) => fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
+        None => env::var(KEY_VARIABLE).unwrap_or_default(),
+    };
+    let key = key.trim();
+    match (key, file) {
+        ("", Some(path)) => Err(CommandError::Failed(format!(
+            "{}: the file is empty; put the API key in it",
+            path.display()
+        ))),
+        ("", None) => Err(CommandError::Usage(format!(
+            "the API key is missing; set {KEY_VARIABLE}, or name a file that has it with --api-key-file"
+        ))),
+        (key, _) => Ok(key.to_owned()),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
+    CommandError::Failed(format!("{}: {error}; name a file that can be read", path.display()))
+}
