@@ -110,7 +110,7 @@ impl Bulk {
         let service = RemoteService::connect(&target);
         let service = service.await.map_err(|error| self.failure(error, name))?;
         let reason = match action {
-            Action::Assign { .. } => "there is no such device",
+            Action::Assign { .. } => "device does not exist",
             Action::Unassign => "device does not belong to the customer",
         };
         let path = self.skipped.as_deref();
