@@ -105,3 +105,14 @@ fn a_status_of_the_service_keeps_its_reason_and_numbers() {
     assert_eq!(violation.field, "deviceIdentifiers[2]");
     assert_eq!(violation.description, "deviceIdentifiers[2] is new");
 }
+
+#[test]
+fn contention_says_when_to_try_again() {
+    let mut details = ErrorDetails::with_error_info(Reason::TooMuchContention.name(), DOMAIN, []);
+    details.set_retry_info(Some(Duration::from_secs(1)));
+    let status = Status::with_error_details(Code::Aborted, "too many changes", details);
+    let Problem(problem) = Problem::from(status);
+    assert_eq!(problem.http, StatusCode::CONFLICT);
+    assert_eq!(problem.headers[header::RETRY_AFTER], "1");
+    assert_eq!(problem.metadata["retryAfterSeconds"], "1");
+}

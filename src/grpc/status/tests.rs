@@ -77,3 +77,11 @@ fn every_error_is_documented_with_its_code_and_sentence() {
         }
     }
 }
+
+#[test]
+fn contention_is_an_error_to_try_again() {
+    let status = to_status(&Error::TooMuchContention);
+    assert_eq!(status.code(), Code::Aborted);
+    let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert_eq!(retry, Some(RETRY_DELAY));
+}

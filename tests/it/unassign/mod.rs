@@ -1,26 +1,29 @@
 //! Every rule of `UnassignDevicesFromOwner` and `UnassignDeviceFromOwner`, through gRPC, REST and a remote gateway, on both
 //! databases.
 
+mod rejections;
+mod together;
+
 use std::{collections::BTreeSet, pin::Pin, time::Duration};
 
 use device_assignment::{
     pb::{FILE_DESCRIPTOR_SET, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest},
     service::{Limit, LimitSettings},
 };
-use futures_util::future::join_all;
 use insta::{allow_duplicates, assert_snapshot};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use rejections::{Rejection, is_rejected, rejections};
+
 use crate::{
     limits::{assert_too_many, settings},
-    metrics::Metrics,
     openapi::{description, without_ids},
     support::{
-        Answer, Client, Face, MISSING_KEY, Program, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
-        client::answer_of, devices, organization, program::command,
+        Answer, Client, Face, MISSING_KEY, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
+        client::answer_of, devices, organization,
     },
 };
 
@@ -98,8 +101,8 @@ pub fn register(suite: &mut Suite) {
         suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, face));
     }
     suite.on_each("unassign::grpc_lists_only_on_request", lists_on_request);
-    suite.on_each("unassign::assignments_and_removals_at_once", at_once);
-    suite.on_each("unassign::it_is_in_metrics_log_and_audit_log", observed);
+    suite.on_each("unassign::assignments_and_removals_at_once", together::at_once);
+    suite.on_each("unassign::it_is_in_metrics_log_and_audit_log", together::observed);
 }
 
 /// The RPCs whose rules are in a table: `contract.rs`, this file, `credentials.rs`.
@@ -117,173 +120,6 @@ async fn every_method() {
     assert_eq!(methods, tested.into());
     let paths = description()["paths"].as_object().expect("paths").len();
     assert_eq!(paths, tested.len(), "each has a path");
-}
-
-/// A call that must be rejected: for many devices, or for one.
-struct Rejection {
-    name: &'static str,
-    is_one: bool,
-    request: Value,
-    code: &'static str,
-    http: u16,
-    reason: &'static str,
-    error: &'static str,
-    /// The invalid fields.
-    fields: &'static [&'static str],
-}
-
-fn rejections() -> Vec<Rejection> {
-    const REQUIRED: &str = "customerEmail is required";
-    let mut table = Vec::new();
-    let mut invalid = |name, is_one, request, error, fields| {
-        table.push(Rejection {
-            name,
-            is_one,
-            request,
-            code: "INVALID_ARGUMENT",
-            http: 400,
-            reason: "INVALID_REQUEST",
-            error,
-            fields,
-        });
-    };
-    let many = |ids: &[&str]| json!({ "customerEmail": JOHN, "deviceIdentifiers": ids });
-    let one = |id: &str| json!({ "customerEmail": JOHN, "deviceIdentifier": id });
-    invalid(
-        "many_nothing",
-        false,
-        json!({}),
-        "customerEmail is required (the first of 2 problems)",
-        &["customerEmail", "deviceIdentifiers"],
-    );
-    invalid(
-        "many_no_email",
-        false,
-        json!({ "deviceIdentifiers": ["SN-001"] }),
-        REQUIRED,
-        &["customerEmail"],
-    );
-    invalid(
-        "many_no_devices",
-        false,
-        many(&[]),
-        "deviceIdentifiers must not be empty",
-        &["deviceIdentifiers"],
-    );
-    invalid(
-        "many_blank",
-        false,
-        many(&["SN-001", " "]),
-        "deviceIdentifiers[1] must not be empty",
-        &["deviceIdentifiers[1]"],
-    );
-    let too_many: Vec<String> = (0..10_001).map(|number| format!("SN-{}", number % 10)).collect();
-    let too_many: Vec<&str> = too_many.iter().map(String::as_str).collect();
-    invalid(
-        "many_10001_with_repetitions",
-        false,
-        many(&too_many),
-        "Too many devices. Maximum 10000 per request",
-        &["deviceIdentifiers"],
-    );
-    invalid(
-        "one_nothing",
-        true,
-        json!({}),
-        "customerEmail is required (the first of 2 problems)",
-        &["customerEmail", "deviceIdentifier"],
-    );
-    invalid(
-        "one_blank",
-        true,
-        one(" \t"),
-        "deviceIdentifier is required",
-        &["deviceIdentifier"],
-    );
-    invalid(
-        "one_control_character",
-        true,
-        one("SN\0-001"),
-        "deviceIdentifier must not contain control characters",
-        &["deviceIdentifier"],
-    );
-    invalid(
-        "one_256_characters",
-        true,
-        one(&"ä".repeat(256)),
-        "deviceIdentifier must be at most 255 characters",
-        &["deviceIdentifier"],
-    );
-    invalid(
-        "one_no_email_address",
-        true,
-        json!({ "customerEmail": "john", "deviceIdentifier": "SN-001" }),
-        "customerEmail must be a valid email address",
-        &["customerEmail"],
-    );
-    let mut other = |name, is_one, request, (code, http, reason), error| {
-        table.push(Rejection {
-            name,
-            is_one,
-            request,
-            code,
-            http,
-            reason,
-            error,
-            fields: &[],
-        });
-    };
-    let unknown = "There is no customer with this customerEmail in your organization";
-    let not_found = ("NOT_FOUND", 404, "CUSTOMER_NOT_FOUND");
-    let stranger = "stranger@example.com";
-    other(
-        "many_unknown_customer",
-        false,
-        json!({ "customerEmail": stranger, "deviceIdentifiers": ["SN-001"] }),
-        not_found,
-        unknown,
-    );
-    other(
-        "one_unknown_customer",
-        true,
-        json!({ "customerEmail": stranger, "deviceIdentifier": "SN-001" }),
-        not_found,
-        unknown,
-    );
-    let not_assigned = ("FAILED_PRECONDITION", 400, "NOT_ASSIGNED");
-    let sentence = "The device is not assigned to this customer";
-    for (name, device) in [
-        ("one_unknown_device", "SN-999"),
-        ("one_of_another_customer", "SN-002"),
-        ("one_of_nobody", "SN-005"),
-        ("one_of_another_organization", "OTHER-1"),
-        ("one_in_other_letters", "sn-001"),
-    ] {
-        other(name, true, one(device), not_assigned, sentence);
-    }
-    table
-}
-
-async fn is_rejected(database: &TestDatabase, face: Face, rejection: &Rejection) {
-    let World { key, .. } = World::new(database).await;
-    let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
-    let before = database.dump().await;
-    let answer = if rejection.is_one {
-        client.call_unassign_one(&rejection.request).await
-    } else {
-        client.call_unassign(&rejection.request).await
-    };
-    let answer = answer.in_json_names();
-    assert_eq!(
-        (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
-        (rejection.code, rejection.error, Some(rejection.reason))
-    );
-    let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
-    assert_eq!(fields, rejection.fields);
-    assert!(answer.http.is_none_or(|(status, _)| status == rejection.http));
-    assert_eq!(database.dump().await, before, "a rejected call changes nothing");
-    server.stop().await;
 }
 
 /// The example of an operation in the OpenAPI description.
@@ -529,90 +365,4 @@ async fn lists_on_request(database: &TestDatabase) {
     let answer = answer_of(client.grpc().unassign_device_from_owner(one("SN-003")).await);
     assert_eq!(counted(answer), (0, Some(1)));
     server.stop().await;
-}
-
-/// Many callers assign and remove the same pairs. For each pair, assignments and removals take turns, so that their numbers
-/// differ by 1 if it is assigned at the end and by 0 otherwise.
-async fn at_once(database: &TestDatabase) {
-    const IDS: [&str; 3] = ["SN-1", "SN-2", "SN-3"];
-    let key = organization(database, "acme").await;
-    devices(database, "acme", &IDS).await;
-    let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
-    client.assign(JOHN, &IDS).await.ok();
-    let callers = (0..8_usize).map(|caller| {
-        let client = client.clone();
-        tokio::spawn(async move {
-            let mut balance = [0_i32; IDS.len()];
-            for round in 0..40_usize {
-                let ids = [IDS[(caller + round) % 3], IDS[round % 3]];
-                let (answer, list, by) = if (caller + round) % 2 == 0 {
-                    (client.unassign(JOHN, &ids).await.ok(), "unassignedDevices", -1)
-                } else {
-                    (client.assign(JOHN, &ids).await.ok(), "assignedDevices", 1)
-                };
-                for identifier in answer.identifiers(list) {
-                    let index = IDS.iter().position(|id| *id == identifier).expect("known");
-                    balance[index] += by;
-                }
-            }
-            balance
-        })
-    });
-    let balances = join_all(callers.collect::<Vec<_>>()).await;
-    let mut total = [1_i32; IDS.len()];
-    for balance in balances {
-        for (total, balance) in total.iter_mut().zip(balance.expect("finished")) {
-            *total += balance;
-        }
-    }
-    let left = client.unassign(JOHN, &IDS).await.ok();
-    let left: Vec<&str> = left.identifiers("unassignedDevices");
-    assert_eq!(total, IDS.map(|id| i32::from(left.contains(&id))));
-    server.stop().await;
-}
-
-async fn observed(database: &'static TestDatabase) {
-    let World { key, .. } = World::new(database).await;
-    let mut serve = command(&["serve", "--database-url", database.url()]);
-    serve.args(["--log-format", "json"]);
-    let program = Program::spawn(serve).await;
-    for (face, device) in [(Face::Grpc, "SN-001"), (Face::Rest, "SN-003")] {
-        let client = program.client(face, &key);
-        client.unassign(JOHN, &[device, "CANARY-SN"]).await.ok();
-        client.unassign(JOHN, &[device]).await.ok();
-        client.unassign_one(JOHN, device).await;
-    }
-    let metrics = Metrics::of(program.admin).await;
-    let devices = |outcome: &str| metrics.get(&format!("device_assignment_devices_total{{outcome=\"{outcome}\"}}"));
-    assert_eq!(
-        (devices("unassigned"), devices("skipped")),
-        (2.0, 4.0),
-        "{}",
-        metrics.text
-    );
-    assert_eq!(
-        metrics.get("device_assignment_refusals_total{reason=\"NOT_ASSIGNED\"}"),
-        2.0
-    );
-    let (code, log) = program.terminate().await;
-    assert_eq!(code, Some(0), "{log}");
-    assert!(!log.contains("CANARY-SN") && !log.contains(JOHN), "{log}");
-    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let audited = lines.iter().filter(|line| line["event"] == "devices.unassigned");
-    let audited: Vec<_> = audited
-        .map(|line| (line["unassigned"].as_u64(), line["revision"].is_string()))
-        .collect();
-    assert_eq!(audited.len(), 2, "a call that changes nothing is not there: {log}");
-    assert!(audited.iter().all(|(count, _)| *count == Some(1)), "{log}");
-    let calls = lines
-        .iter()
-        .filter(|line| line["method"] == "UnassignDevicesFromOwner" && line["message"] == "call");
-    let calls: Vec<_> = calls
-        .map(|line| {
-            assert_eq!(line.get("assigned"), None, "{line}");
-            (line["unassigned"].as_u64(), line["skipped"].as_u64())
-        })
-        .collect();
-    assert_eq!(calls, [(Some(1), Some(1)), (Some(0), Some(1))].repeat(2));
 }
