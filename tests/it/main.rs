@@ -15,6 +15,7 @@ mod assign;
 mod attack;
 mod audit;
 mod batch;
+mod change_log;
 mod compression;
 mod config;
 mod contract;
@@ -77,6 +78,7 @@ fn main() {
     attack::register(&mut suite);
     audit::register(&mut suite);
     batch::register(&mut suite);
+    change_log::register(&mut suite);
     compression::register(&mut suite);
     config::register(&mut suite);
     contract::register(&mut suite);

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-pub const SUBCOMMANDS: [(&str, &[&str]); 27] = [
+pub const SUBCOMMANDS: [(&str, &[&str]); 28] = [
     (
         "serve",
         &[
@@ -77,6 +77,7 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 27] = [
     ("api-key revoke", &["DATABASE_URL"]),
     ("device", &[]),
     ("device import", &["DATABASE_URL"]),
+    ("verify", &["DATABASE_URL"]),
     ("config", &["CONFIG_FILE"]),
     ("config default", &[]),
     ("config check", &["CONFIG_FILE"]),
