@@ -2,7 +2,7 @@
 //! PostgreSQL.
 //!
 //! ```text
-//! JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (find → domain::plan → write, commit)
+//! JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (find → apply → write, commit)
 //!      → outcome → grpc → gateway → JSON
 //! ```
 //!

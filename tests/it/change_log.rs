@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectOptions, ConnectionTrait};
 
-use device_assignment::domain::change::Revision;
+use device_assignment::{domain::change::Revision, storage::migrate};
 
 use crate::support::{Face, Kind, Suite, TestDatabase, TestServer, devices, organization, program};
 
@@ -18,6 +18,7 @@ pub fn register(suite: &mut Suite) {
         "change_log::connections_that_do_not_write_it_are_refused",
         fence,
     );
+    suite.on(Kind::Postgres, "change_log::the_documented_way_back_works", way_back);
     suite.on_each("change_log::owners_and_owned_devices_are_not_deleted", guards);
 }
 
@@ -168,6 +169,33 @@ async fn fence(database: &'static TestDatabase) {
     }
     stranger.close().await.expect("closed");
     assert_eq!(problems(database).await, [""; 0]);
+}
+
+/// The steps of docs/OPERATIONS.md to the version before; and the migration of what is there then.
+async fn way_back(database: &'static TestDatabase) {
+    change(database).await;
+    let document = include_str!("../../docs/OPERATIONS.md");
+    let steps = document
+        .split("```sql\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let connection = database.connect().await;
+    connection
+        .execute_unprepared(steps.expect("a block of SQL"))
+        .await
+        .expect("the steps work");
+    connection.close().await.expect("closed");
+    let foreign_keys =
+        "SELECT count(*) FROM pg_constraint WHERE conrelid = 'device_assignment'::regclass AND contype = 'f'";
+    assert_eq!(database.number(foreign_keys).await, 2);
+
+    let service = database.open().await;
+    migrate(&service).await.expect("migrated again");
+    service.close().await;
+    assert_eq!(problems(database).await, [""; 0]);
+    assert_eq!(database.number(foreign_keys).await, 0);
+    let baseline = "SELECT count(*) FROM change_log WHERE kind = 'baseline'";
+    assert_eq!(database.number(baseline).await, 3, "customers, devices, assignments");
 }
 
 async fn guards(database: &'static TestDatabase) {

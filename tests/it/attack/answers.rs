@@ -220,7 +220,7 @@ async fn too_large(database: &'static TestDatabase) {
         let many: Vec<String> = (0..100).map(|number| format!("SN-{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let answer = client.create("jane@example.com", &many).await;
-        let sentence = "The answer could be larger than 4096 bytes; send fewer device identifiers in a request";
+        let sentence = "The response could be larger than 4096 bytes; send fewer device_identifiers per request";
         assert_eq!(
             (answer.code.as_str(), answer.error.as_str()),
             ("INVALID_ARGUMENT", sentence)
