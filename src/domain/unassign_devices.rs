@@ -8,7 +8,7 @@ use super::{
     device::DeviceIdentifier,
     email::Email,
     id::CustomerId,
-    state::State,
+    state::{MAX_LISTED_DEVICES, State},
 };
 
 /// Unassign these devices from this customer. Valid by construction.
@@ -105,7 +105,9 @@ impl Command for UnassignDevices {
     const KIND: ChangeKind = ChangeKind::Unassign;
 
     fn weight(&self) -> usize {
-        self.devices.len()
+        // The list is read and returned as well, so it is a large call: one of them at a time.
+        let listed = if self.lists_remaining { MAX_LISTED_DEVICES } else { 0 };
+        self.devices.len() + listed
     }
 
     fn touch<'a>(&'a self, touches: &mut Touches<'a>) {

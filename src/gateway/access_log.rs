@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::StatusCode,
+    http::Method,
+    http::{Method, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -27,7 +28,8 @@ pub async fn layer(State(sampler): State<Arc<LogSampler>>, request: Request, nex
     let method = request.method().clone();
     let address = peer::of(request.headers());
     let route = request.extensions().get::<MatchedPath>();
-    let takes_key = route.is_some_and(|route| route.as_str().starts_with(CALLS));
+    // Browsers ask without a key whether they may call (CORS).
+    let takes_key = method != Method::OPTIONS && route.is_some_and(|route| route.as_str().starts_with(CALLS));
     let response = next.run(request).await;
     let may_be_known = takes_key && may_have_known_caller(&response);
     if !may_be_known && !sampler.admits(Log::Calls, address) {

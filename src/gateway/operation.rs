@@ -13,9 +13,9 @@ pub(super) struct Operation {
     pub(super) answer_list_bytes: usize,
 }
 
-/// What is reserved for the list of a customer's devices: 10,000 identifiers of 12 characters. A longer list is accounted for
-/// only when it exists.
-pub(super) const DEVICE_LIST_BYTES: usize = 160 * 1024;
+/// What is reserved for the list of a customer's devices, in bytes: the largest one that the service returns, with quotation marks
+/// and commas. Escaped characters beyond that are accounted for when they exist.
+pub(super) const DEVICE_LIST_BYTES: usize = 300 * 1024;
 
 /// A list in the JSON of a request. A list that is too long is rejected while it is read.
 #[derive(Debug, Clone, Copy)]

@@ -148,11 +148,12 @@ impl Policies {
         carried_out.await.unwrap_or_else(Status::into_http)
     }
 
-    /// The largest message of a method. Only a method with a list of devices has large ones.
+    /// The largest message of a method.
     fn max_message_bytes(&self, method: Option<&Method>) -> usize {
-        match method.and_then(|method| method.device_list) {
-            Some(_) => self.settings.max_message_bytes,
-            None => self.settings.max_message_bytes.min(MAX_SMALL_MESSAGE_BYTES),
+        match method {
+            // The calls of the API. Whatever a field has too much of is an error of that field.
+            Some(method) if method.is_counted => self.settings.max_message_bytes,
+            _ => self.settings.max_message_bytes.min(MAX_SMALL_MESSAGE_BYTES),
         }
     }
 

@@ -28,9 +28,9 @@ const ANSWER_BYTES_PER_DEVICE: usize = 48;
 /// The largest size of an answer without devices.
 const ANSWER_BYTES: usize = 1_024;
 
-/// What is reserved for the list of a customer's devices: 10,000 identifiers of 12 characters. Few customers have that many, so
-/// a longer list is accounted for only when it exists.
-const LIST_BYTES: usize = 128 * 1024;
+/// The largest list of a customer's devices in an answer, in bytes: 10,000 identifiers of about 24 characters. It is reserved as a
+/// whole, and the list is cut there.
+pub(super) const LIST_BYTES: usize = 256 * 1024;
 
 /// A request that has arrived.
 pub(super) struct Received {
@@ -92,8 +92,7 @@ pub(super) async fn request(
 }
 
 impl Received {
-    /// Reserves the largest possible answer in `share`, so that every call that is carried out can also be answered. Of the list
-    /// of a customer's devices, only [`LIST_BYTES`] are reserved.
+    /// Reserves the largest possible answer in `share`, so that every call that is carried out can also be answered.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] when the answer could be larger than `max_bytes`, [`Error::NoRoom`] when the

@@ -3,7 +3,7 @@
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{Admitted, admitted, status::to_status};
+use super::{Admitted, admitted, receive::LIST_BYTES, status::to_status};
 use crate::{
     domain::{
         device::DeviceIdentifier,
@@ -81,7 +81,10 @@ fn answer_to_many(outcome: Outcome, max_bytes: usize) -> UnassignDevicesFromOwne
         devices_remaining: Vec::new(),
         devices_remaining_count: number(outcome.remaining.count),
     };
-    answer.devices_remaining = that_fit(outcome.remaining, max_bytes.saturating_sub(answer.encoded_len()));
+    answer.devices_remaining = that_fit(
+        outcome.remaining,
+        LIST_BYTES.min(max_bytes.saturating_sub(answer.encoded_len())),
+    );
     answer
 }
 
@@ -94,7 +97,10 @@ fn answer_to_one(outcome: Outcome, max_bytes: usize) -> UnassignDeviceFromOwnerR
         devices_remaining: Vec::new(),
         devices_remaining_count: number(outcome.remaining.count),
     };
-    answer.devices_remaining = that_fit(outcome.remaining, max_bytes.saturating_sub(answer.encoded_len()));
+    answer.devices_remaining = that_fit(
+        outcome.remaining,
+        LIST_BYTES.min(max_bytes.saturating_sub(answer.encoded_len())),
+    );
     answer
 }
 

@@ -1,5 +1,6 @@
 //! Reads what a group of commands touches.
 
+use sea_orm::DbErr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -150,7 +151,7 @@ async fn list<B: Backend>(
         rows::<B, _>(connection, &LIST_DEVICES.bind(scalars, [])).await?;
     let mut list = DeviceList::default();
     for (identifier, device, count) in rows {
-        list.count = usize::try_from(count).unwrap_or_default();
+        list.count = usize::try_from(count).map_err(|error| DatabaseError::Fault(DbErr::Custom(error.to_string())))?;
         list.first.extend(identifier.zip(device.map(Into::into)));
     }
     Ok(list)
