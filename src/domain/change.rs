@@ -59,7 +59,7 @@ pub struct ChangeSet {
     /// Devices to create.
     pub devices: Vec<NewDevice>,
     /// Devices that get another type.
-    pub types: Vec<(DeviceId, DeviceType)>,
+    pub types: Vec<(DeviceIdentifier, DeviceType)>,
     /// Assignments to create.
     pub assigned: Vec<Pair>,
     /// Assignments to remove.

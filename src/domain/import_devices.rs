@@ -55,7 +55,7 @@ impl Command for ImportDevices {
                     state.create_device(identifier, device_type);
                     imported.created += 1;
                 }
-                Some(device) => imported.updated += usize::from(state.set_type(device, device_type)),
+                Some(device) => imported.updated += usize::from(state.set_type((identifier, device), device_type)),
             }
         }
         Ok(imported)

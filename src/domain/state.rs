@@ -46,7 +46,7 @@ pub struct State<'e> {
     devices: HashMap<DeviceIdentifier, DeviceId>,
     /// The positions of created devices in the change set.
     created: HashMap<DeviceId, usize>,
-    types: BTreeMap<DeviceId, DeviceType>,
+    types: BTreeMap<DeviceIdentifier, DeviceType>,
     /// Whether a pair is assigned now, for the pairs of which that was changed.
     pairs: HashMap<Pair, bool>,
     changes: ChangeSet,
@@ -109,11 +109,11 @@ impl<'e> State<'e> {
     }
 
     /// Gives a device this type. Returns whether it had another one.
-    pub fn set_type(&mut self, device: DeviceId, device_type: &DeviceType) -> bool {
+    pub fn set_type(&mut self, (identifier, device): (&DeviceIdentifier, DeviceId), device_type: &DeviceType) -> bool {
         let created = self.created.get(&device).copied();
         let created = created.and_then(|position| self.changes.devices.get_mut(position));
         let known = created.as_ref().map(|created| created.device_type.as_str());
-        let known = known.or_else(|| self.types.get(&device).map(DeviceType::as_str));
+        let known = known.or_else(|| self.types.get(identifier).map(DeviceType::as_str));
         let known = known.or_else(|| self.existing.types.get(&device).map(String::as_str));
         if known == Some(device_type.as_str()) {
             return false;
@@ -121,7 +121,7 @@ impl<'e> State<'e> {
         match created {
             Some(created) => created.device_type = device_type.clone(),
             None => {
-                self.types.insert(device, device_type.clone());
+                self.types.insert(identifier.clone(), device_type.clone());
             }
         }
         self.record(|entry| entry.devices_updated.push(device));
@@ -187,7 +187,7 @@ impl<'e> State<'e> {
                     }
                 }
                 (true, false) => {
-                    count -= 1;
+                    count = count.saturating_sub(1);
                     first.remove(name);
                 }
                 _ => {}

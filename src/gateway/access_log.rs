@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::Method,
     http::{Method, StatusCode},
     middleware::Next,
     response::Response,

@@ -272,7 +272,7 @@ async fn lock<B: Backend>(
     // 0 would mean to wait without end.
     let milliseconds = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).max(1);
     let statement = LOCK_ORGANIZATION.bind([Scalar::Id(organization.uuid()), Scalar::Number(milliseconds)], []);
-    match rows::<B, (bool, bool)>(transaction, &statement).await {
+    match rows::<B, (bool, bool, bool)>(transaction, &statement).await {
         Ok(_) => Ok(true),
         Err(DatabaseError::Busy(_)) => Ok(false),
         Err(error) => Err(error),

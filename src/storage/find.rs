@@ -95,13 +95,15 @@ impl Group<'_> {
         connection: &mut B::Connection,
         existing: &mut Existing,
     ) -> Result<(), DatabaseError> {
-        let devices = existing.devices.values().map(|device| device.uuid()).collect();
-        let statement = FIND_TYPES.bind([Scalar::Id(self.organization.uuid())], [Column::Ids(devices)]);
-        let types: Vec<(Uuid, String)> = rows::<B, _>(connection, &statement).await?;
-        let types = types
-            .into_iter()
-            .map(|(device, device_type)| (device.into(), device_type));
-        existing.types.extend(types);
+        let devices: Vec<_> = existing.devices.iter().collect();
+        let identifiers = devices.iter().map(|(identifier, _)| identifier.as_str()).collect();
+        let statement = FIND_TYPES.bind([Scalar::Id(self.organization.uuid())], [Column::Texts(identifiers)]);
+        let types: Vec<(Option<String>,)> = rows::<B, _>(connection, &statement).await?;
+        for ((_, device), (device_type,)) in devices.into_iter().zip(types) {
+            existing
+                .types
+                .extend(device_type.map(|device_type| (*device, device_type)));
+        }
         Ok(())
     }
 }

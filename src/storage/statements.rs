@@ -48,11 +48,13 @@ pub(super) static FIND_AND_ASSIGN: Sql = Sql {
 };
 
 /// Waits for the exclusive lock of an organization, until the end of the transaction. PostgreSQL's alone. The second
-/// parameter is how long, in milliseconds; it stays the transaction's time-out for locks.
+/// parameter is how long, in milliseconds. Afterwards the time-out of locks is that of the connection again (`options.rs`): a
+/// call with little time left must not make the others of its group fail.
 pub(super) static LOCK_ORGANIZATION: Sql = Sql {
     kind: StatementKind::new("lock_organization", "SELECT", "SELECT pg_advisory_xact_lock"),
     postgres: "SELECT set_config('lock_timeout', $2::bigint::text, true) IS NOT NULL, \
-               pg_advisory_xact_lock(hashtextextended($1::text, 0))::text IS NOT NULL",
+               pg_advisory_xact_lock(hashtextextended($1::text, 0))::text IS NOT NULL, \
+               set_config('lock_timeout', '2s', true) IS NOT NULL",
     sqlite: "",
 };
 

@@ -81,7 +81,7 @@ fn statements<'a>(organization: OrganizationId, changes: &'a ChangeSet, head: Re
         UPDATE_DEVICE_TYPES.bind(
             [organization],
             [
-                Column::Ids(types.iter().map(|(device, _)| device.uuid()).collect()),
+                Column::Texts(types.iter().map(|(identifier, _)| identifier.as_str()).collect()),
                 Column::Texts(types.iter().map(|(_, device_type)| device_type.as_str()).collect()),
             ],
         ),

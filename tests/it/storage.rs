@@ -389,22 +389,27 @@ async fn statements(database: &'static TestDatabase) {
     };
     assert!(noop.iter().any(|text| text.contains("device_assignment")), "{noop:?}");
     let texts: BTreeSet<&String> = rest.iter().flatten().collect();
-    for three_calls in rest.chunks_exact(3) {
+    // On PostgreSQL, a large call locks its organization before it reads.
+    let first_large = rest.len() - 2 * 3;
+    for (at, three_calls) in rest.chunks_exact(3).enumerate() {
+        let is_large = database.kind == Kind::Postgres && at * 3 >= first_large;
+        let like = &rest[if is_large { first_large } else { 0 }..];
         let [create, again, another] = three_calls else {
             panic!("three calls a size")
         };
         assert_eq!(
             create.len(),
-            rest[0].len(),
+            like[0].len(),
             "statements of a call that creates everything: {create:?}"
         );
-        assert_eq!(again, noop, "statements of a call that changes nothing");
+        assert_eq!(again, &like[1], "statements of a call that changes nothing");
         assert_eq!(
             another.len(),
-            rest[2].len(),
+            like[2].len(),
             "statements of a call that assigns: {another:?}"
         );
     }
+    assert_eq!(&rest[1], noop);
     assert_eq!(rest.chunks_exact(3).len(), sizes.len() - 1);
     // Each with one text for any number of rows: a find, the log and three inserts, and on PostgreSQL the find that assigns.
     let texts: Vec<&&String> = texts.iter().filter(|text| text.contains("organization_id")).collect();
@@ -412,7 +417,7 @@ async fn statements(database: &'static TestDatabase) {
     assert_eq!(texts.len(), distinct, "{texts:#?}");
     // A call that changes nothing is a single find. On PostgreSQL, so is a call that only assigns; on SQLite, the log and the
     // assignments are written in a transaction.
-    let assigns = if database.kind == Kind::Postgres { 1 } else { 5 };
+    let assigns = if database.kind == Kind::Postgres { 1 } else { 3 };
     assert_eq!((noop.len(), rest[2].len()), (1, assigns), "{noop:?} {:?}", rest[2]);
     let scope = if database.kind == Kind::Postgres { "$1" } else { "?1" };
     for text in rest.iter().flatten() {

@@ -1,6 +1,9 @@
 -- The change log: one ordered history for each organization. From here on every change of customers, devices and assignments is
 -- a row of it, written in the transaction that makes the change.
 
+-- All locks first: a migration that cannot have them fails before it has done anything, and not after it has kept writers waiting.
+LOCK TABLE customer, device, device_assignment IN ACCESS EXCLUSIVE MODE;
+
 -- Every change of an organization, numbered without gaps. The primary key is what keeps writers serial: a writer numbers its
 -- changes from the newest one that it has read, and the key refuses them if somebody else committed a change in between.
 --

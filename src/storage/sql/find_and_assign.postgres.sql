@@ -93,7 +93,7 @@ new_pair AS MATERIALIZED (
     FROM pair
     WHERE pair.device_id IS NOT NULL AND pair.is_assigned IS NULL AND (SELECT plan.is_carried_out FROM plan)
 ),
--- Before the assignments: two writers meet at the entries of the log, and nowhere else.
+-- Two writers meet at the entries of the log, and nowhere else.
 entry AS (
     INSERT INTO change_log (
         organization_id, revision, at, kind, api_key_id, operator, request_id, assigned_customers, assigned_devices
@@ -114,11 +114,14 @@ entry AS (
         GROUP BY new_pair.command, new_pair.customer_id
     ) AS change
     CROSS JOIN head
+    RETURNING revision
 ),
 assignment AS (
     INSERT INTO device_assignment (organization_id, customer_id, device_id, created_at)
     SELECT $1, new_pair.customer_id, new_pair.device_id, $2
     FROM new_pair
+    -- Makes sure that the entries are written first: PostgreSQL runs parts of a statement that nobody reads in any order.
+    WHERE (SELECT count(*) FROM entry) > 0
     ORDER BY new_pair.customer_id, new_pair.device_id
 )
 SELECT

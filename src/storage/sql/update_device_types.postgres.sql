@@ -2,11 +2,22 @@
 --
 -- Parameters
 --   $1  uuid    organization
---   $2  uuid[]  devices
+--   $2  text[]  identifiers of the devices
 --   $3  text[]  device types
 --
--- In psql: PREPARE update_device_types (uuid, uuid[], text[]) AS, then this file.
+-- In psql: PREPARE update_device_types (uuid, text[], text[]) AS, then this file.
+--
+-- Each row is looked up by its own subquery: with a join, a plan made while the table is small reads all devices of the
+-- organization.
 UPDATE device
-SET device_type = row.device_type
-FROM unnest($2::uuid[], $3::text[]) AS row (id, device_type)
-WHERE device.organization_id = $1 AND device.id = row.id;
+SET device_type = ($3::text[])[array_position($2::text[], device.identifier)]
+WHERE ctid = ANY (
+    ARRAY(
+        SELECT (
+            SELECT known.ctid
+            FROM device AS known
+            WHERE known.organization_id = $1 AND known.identifier = named.identifier
+        )
+        FROM unnest($2::text[]) AS named (identifier)
+    )
+);

@@ -2,7 +2,7 @@
 --
 -- Parameters
 --   ?1  blob  organization
---   ?2  text  devices, ids in hexadecimal: [[id, device type], ...]
+--   ?2  text  devices: [[identifier, device type], ...]
 --
 -- In sqlite3: .parameter set ?1 "x'0190...'" and so on, then this file.
 --
@@ -12,5 +12,5 @@ INSERT INTO device (organization_id, id, identifier, device_type, created_at)
 SELECT known.organization_id, known.id, known.identifier, row.value ->> 1, known.created_at
 FROM json_each(?2) AS row
 CROSS JOIN device AS known
-WHERE known.organization_id = ?1 AND known.id = unhex(row.value ->> 0)
+WHERE known.organization_id = ?1 AND known.identifier = row.value ->> 0
 ON CONFLICT DO UPDATE SET device_type = excluded.device_type;

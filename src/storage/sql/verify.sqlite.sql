@@ -10,67 +10,50 @@
 --   device    id of a device, or null
 --
 -- In sqlite3: .parameter set ?1 "x'0190...'", then this file.
-WITH RECURSIVE
+--
+-- A list of ids is taken apart by a JSON array with as many elements. SQLite makes no index for a FULL JOIN, so each comparison is
+-- two LEFT JOINs.
+WITH
 entry AS MATERIALIZED (
-    SELECT *, row_number() OVER (ORDER BY revision) AS position
+    SELECT *, row_number() OVER (ORDER BY revision) AS number
     FROM change_log
     WHERE organization_id = ?1
 ),
--- The positions of the longest list of ids, from 0. An id is 16 bytes.
-number (n) AS (
-    SELECT 0
-    UNION ALL
-    SELECT n + 1
-    FROM number
-    WHERE n + 1 < (
-        SELECT max(
-            coalesce(max(length(customers_created)), 0),
-            coalesce(max(length(customers_deleted)), 0),
-            coalesce(max(length(devices_created)), 0),
-            coalesce(max(length(devices_deleted)), 0),
-            coalesce(max(length(assigned_customers)), 0),
-            coalesce(max(length(assigned_devices)), 0),
-            coalesce(max(length(unassigned_customers)), 0),
-            coalesce(max(length(unassigned_devices)), 0)
-        ) / 16
-        FROM entry
-    )
-),
 customer_event AS (
-    SELECT revision, substr(customers_created, n * 16 + 1, 16) AS id, true AS is_created
+    SELECT revision, substr(customers_created, position.key * 16 + 1, 16) AS id, true AS is_created
     FROM entry
-    JOIN number ON n < length(customers_created) / 16
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(length(customers_created) / 16)), '00', ',0'), 2) || ']') AS position
     UNION ALL
-    SELECT revision, substr(customers_deleted, n * 16 + 1, 16), false
+    SELECT revision, substr(customers_deleted, position.key * 16 + 1, 16), false
     FROM entry
-    JOIN number ON n < length(customers_deleted) / 16
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(length(customers_deleted) / 16)), '00', ',0'), 2) || ']') AS position
 ),
 device_event AS (
-    SELECT revision, substr(devices_created, n * 16 + 1, 16) AS id, true AS is_created
+    SELECT revision, substr(devices_created, position.key * 16 + 1, 16) AS id, true AS is_created
     FROM entry
-    JOIN number ON n < length(devices_created) / 16
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(length(devices_created) / 16)), '00', ',0'), 2) || ']') AS position
     UNION ALL
-    SELECT revision, substr(devices_deleted, n * 16 + 1, 16), false
+    SELECT revision, substr(devices_deleted, position.key * 16 + 1, 16), false
     FROM entry
-    JOIN number ON n < length(devices_deleted) / 16
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(length(devices_deleted) / 16)), '00', ',0'), 2) || ']') AS position
 ),
 -- A list of one id stands for every position of the other list.
 pair_event AS (
     SELECT
         revision,
-        substr(assigned_customers, min(n * 16, length(assigned_customers) - 16) + 1, 16) AS customer_id,
-        substr(assigned_devices, min(n * 16, length(assigned_devices) - 16) + 1, 16) AS device_id,
+        substr(assigned_customers, min(position.key * 16, length(assigned_customers) - 16) + 1, 16) AS customer_id,
+        substr(assigned_devices, min(position.key * 16, length(assigned_devices) - 16) + 1, 16) AS device_id,
         true AS is_created
     FROM entry
-    JOIN number ON n < max(length(assigned_customers), length(assigned_devices)) / 16
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(max(length(assigned_customers), length(assigned_devices)) / 16)), '00', ',0'), 2) || ']') AS position
     UNION ALL
     SELECT
         revision,
-        substr(unassigned_customers, min(n * 16, length(unassigned_customers) - 16) + 1, 16),
-        substr(unassigned_devices, min(n * 16, length(unassigned_devices) - 16) + 1, 16),
+        substr(unassigned_customers, min(position.key * 16, length(unassigned_customers) - 16) + 1, 16),
+        substr(unassigned_devices, min(position.key * 16, length(unassigned_devices) - 16) + 1, 16),
         false
     FROM entry
-    JOIN number ON n < max(length(unassigned_customers), length(unassigned_devices)) / 16
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(max(length(unassigned_customers), length(unassigned_devices)) / 16)), '00', ',0'), 2) || ']') AS position
 ),
 customer_step AS MATERIALIZED (
     SELECT
@@ -104,8 +87,8 @@ pair_step AS MATERIALIZED (
     WINDOW history AS (PARTITION BY customer_id, device_id ORDER BY revision, is_created)
 )
 SELECT 'the revisions have a gap before this one' AS problem, revision, NULL AS customer, NULL AS device
-FROM (SELECT revision, position, lag(revision - position, 1, 0) OVER (ORDER BY revision) AS gap FROM entry) AS entry
-WHERE revision - position <> gap
+FROM (SELECT revision, number, lag(revision - number, 1, 0) OVER (ORDER BY revision) AS gap FROM entry) AS entry
+WHERE revision - number <> gap
 UNION ALL
 SELECT iif(is_created, 'a customer is created twice', 'a customer is deleted that does not exist'), revision, id, NULL
 FROM customer_step
@@ -123,33 +106,37 @@ SELECT
 FROM pair_step
 WHERE is_created = existed
 UNION ALL
-SELECT
-    iif(stored.id IS NULL, 'a customer of the log is missing', 'a customer is not in the log'),
-    logged.revision,
-    coalesce(logged.id, stored.id),
-    NULL
-FROM (SELECT id, revision FROM customer_step WHERE is_last AND is_created) AS logged
-FULL JOIN (SELECT id FROM customer WHERE organization_id = ?1) AS stored ON stored.id = logged.id
-WHERE stored.id IS NULL OR logged.id IS NULL
+SELECT 'a customer of the log is missing', logged.revision, logged.id, NULL
+FROM customer_step AS logged
+LEFT JOIN customer AS stored ON stored.organization_id = ?1 AND stored.id = logged.id
+WHERE logged.is_last AND logged.is_created AND stored.id IS NULL
 UNION ALL
-SELECT
-    iif(stored.id IS NULL, 'a device of the log is missing', 'a device is not in the log'),
-    logged.revision,
-    NULL,
-    coalesce(logged.id, stored.id)
-FROM (SELECT id, revision FROM device_step WHERE is_last AND is_created) AS logged
-FULL JOIN (SELECT id FROM device WHERE organization_id = ?1) AS stored ON stored.id = logged.id
-WHERE stored.id IS NULL OR logged.id IS NULL
+SELECT 'a customer is not in the log', NULL, stored.id, NULL
+FROM customer AS stored
+LEFT JOIN (SELECT id FROM customer_step WHERE is_last AND is_created) AS logged ON logged.id = stored.id
+WHERE stored.organization_id = ?1 AND logged.id IS NULL
 UNION ALL
-SELECT
-    iif(stored.device_id IS NULL, 'an assignment of the log is missing', 'an assignment is not in the log'),
-    logged.revision,
-    coalesce(logged.customer_id, stored.customer_id),
-    coalesce(logged.device_id, stored.device_id)
-FROM (SELECT customer_id, device_id, revision FROM pair_step WHERE is_last AND is_created) AS logged
-FULL JOIN (SELECT customer_id, device_id FROM device_assignment WHERE organization_id = ?1) AS stored
-    ON stored.customer_id = logged.customer_id AND stored.device_id = logged.device_id
-WHERE stored.device_id IS NULL OR logged.device_id IS NULL
+SELECT 'a device of the log is missing', logged.revision, NULL, logged.id
+FROM device_step AS logged
+LEFT JOIN device AS stored ON stored.organization_id = ?1 AND stored.id = logged.id
+WHERE logged.is_last AND logged.is_created AND stored.id IS NULL
+UNION ALL
+SELECT 'a device is not in the log', NULL, NULL, stored.id
+FROM device AS stored
+LEFT JOIN (SELECT id FROM device_step WHERE is_last AND is_created) AS logged ON logged.id = stored.id
+WHERE stored.organization_id = ?1 AND logged.id IS NULL
+UNION ALL
+SELECT 'an assignment of the log is missing', logged.revision, logged.customer_id, logged.device_id
+FROM pair_step AS logged
+LEFT JOIN device_assignment AS stored
+    ON stored.organization_id = ?1 AND stored.customer_id = logged.customer_id AND stored.device_id = logged.device_id
+WHERE logged.is_last AND logged.is_created AND stored.device_id IS NULL
+UNION ALL
+SELECT 'an assignment is not in the log', NULL, stored.customer_id, stored.device_id
+FROM device_assignment AS stored
+LEFT JOIN (SELECT customer_id, device_id FROM pair_step WHERE is_last AND is_created) AS logged
+    ON logged.customer_id = stored.customer_id AND logged.device_id = stored.device_id
+WHERE stored.organization_id = ?1 AND logged.device_id IS NULL
 UNION ALL
 SELECT 'an assignment has no customer or no device', NULL, a.customer_id, a.device_id
 FROM device_assignment AS a

@@ -49,21 +49,25 @@ enum Taken {
 }
 
 impl Exclusion {
-    /// Takes an organization. Returns false if it is taken; then the other class gets it no earlier than this one.
+    /// Takes an organization. Returns false if it is taken.
     pub(super) fn take(&self, organization: OrganizationId, class: Class) -> bool {
         let mut taken = self.taken();
-        match taken.get_mut(&organization) {
-            None => {}
-            Some(Taken::ReservedFor(next)) if *next == class => {}
-            Some(Taken::ReservedFor(_)) => return false,
-            Some(Taken::By { class: by, is_awaited }) => {
-                *is_awaited |= *by != class;
-                return false;
-            }
+        if taken
+            .get(&organization)
+            .is_some_and(|taken| *taken != Taken::ReservedFor(class))
+        {
+            return false;
         }
         let is_awaited = false;
         taken.insert(organization, Taken::By { class, is_awaited });
         true
+    }
+
+    /// Notes that `class` waits for an organization. If the other class has taken it, `class` gets it next.
+    pub(super) fn await_turn(&self, organization: OrganizationId, class: Class) {
+        if let Some(Taken::By { class: by, is_awaited }) = self.taken().get_mut(&organization) {
+            *is_awaited |= *by != class;
+        }
     }
 
     /// Whether `class` could take an organization.
@@ -72,6 +76,12 @@ impl Exclusion {
         taken
             .get(&organization)
             .is_none_or(|taken| *taken == Taken::ReservedFor(class))
+    }
+
+    /// Whether the other class has taken an organization.
+    pub(super) fn is_taken_by_other(&self, organization: OrganizationId, class: Class) -> bool {
+        let taken = self.taken();
+        matches!(taken.get(&organization), Some(Taken::By { class: by, .. }) if *by != class)
     }
 
     /// Gives organizations back that `class` has taken.
@@ -136,11 +146,15 @@ mod tests {
         let one = organization(1);
         assert!(exclusion.take(one, Class::Bulk));
         assert!(!exclusion.take(one, Class::Small));
+        exclusion.await_turn(one, Class::Small);
         exclusion.give_back(&[one], Class::Bulk);
         assert!(!exclusion.take(one, Class::Bulk), "it is the turn of the small calls");
         assert!(exclusion.take(one, Class::Small));
         exclusion.give_back(&[one], Class::Small);
         assert!(exclusion.take(one, Class::Bulk));
+        exclusion.await_turn(one, Class::Bulk);
+        exclusion.give_back(&[one], Class::Bulk);
+        assert!(exclusion.take(one, Class::Bulk), "a class does not wait for itself");
     }
 
     #[test]
@@ -149,7 +163,7 @@ mod tests {
         let (reserved, awaited) = (organization(1), organization(2));
         for organization in [reserved, awaited] {
             assert!(exclusion.take(organization, Class::Bulk));
-            assert!(!exclusion.take(organization, Class::Small));
+            exclusion.await_turn(organization, Class::Small);
         }
         exclusion.give_back(&[reserved], Class::Bulk);
         exclusion.forget_waiting(Class::Small);

@@ -20,6 +20,9 @@ use crate::{
     telemetry::metrics::QueueMetrics,
 };
 
+/// How often an organization is passed over before it gets its turn although the workers of its class have other work.
+const MAX_PASSED_OVER: usize = 4;
+
 /// When a full queue has room again: as soon as the next batch is taken.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -66,6 +69,8 @@ struct Waiting {
 struct OrganizationQueue {
     calls: VecDeque<Call>,
     device_count: usize,
+    /// How often it was passed over because the other class had taken the organization.
+    passed_over: usize,
 }
 
 impl Queue {
@@ -224,15 +229,22 @@ impl Queue {
         let (mut calls, mut devices) = (0, 0);
         let mut is_full = false;
         let mut served = Vec::new();
+        // The first organization whose turn it would be, but that the other class has taken.
+        let mut passed_over = None;
         for organization in std::mem::take(&mut waiting.turns) {
             let fits = |call: &Call| calls == 0 || (calls < max_calls && devices + call.job.weight() <= max_devices);
             let own = waiting.organizations.get_mut(&organization);
             let own = own.filter(|own| {
-                if is_full || batch.len() >= share {
+                if is_full || batch.len() >= share.max(1) {
                     return false;
                 }
-                is_full = self.exclusion.is_free(organization, self.class) && !own.calls.front().is_some_and(fits);
-                // If it is taken, the other class learns that it is awaited.
+                if !self.exclusion.is_free(organization, self.class) {
+                    if self.exclusion.is_taken_by_other(organization, self.class) {
+                        passed_over.get_or_insert(organization);
+                    }
+                    return false;
+                }
+                is_full = !own.calls.front().is_some_and(fits);
                 !is_full && self.exclusion.take(organization, self.class)
             });
             let Some(own) = own else {
@@ -240,6 +252,7 @@ impl Queue {
                 waiting.turns.push_back(organization);
                 continue;
             };
+            own.passed_over = 0;
             let mut group = Vec::new();
             let before = own.work();
             while let Some(next) = own.calls.front() {
@@ -265,6 +278,15 @@ impl Queue {
                 organization,
                 calls: group,
             });
+        }
+        if let Some(organization) = passed_over {
+            let own = waiting.organizations.entry(organization).or_default();
+            own.passed_over += 1;
+            // A worker without other work takes it next. One that has other work lets the other class go on with it for a
+            // while, which would otherwise wait for that work, too.
+            if batch.is_empty() || own.passed_over >= MAX_PASSED_OVER {
+                self.exclusion.await_turn(organization, self.class);
+            }
         }
         waiting.turns.extend(served);
         waiting.call_count -= calls;

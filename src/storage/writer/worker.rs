@@ -141,13 +141,23 @@ impl<B: Backend> Worker<B> {
     async fn commit(&mut self, batch: &mut Batch, locking: Locking) -> Result<Vec<Committed>, BatchError> {
         let calls = batch.iter().flat_map(|group| &group.calls);
         let devices = calls.clone().map(|call| call.job.weight()).sum();
-        let span = trace::batch(calls.clone().map(|call| &call.wait), calls.clone().count(), devices);
-        let calls = calls.count();
+        let span = trace::batch(calls.clone().map(|call| &call.wait), calls.count(), devices);
         let start = Instant::now();
         let result = self.run_transaction(batch, locking).instrument(span.clone()).await;
+        let took = start.elapsed();
+        // Groups that have to run again count when they are committed.
+        let groups = batch.iter().enumerate().filter(|(index, _)| match &result {
+            Ok(committed) => committed.get(*index) != Some(&Committed::Held),
+            Err(_) => true,
+        });
+        let calls: Vec<_> = groups.flat_map(|(_, group)| &group.calls).collect();
+        let devices: usize = calls.iter().map(|call| call.job.weight()).sum();
+        let calls = calls.len();
+        if calls == 0 {
+            return result;
+        }
         BATCHES.calls.record(calls as f64);
         BATCHES.devices.record(devices as f64);
-        let took = start.elapsed();
         match result {
             Ok(_) => {
                 let WriterSettings {

@@ -297,9 +297,9 @@ impl World {
                 .insert(device.identifier.to_string(), device.device_type.to_string());
             assert_eq!(before, None, "{device:?} exists");
         }
-        for (device, device_type) in &changes.types {
-            let before = self.devices.insert(ids.devices.name(device), device_type.to_string());
-            assert!(before.is_some(), "{device} does not exist");
+        for (identifier, device_type) in &changes.types {
+            let before = self.devices.insert(identifier.to_string(), device_type.to_string());
+            assert!(before.is_some(), "{identifier:?} does not exist");
         }
         for pair in &changes.unassigned {
             assert!(self.assignments.remove(&ids.pair(pair)), "{pair:?} is not assigned");

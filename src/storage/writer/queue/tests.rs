@@ -300,3 +300,61 @@ async fn who_waits_for_a_busy_organization_learns_that_it_is_free() {
         Some(vec![(1, vec![1])])
     );
 }
+
+/// Two queues in front of one organization, whose workers take and finish calls in turns.
+fn beside() -> (Queue, Queue) {
+    let small = Queue::new(Class::Small, 1_000, 1_000, 1);
+    let bulk = Queue::new(Class::Bulk, 1_000, 1_000_000, 1).beside(&small);
+    (small, bulk)
+}
+
+#[test]
+fn a_stream_of_small_calls_does_not_starve_a_large_one() {
+    let (small, bulk) = beside();
+    push(&small, organization(1), call(0, 1)).expect("there is room");
+    assert_eq!(take(&small, 10, 10), one(1, [0]));
+    push(&bulk, organization(1), call(1, 1_000)).expect("there is room");
+    assert_eq!(take(&bulk, 10, 10), None, "the organization is in progress");
+    push(&small, organization(1), call(2, 1)).expect("there is room");
+    small.done(&[organization(1)]);
+    assert_eq!(take(&small, 10, 10), None, "it is the turn of the large call");
+    assert_eq!(take(&bulk, 10, 10), one(1, [1]));
+    bulk.done(&[organization(1)]);
+    assert_eq!(take(&small, 10, 10), one(1, [2]));
+}
+
+#[test]
+fn small_calls_do_not_wait_for_large_ones_of_others() {
+    let (small, bulk) = beside();
+    push(&small, organization(1), call(0, 1)).expect("there is room");
+    assert_eq!(take(&small, 10, 10), one(1, [0]));
+    push(&bulk, organization(1), call(1, 1_000)).expect("there is room");
+    push(&bulk, organization(2), call(2, 1_000)).expect("there is room");
+    assert_eq!(take(&bulk, 1, 10), one(2, [2]), "the first organization is in progress");
+    push(&small, organization(1), call(3, 1)).expect("there is room");
+    small.done(&[organization(1)]);
+    assert_eq!(take(&small, 10, 10), one(1, [3]), "the worker of large calls is busy");
+}
+
+#[test]
+fn a_large_call_gets_its_turn_beside_others_that_are_larger_in_number() {
+    let (small, bulk) = beside();
+    push(&small, organization(1), call(0, 1)).expect("there is room");
+    assert_eq!(take(&small, 10, 10), one(1, [0]));
+    push(&bulk, organization(1), call(1, 1_000)).expect("there is room");
+    let mut others = 0;
+    // Both classes go on for ever; the small calls of the organization always come first.
+    while others < 100 {
+        push(&bulk, organization(2), call(2, 1_000)).expect("there is room");
+        let batch = take(&bulk, 1, 10).flatten().expect("a large call");
+        if batch == [(1, vec![1])] {
+            break;
+        }
+        others += 1;
+        push(&small, organization(1), call(3, 1)).expect("there is room");
+        small.done(&[organization(1)]);
+        let _ = take(&small, 10, 10);
+        done(&bulk, &batch);
+    }
+    assert!(others < 10, "{others} others came first");
+}
