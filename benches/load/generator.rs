@@ -48,7 +48,7 @@ pub enum Work {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Face {
+pub enum Api {
     Grpc,
     Rest,
 }
@@ -56,7 +56,7 @@ pub enum Face {
 /// The task of one generator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Load {
-    pub face: Face,
+    pub api: Api,
     pub address: SocketAddr,
     pub work: Work,
     pub callers: usize,
@@ -162,9 +162,9 @@ impl Caller {
         while start.elapsed() < self.load.duration {
             let (organization, message) = self.next();
             let begin = Instant::now();
-            let is_ok = match self.load.face {
-                Face::Grpc => self.call_grpc(organization, message).await,
-                Face::Rest => self.call_rest(organization, message).await,
+            let is_ok = match self.load.api {
+                Api::Grpc => self.call_grpc(organization, message).await,
+                Api::Rest => self.call_rest(organization, message).await,
             };
             let micros = u64::try_from(begin.elapsed().as_micros()).expect("a short time");
             if is_ok {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     Arguments,
-    generator::{Face, Load, Seen, Work},
+    generator::{Api, Load, Seen, Work},
     limit,
     postgres::PostgresServer,
     report::{Plot, Reach, Report, Row, Series},
@@ -132,12 +132,12 @@ impl Bench {
         }
     }
 
-    fn load(&mut self, target: &Target, face: Face, work: Work, callers: usize) -> Load {
+    fn load(&mut self, target: &Target, api: Api, work: Work, callers: usize) -> Load {
         // Each load has its own seed, so that no call is repeated.
         self.seed += 1;
         Load {
-            face,
-            address: if face == Face::Grpc {
+            api,
+            address: if api == Api::Grpc {
                 target.server.grpc
             } else {
                 target.server.rest
@@ -151,8 +151,8 @@ impl Bench {
         }
     }
 
-    fn seen(&mut self, target: &Target, face: Face, work: Work, callers: usize) -> Seen {
-        generate(&self.load(target, face, work, callers)).finish()
+    fn seen(&mut self, target: &Target, api: Api, work: Work, callers: usize) -> Seen {
+        generate(&self.load(target, api, work, callers)).finish()
     }
 
     async fn postgres(&mut self, database_url: Option<&str>) {
@@ -180,7 +180,7 @@ impl Bench {
         }
         if self.is_wanted("memory") {
             let most = *self.bulks.last().expect("a size");
-            self.seen(&target, Face::Grpc, Work::Bulk(most), 64);
+            self.seen(&target, Api::Grpc, Work::Bulk(most), 64);
             let bound = Some(Reach::AtMost(300.0));
             let peak = target.server.peak_memory();
             self.figure(&format!("memory, 64 callers × {most}"), peak, "MiB", bound);
@@ -206,10 +206,10 @@ impl Bench {
                 limit.push(rate);
             }
             for (index, callers) in self.callers.clone().into_iter().enumerate() {
-                ours[index].push(self.seen(target, Face::Grpc, Work::Small, callers));
+                ours[index].push(self.seen(target, Api::Grpc, Work::Small, callers));
             }
             let callers = self.callers_nearest_64();
-            rest.push(self.seen(target, Face::Rest, Work::Small, callers).calls_per_second());
+            rest.push(self.seen(target, Api::Rest, Work::Small, callers).calls_per_second());
         }
         let limits = limits.map(median);
         let best = limits[1].max(limits[2]);
@@ -253,9 +253,9 @@ impl Bench {
         ] {
             if work == Work::Noop {
                 // The first round assigns what the others find.
-                self.seen(target, Face::Grpc, work, callers);
+                self.seen(target, Api::Grpc, work, callers);
             }
-            let rates = (0..self.rounds).map(|_| self.seen(target, Face::Grpc, work, callers).calls_per_second());
+            let rates = (0..self.rounds).map(|_| self.seen(target, Api::Grpc, work, callers).calls_per_second());
             let rate = median(rates.collect());
             self.figure(&format!("{name}, {callers} callers"), rate, "calls/s", None);
         }
@@ -308,14 +308,14 @@ impl Bench {
         for _ in 0..self.rounds {
             let quiet = |bench: &mut Self| Load {
                 organizations: vec![target.organizations[1].clone()],
-                ..bench.load(target, Face::Grpc, Work::Small, 4)
+                ..bench.load(target, Api::Grpc, Work::Small, 4)
             };
             without.push(generate(&quiet(self)).finish().p99_micros as f64 / 1_000.0);
             let noise = Load {
                 organizations: vec![target.organizations[0].clone()],
                 ..self.load(
                     target,
-                    Face::Grpc,
+                    Api::Grpc,
                     Work::Bulk(1_000.min(target.sizes.devices_each())),
                     256,
                 )
@@ -343,8 +343,8 @@ impl Bench {
                 self.seed += 1;
                 let (database, organizations) = (&target.database, &target.organizations);
                 raw.push(limit::raw(database, organizations, target.sizes, size, self.duration, self.seed).await);
-                ours.push(self.seen(target, Face::Grpc, Work::Bulk(size), 1).calls_per_second());
-                four.push(self.seen(target, Face::Grpc, Work::Bulk(size), 4).calls_per_second());
+                ours.push(self.seen(target, Api::Grpc, Work::Bulk(size), 1).calls_per_second());
+                four.push(self.seen(target, Api::Grpc, Work::Bulk(size), 4).calls_per_second());
             }
             let (ours, raw) = (median(ours), median(raw));
             let reach = (size == 10_000).then_some(Reach::AtLeast(0.9));
@@ -397,7 +397,7 @@ impl Bench {
                 self.seed += 1;
                 let (database, organizations) = (&target.database, &target.organizations);
                 of_raw.push(limit::raw(database, organizations, sizes, size, self.duration, self.seed).await);
-                of_ours.push(self.seen(&target, Face::Grpc, Work::Bulk(size), 1).calls_per_second());
+                of_ours.push(self.seen(&target, Api::Grpc, Work::Bulk(size), 1).calls_per_second());
             }
             let cost = |rate: f64| (devices as f64, 1e6 / rate / size as f64);
             ours.push(cost(median(of_ours)));
@@ -447,8 +447,8 @@ impl Bench {
             self.seed += 1;
             let (database, organizations) = (&target.database, &target.organizations);
             raw.push(limit::raw(database, organizations, target.sizes, 3, self.duration, self.seed).await);
-            ours.push(self.seen(&target, Face::Grpc, Work::Small, callers).calls_per_second());
-            one.push(self.seen(&target, Face::Grpc, Work::Small, 1).calls_per_second());
+            ours.push(self.seen(&target, Api::Grpc, Work::Small, callers).calls_per_second());
+            one.push(self.seen(&target, Api::Grpc, Work::Small, 1).calls_per_second());
         }
         let raw = median(raw);
         let reach = Some(Reach::AtLeast(3.0));

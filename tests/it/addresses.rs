@@ -14,7 +14,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use crate::{
     limits::{assert_too_many, settings},
     support::{
-        Answer, Client, Face, INVALID_KEY, Kind, MISSING_KEY, Proxy, Suite, TestDatabase, TestServer, Wire,
+        Answer, Api, Client, INVALID_KEY, Kind, MISSING_KEY, Proxy, Suite, TestDatabase, TestServer, Wire,
         load::{self, eventually},
         new_key, organization,
     },
@@ -23,12 +23,12 @@ use crate::{
 const BURST: usize = 5;
 
 pub fn register(suite: &mut Suite) {
-    for face in Face::ALL {
-        let name = |test: &str| format!("addresses::{test}::{}", face.name());
-        suite.on_each(&name("wrong_keys_are_counted_exactly"), move |db| counted(db, face));
-        suite.on_each(&name("a_new_key_is_accepted"), move |db| created_since(db, face));
-        suite.on_each(&name("an_address_cannot_be_forged"), move |db| forged(db, face));
-        suite.on_each(&name("a_trusted_proxy_names_the_address"), move |db| trusted(db, face));
+    for api in Api::ALL {
+        let name = |test: &str| format!("addresses::{test}::{}", api.name());
+        suite.on_each(&name("wrong_keys_are_counted_exactly"), move |db| counted(db, api));
+        suite.on_each(&name("a_new_key_is_accepted"), move |db| created_since(db, api));
+        suite.on_each(&name("an_address_cannot_be_forged"), move |db| forged(db, api));
+        suite.on_each(&name("a_trusted_proxy_names_the_address"), move |db| trusted(db, api));
     }
     suite.on_each("addresses::a_remote_gateway_passes_the_address_on", passed_on);
     suite.on_each("addresses::without_a_limit_wrong_keys_are_only_rejected", unlimited);
@@ -56,7 +56,7 @@ async fn impatient(database: &TestDatabase) {
         assert_eq!(code.expect("an answer"), "DEADLINE_EXCEEDED");
     }
     lock.rollback().await.expect("a rollback");
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     assert_shut(&wrong(&client).await);
     connection.close().await.expect("closed");
     server.stop().await;
@@ -115,14 +115,14 @@ async fn use_up(client: &Client) {
     assert_shut(&wrong(client).await);
 }
 
-async fn counted(database: &TestDatabase, face: Face) {
+async fn counted(database: &TestDatabase, api: Api) {
     let keys = [
         organization(database, "acme").await,
         organization(database, "globex").await,
     ];
     // A remote gateway must be trusted. Otherwise its own address counts.
     let server = TestServer::start_with(database, few_failed_keys()).await;
-    let [used, unused] = keys.each_ref().map(|key| server.client(face, key));
+    let [used, unused] = keys.each_ref().map(|key| server.client(api, key));
     used.create("john@example.com", &["SN-1"]).await.ok();
 
     // All at once: some are on their way when others use up the rest.
@@ -147,7 +147,7 @@ async fn counted(database: &TestDatabase, face: Face) {
     for _ in 0..3 {
         used.create("john@example.com", &["SN-1"]).await.ok();
     }
-    if face != Face::RemoteRest {
+    if api != Api::RemoteRest {
         let elsewhere = unused.at(ip("127.0.0.2"));
         assert_refused(&wrong(&elsewhere).await);
     }
@@ -157,10 +157,10 @@ async fn counted(database: &TestDatabase, face: Face) {
 }
 
 /// The list of existing keys is slightly old. A new key is accepted soon.
-async fn created_since(database: &TestDatabase, face: Face) {
+async fn created_since(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, few_failed_keys()).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     use_up(&client).await;
     let [new, revoked] = [
         new_key(database, "acme", None).await,
@@ -183,11 +183,11 @@ async fn created_since(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn forged(database: &TestDatabase, face: Face) {
+async fn forged(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     // The remote gateway is trusted, its clients are not.
     let server = TestServer::start_with(database, behind_proxies_at(&["127.0.0.1/32"])).await;
-    let client = server.client(face, &key).at(ip("127.0.0.7"));
+    let client = server.client(api, &key).at(ip("127.0.0.7"));
     for number in 0..BURST {
         let claim = format!("203.0.113.{number}");
         let liar = client
@@ -207,10 +207,10 @@ async fn forged(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn trusted(database: &TestDatabase, face: Face) {
+async fn trusted(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, behind_proxies_at(&["127.0.0.0/8", "10.0.0.0/8"])).await;
-    let proxy = server.client(face, &key);
+    let proxy = server.client(api, &key);
     let behind = |forwarded_for: &str| proxy.with_header("x-forwarded-for", forwarded_for);
     use_up(&behind("198.51.100.1, 203.0.113.7, 10.1.2.3")).await;
     // Addresses before the last one come from the client.
@@ -231,18 +231,18 @@ async fn trusted(database: &TestDatabase, face: Face) {
 async fn passed_on(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, behind_proxies_at(&["127.0.0.1/32"])).await;
-    let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Face::RemoteRest, &key).at(ip(from)));
+    let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Api::RemoteRest, &key).at(ip(from)));
     use_up(&one).await;
     assert_refused(&wrong(&other).await);
     // One address, through either API.
-    for face in [Face::Grpc, Face::Rest] {
-        assert_shut(&wrong(&server.client(face, &key).at(ip("127.0.0.2"))).await);
+    for api in [Api::Grpc, Api::Rest] {
+        assert_shut(&wrong(&server.client(api, &key).at(ip("127.0.0.2"))).await);
     }
     server.stop().await;
 
     // A service that does not trust the gateway takes it for the client.
     let server = TestServer::start_with(database, few_failed_keys()).await;
-    let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Face::RemoteRest, &key).at(ip(from)));
+    let [one, other] = ["127.0.0.2", "127.0.0.3"].map(|from| server.client(Api::RemoteRest, &key).at(ip(from)));
     use_up(&one).await;
     assert_shut(&wrong(&other).await);
     server.stop().await;
@@ -251,8 +251,8 @@ async fn passed_on(database: &TestDatabase) {
 async fn unlimited(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, settings(|_| {})).await;
-    for face in Face::ALL {
-        let client = server.client(face, &key);
+    for api in Api::ALL {
+        let client = server.client(api, &key);
         let answers = join_all((0..50).map(|_| wrong(&client))).await;
         answers.iter().for_each(assert_refused);
     }
@@ -266,7 +266,7 @@ async fn silent(database: &'static TestDatabase) {
     let url = DatabaseUrl::parse(proxy.url()).expect("a URL");
     let service = Database::open(url).await.expect("a database");
     let server = TestServer::start_over(service, few_failed_keys()).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     for _ in 0..BURST {
         assert_refused(&wrong(&client).await);
     }

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Face, INVALID_KEY, Kind, Program, Suite, TestDatabase, Wire, new_key, organization,
+    Api, Client, INVALID_KEY, Kind, Program, Suite, TestDatabase, Wire, new_key, organization,
     program::{command, finish, stderr, stdout},
 };
 
@@ -19,11 +19,11 @@ const CANARIES: [&str; 4] = ["canary-mail", "CANARY-SN", "canary-type", "tlm_"];
 
 pub fn register(suite: &mut Suite) {
     suite.on_each("audit::what_operators_do", operators);
-    for face in [Face::Grpc, Face::Rest] {
-        let name = |test: &str| format!("audit::{test}::{}", face.name());
-        suite.on_each(&name("what_calls_change"), move |db| changes(db, face));
-        suite.on_each(&name("why_keys_are_refused"), move |db| refusals(db, face));
-        suite.on_each(&name("a_flood_of_wrong_keys"), move |db| flood(db, face));
+    for api in [Api::Grpc, Api::Rest] {
+        let name = |test: &str| format!("audit::{test}::{}", api.name());
+        suite.on_each(&name("what_calls_change"), move |db| changes(db, api));
+        suite.on_each(&name("why_keys_are_refused"), move |db| refusals(db, api));
+        suite.on_each(&name("a_flood_of_wrong_keys"), move |db| flood(db, api));
     }
     suite.on_each("audit::a_caller_that_does_not_wait", impatient);
     suite.on_each("audit::a_filter_of_its_own", filtered);
@@ -142,12 +142,12 @@ async fn operators(database: &'static TestDatabase) {
     }
 }
 
-async fn changes(database: &'static TestDatabase, face: Face) {
+async fn changes(database: &'static TestDatabase, api: Api) {
     organization(database, "acme").await;
     let key = new_key(database, "acme", None).await;
     let organization = organization_id(database).await;
     let program = serve(database, &[]).await;
-    let client = program.client(face, key.secret.reveal());
+    let client = program.client(api, key.secret.reveal());
     let create = |identifiers: &[&str]| {
         json!({
             "customerEmail": "canary-mail@example.com",
@@ -193,7 +193,7 @@ async fn changes(database: &'static TestDatabase, face: Face) {
     assert_eq!(events(&log), expected);
 }
 
-async fn refusals(database: &'static TestDatabase, face: Face) {
+async fn refusals(database: &'static TestDatabase, api: Api) {
     organization(database, "acme").await;
     let [revoked, expired] = [
         new_key(database, "acme", None).await,
@@ -204,7 +204,7 @@ async fn refusals(database: &'static TestDatabase, face: Face) {
     admin.close().await;
     let organization = organization_id(database).await;
     let program = serve(database, &[]).await;
-    let client = program.client(face, "");
+    let client = program.client(api, "");
     let unknown = ApiKeySecret::from_random(rand::random());
     let body = json!({ "customerEmail": "canary-mail@example.com", "deviceIdentifiers": ["CANARY-SN"] });
     for (id, key) in [
@@ -246,10 +246,10 @@ async fn refusals(database: &'static TestDatabase, face: Face) {
     assert_eq!(events(&log), expected);
 }
 
-async fn flood(database: &'static TestDatabase, face: Face) {
+async fn flood(database: &'static TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let program = serve(database, &["--failed-keys-per-second=1", "--failed-keys-burst=5"]).await;
-    let client = program.client(face, &key);
+    let client = program.client(api, &key);
     let body = json!({ "customerEmail": "canary-mail@example.com", "deviceIdentifiers": ["CANARY-SN"] });
     let mut refused = Vec::new();
     for number in 0..60 {
@@ -276,7 +276,7 @@ async fn flood(database: &'static TestDatabase, face: Face) {
 async fn impatient(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let program = serve(database, &[]).await;
-    let client = program.client(Face::Grpc, &key);
+    let client = program.client(Api::Grpc, &key);
     let outside = database.connect().await;
     let blocker = outside.begin().await.expect("begun");
     let block = match database.kind {
@@ -316,7 +316,7 @@ async fn filtered(database: &'static TestDatabase) {
         serve.env("RUST_LOG", filter);
         let program = Program::spawn(serve).await;
         program
-            .client(Face::Grpc, &key)
+            .client(Api::Grpc, &key)
             .create(&format!("{is_told}@example.com"), &["SN-1"])
             .await
             .ok();

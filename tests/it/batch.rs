@@ -17,13 +17,13 @@ use device_assignment::{
 use futures_util::{FutureExt, future::join_all};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
-use crate::support::{Face, Kind, Suite, TestDatabase, TestServer, organization};
+use crate::support::{Api, Kind, Suite, TestDatabase, TestServer, organization};
 
 pub fn register(suite: &mut Suite) {
     suite.on_each("batch::a_poisonous_call_fails_alone", poison);
-    for face in Face::ALL {
-        let name = format!("batch::a_fault_tells_nothing_of_its_cause::{}", face.name());
-        suite.on_each(&name, move |db| fault(db, face));
+    for api in Api::ALL {
+        let name = format!("batch::a_fault_tells_nothing_of_its_cause::{}", api.name());
+        suite.on_each(&name, move |db| fault(db, api));
     }
     suite.on(
         Kind::Postgres,
@@ -202,11 +202,11 @@ async fn locked_neighbour(database: &'static TestDatabase) {
 }
 
 /// The database's error text is only for the log.
-async fn fault(database: &'static TestDatabase, face: Face) {
+async fn fault(database: &'static TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     refuse_poison(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let before = database.dump().await;
     let answer = client.create("john@example.com", &["SN-1", "POISON"]).await;
     assert_eq!(

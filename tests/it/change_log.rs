@@ -4,7 +4,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait};
 
 use device_assignment::{domain::change::Revision, storage::migrate};
 
-use crate::support::{Face, Kind, Suite, TestDatabase, TestServer, devices, organization, program};
+use crate::support::{Api, Kind, Suite, TestDatabase, TestServer, devices, organization, program};
 
 pub fn register(suite: &mut Suite) {
     suite.on_each("change_log::agrees_with_the_tables", agrees);
@@ -81,7 +81,7 @@ async fn change(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     devices(database, "acme", &["SN-1", "SN-2", "SN-3"]).await;
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     client.assign("ann@example.com", &["SN-1", "SN-2"]).await.ok();
     client.create("ann@example.com", &["SN-1", "SN-4"]).await.ok();
     // Changes nothing.

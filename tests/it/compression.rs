@@ -16,7 +16,7 @@ use tower::{Service, ServiceExt};
 use crate::{
     contract::world,
     support::{
-        Face, Kind, PATH, Suite, TestDatabase, TestServer,
+        Api, Kind, PATH, Suite, TestDatabase, TestServer,
         example::{clean, python},
         organization,
         program::{finish, is_on_path, stderr, stdout},
@@ -28,13 +28,13 @@ const ASSIGN: &str = "/telemetron.device_assignment.v1.DeviceAssignmentService/A
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 pub fn register(suite: &mut Suite) {
-    for face in [Face::Rest, Face::RemoteRest] {
-        let name = |test: &str| format!("compression::{test}::{}", face.name());
+    for api in [Api::Rest, Api::RemoteRest] {
+        let name = |test: &str| format!("compression::{test}::{}", api.name());
         suite.on(Kind::Sqlite, &name("compressed_bodies_are_rejected"), move |db| {
-            compressed_bodies(db, face)
+            compressed_bodies(db, api)
         });
         suite.on(Kind::Sqlite, &name("answers_are_compressed_on_request"), move |db| {
-            compressed_answers(db, face)
+            compressed_answers(db, api)
         });
     }
     suite.on(
@@ -62,10 +62,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     compressed
 }
 
-async fn compressed_bodies(database: &TestDatabase, face: Face) {
+async fn compressed_bodies(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let body = json!({ "customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"] }).to_string();
     let before = database.dump().await;
     for (encoding, bytes) in [
@@ -112,10 +112,10 @@ async fn raw(request: reqwest::RequestBuilder, accepted: &str) -> Raw {
     Raw { encoding, vary, body }
 }
 
-async fn compressed_answers(database: &TestDatabase, face: Face) {
+async fn compressed_answers(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let identifiers: Vec<String> = (0..1_000).map(|number| format!("SN-{number:05}")).collect();
     let identifiers: Vec<&str> = identifiers.iter().map(String::as_str).collect();
     client.create("john@example.com", &identifiers).await.ok();
@@ -166,7 +166,7 @@ async fn compressed_answers(database: &TestDatabase, face: Face) {
 async fn compressed_messages(database: &TestDatabase) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let before = database.dump().await;
     let message = AssignDevicesToOwnerRequest {
         customer_email: "john.doe@example.com".into(),

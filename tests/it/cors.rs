@@ -4,16 +4,16 @@ use device_assignment::server::ServerSettings;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::json;
 
-use crate::support::{Browser, Client, Face, Kind, PATH, Suite, TestDatabase, TestServer, organization};
+use crate::support::{Api, Browser, Client, Kind, PATH, Suite, TestDatabase, TestServer, organization};
 
 const ORIGIN: &str = "https://app.example.com";
 
 pub fn register(suite: &mut Suite) {
-    for face in [Face::Rest, Face::RemoteRest] {
-        let name = |test: &str| format!("cors::{test}::{}", face.name());
-        suite.on(Kind::Sqlite, &name("is_off_by_default"), move |db| off(db, face));
+    for api in [Api::Rest, Api::RemoteRest] {
+        let name = |test: &str| format!("cors::{test}::{}", api.name());
+        suite.on(Kind::Sqlite, &name("is_off_by_default"), move |db| off(db, api));
         suite.on(Kind::Sqlite, &name("is_on_for_the_named_origins_only"), move |db| {
-            on(db, face)
+            on(db, api)
         });
     }
     suite.with_browser("cors::a_page_of_another_origin_calls", in_browser);
@@ -59,10 +59,10 @@ fn list(response: &Response, name: &str) -> Vec<String> {
     values.map(|value| value.trim().to_ascii_lowercase()).collect()
 }
 
-async fn off(database: &TestDatabase, face: Face) {
+async fn off(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let refused = sent(preflight(&client, ORIGIN)).await;
     assert_eq!(refused.status(), 405);
     let answered = sent(call(&client, ORIGIN)).await;
@@ -77,10 +77,10 @@ async fn off(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn on(database: &TestDatabase, face: Face) {
+async fn on(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, with_origins(&["http://localhost:3000", ORIGIN])).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let asked = sent(preflight(&client, ORIGIN)).await;
     assert_eq!(asked.status(), 200);
     assert_eq!(list(&asked, "access-control-allow-origin"), [ORIGIN]);

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::ConnectionTrait;
 
 use crate::support::{
-    Face, Kind, Load, PostgresServer, Program, Suite, TestDatabase,
+    Api, Kind, Load, PostgresServer, Program, Suite, TestDatabase,
     load::{self, Call, Fate, clients, faults, forgotten, tally},
     organization,
 };
@@ -30,7 +30,7 @@ async fn of_the_service(database: &TestDatabase) {
     for round in 0..ROUNDS {
         let load = Load::start(
             &format!("round{round}"),
-            clients(CALLERS, |face| program.client(face, &key)),
+            clients(CALLERS, |api| program.client(api, &key)),
         );
         load.succeeds(1).await;
         // Chooses the moment of the crash; waits for nothing.
@@ -49,7 +49,7 @@ async fn of_the_service(database: &TestDatabase) {
         cut += made.iter().filter(was_cut).count();
 
         program = Program::serve(database.url()).await;
-        let askers = clients(8, |face| program.client(face, &key));
+        let askers = clients(8, |api| program.client(api, &key));
         assert_eq!(forgotten(&made, &askers).await, [""; 0], "in round {round}");
         calls.extend(made);
         assert_eq!(faults(database, &calls).await, [""; 0], "after round {round}");
@@ -73,7 +73,7 @@ async fn of_the_database() {
     for round in 0..ROUNDS {
         let load = Load::start(
             &format!("round{round}"),
-            clients(CALLERS, |face| program.client(face, &key)),
+            clients(CALLERS, |api| program.client(api, &key)),
         );
         load.succeeds(1).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
@@ -99,15 +99,15 @@ async fn of_the_database() {
             }
             assert!(call.took() < Duration::from_secs(10), "beyond its deadline: {call:?}");
         }
-        for face in [Face::Grpc, Face::Rest] {
-            let failed = made.iter().any(|call| call.face == face && call.is(&["UNAVAILABLE"]));
-            assert!(failed, "calls by {} met the outage", face.name());
+        for api in [Api::Grpc, Api::Rest] {
+            let failed = made.iter().any(|call| call.api == api && call.is(&["UNAVAILABLE"]));
+            assert!(failed, "calls by {} met the outage", api.name());
         }
         let recovery = recovery(&made, back);
         println!("down for {:?}, back {recovery:?} after the return", back - killed);
         assert!(recovery < RECOVERY, "{recovery:?}");
 
-        let askers = clients(8, |face| program.client(face, &key));
+        let askers = clients(8, |api| program.client(api, &key));
         assert_eq!(forgotten(&made, &askers).await, [""; 0], "in round {round}");
         calls.extend(made);
         assert_eq!(faults(&database, &calls).await, [""; 0], "after round {round}");
@@ -120,12 +120,12 @@ async fn of_the_database() {
 fn recovery(calls: &[Call], back: Instant) -> Duration {
     let after = calls.iter().filter(|call| call.ended > back);
     let (succeeded, failed): (Vec<&Call>, Vec<&Call>) = after.partition(|call| call.is_ok());
-    let first_success = |face| {
-        let first = succeeded.iter().filter(|call| call.face == face).map(|call| call.ended);
+    let first_success = |api| {
+        let first = succeeded.iter().filter(|call| call.api == api).map(|call| call.ended);
         first.min().expect("a success")
     };
     let last_failure = failed.iter().map(|call| call.ended).max();
-    let recovered = first_success(Face::Grpc).max(first_success(Face::Rest));
+    let recovered = first_success(Api::Grpc).max(first_success(Api::Rest));
     last_failure.unwrap_or(back).max(recovered) - back
 }
 
@@ -133,7 +133,7 @@ fn recovery(calls: &[Call], back: Instant) -> Duration {
 async fn a_lost_row_is_noticed(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
-    let client = program.client(Face::Grpc, &key);
+    let client = program.client(Api::Grpc, &key);
     let calls = [
         load::create(&client, "one@example.com".into()).await,
         load::create(&client, "two@example.com".into()).await,

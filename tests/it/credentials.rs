@@ -11,18 +11,18 @@ use tonic::{Code, Request, Status};
 
 use crate::{
     limits::{assert_too_many, settings},
-    support::{Client, Face, Suite, TestDatabase, TestServer, new_key, organization},
+    support::{Api, Client, Suite, TestDatabase, TestServer, new_key, organization},
 };
 
 const PATH: &str = "/api/ext-v1/credentials";
 const HOUR: Duration = Duration::from_secs(3_600);
 
 pub fn register(suite: &mut Suite) {
-    for face in Face::ALL {
-        let name = |test: &str| format!("credentials::{test}::{}", face.name());
-        suite.on_each(&name("tell_whose_key_it_is"), move |db| tell(db, face));
-        suite.on_each(&name("are_refused_like_those_of_any_call"), move |db| refused(db, face));
-        suite.on_each(&name("cost_nothing_to_check"), move |db| free(db, face));
+    for api in Api::ALL {
+        let name = |test: &str| format!("credentials::{test}::{}", api.name());
+        suite.on_each(&name("tell_whose_key_it_is"), move |db| tell(db, api));
+        suite.on_each(&name("are_refused_like_those_of_any_call"), move |db| refused(db, api));
+        suite.on_each(&name("cost_nothing_to_check"), move |db| free(db, api));
     }
     suite.on_each("credentials::a_gateway_reports_what_it_refused", reported);
 }
@@ -38,7 +38,7 @@ async fn check(client: &Client, request: CheckCredentialsRequest) -> Result<Chec
 
 /// The answer as JSON, or the name of the code.
 async fn credentials(client: &Client) -> Result<Value, String> {
-    if client.face == Face::Grpc {
+    if client.api == Api::Grpc {
         let answer = check(client, CheckCredentialsRequest::default()).await;
         return match answer {
             Ok(answer) => Ok(serde_json::to_value(answer).expect("JSON")),
@@ -59,12 +59,12 @@ async fn credentials(client: &Client) -> Result<Value, String> {
     }
 }
 
-async fn tell(database: &TestDatabase, face: Face) {
+async fn tell(database: &TestDatabase, api: Api) {
     let lasting = organization(database, "acme").await;
     let expiring = new_key(database, "acme", Some(HOUR)).await;
     let server = TestServer::start(database).await;
-    let mut lasting = credentials(&server.client(face, &lasting)).await.expect("valid");
-    let told = credentials(&server.client(face, expiring.secret.reveal()))
+    let mut lasting = credentials(&server.client(api, &lasting)).await.expect("valid");
+    let told = credentials(&server.client(api, expiring.secret.reveal()))
         .await
         .expect("valid");
     let seconds = |time: Option<time::OffsetDateTime>| {
@@ -89,15 +89,15 @@ async fn tell(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn refused(database: &TestDatabase, face: Face) {
+async fn refused(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     for wrong in [None, Some("tlm_x")] {
         let answer = credentials(&client.with_key(wrong)).await;
         assert_eq!(answer, Err("UNAUTHENTICATED".to_owned()));
     }
-    if face != Face::Grpc {
+    if api != Api::Grpc {
         let request = client.request(reqwest::Method::POST, PATH);
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status(), 405);
@@ -106,10 +106,10 @@ async fn refused(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn free(database: &TestDatabase, face: Face) {
+async fn free(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, settings(|limits| limits.calls = Limit::new(HOUR, 2))).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     for _ in 0..5 {
         credentials(&client).await.expect("valid");
     }
@@ -128,7 +128,7 @@ async fn reported(database: &TestDatabase) {
         limits.devices = Limit::new(HOUR, 20_000);
     });
     let server = TestServer::start_with(database, settings).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let report = |refused_calls, refused_devices| CheckCredentialsRequest {
         refused_calls,
         refused_devices,
@@ -139,7 +139,7 @@ async fn reported(database: &TestDatabase) {
     assert_eq!(answer.code(), Code::ResourceExhausted);
     // As does a gateway: a call, and as many devices as there are.
     let many = vec!["a"; 12_000];
-    let answer = server.client(Face::Rest, &key).assign("john@example.com", &many).await;
+    let answer = server.client(Api::Rest, &key).assign("john@example.com", &many).await;
     assert_too_many(&answer, "RATE_LIMITED");
     client.create("john@example.com", &["SN-1"]).await.ok();
     check(&client, report(1, 0)).await.expect("counted");

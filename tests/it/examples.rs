@@ -13,7 +13,7 @@ use tonic_reflection::pb::v1::{
 };
 
 use crate::support::{
-    Face, Kind, Program, Proxy, Suite, TestDatabase, devices,
+    Api, Kind, Program, Proxy, Suite, TestDatabase, devices,
     example::{EXAMPLES, Example, clean, script},
     load::{eventually, owned},
     organization,
@@ -142,9 +142,9 @@ async fn violations(database: &TestDatabase, example: Example) {
         .await,
         1,
     );
-    let [email, identifier] = match example.face {
-        Face::Grpc => ["customer_email", "device_identifiers[1]"],
-        Face::Rest | Face::RemoteRest => ["customerEmail", "deviceIdentifiers[1]"],
+    let [email, identifier] = match example.api {
+        Api::Grpc => ["customer_email", "device_identifiers[1]"],
+        Api::Rest | Api::RemoteRest => ["customerEmail", "deviceIdentifiers[1]"],
     };
     for line in [
         format!("{email} must be a valid email address (the first of 2 problems)\n"),
@@ -181,7 +181,7 @@ async fn waits(database: &TestDatabase, example: Example) {
     let server = Program::spawn(serve).await;
     let all = ["SN-1", "SN-2", "SN-3", "SN-4"];
     server
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .assign("jane@example.com", &all)
         .await
         .ok();
@@ -205,7 +205,7 @@ async fn outage(database: &TestDatabase, example: Example) {
     devices(database, "acme", &["SN-1"]).await;
     let proxy = Proxy::before(database).await;
     let server = Program::serve(proxy.url()).await;
-    let client = server.client(Face::Grpc, &key).with_header("x-request-id", OURS);
+    let client = server.client(Api::Grpc, &key).with_header("x-request-id", OURS);
     client.assign("jane@example.com", &["SN-1"]).await.ok();
     proxy.fall_silent();
     eventually("the service knows that the database is away", HANGS, async || {
@@ -276,7 +276,7 @@ async fn details_by_v1alpha(server: Program, key: String) -> Program {
 
 /// As later versions do: with the types from reflection v1.
 async fn details_by_v1(server: Program, key: String) -> Program {
-    let channel = server.client(Face::Grpc, &key).channel();
+    let channel = server.client(Api::Grpc, &key).channel();
     let mut files = FileDescriptorSet::default();
     for question in [
         MessageRequest::FileContainingSymbol(SERVICE.into()),

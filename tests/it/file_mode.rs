@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::{
-    Face, Kind, Program, Suite, TestDatabase, TestServer,
+    Api, Kind, Program, Suite, TestDatabase, TestServer,
     load::{self, faults},
     organization,
 };
@@ -53,7 +53,7 @@ async fn kept_mode(database: &'static TestDatabase) {
     fs::set_permissions(path, Permissions::from_mode(0o640)).expect("a mode");
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let call = load::create(&server.client(Face::Grpc, &key), "a@example.com".into()).await;
+    let call = load::create(&server.client(Api::Grpc, &key), "a@example.com".into()).await;
     assert!(call.is_ok(), "{call:?}");
     assert_eq!(mode(path), "640");
     server.stop().await;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{
-    Face, Kind, Load, Program, Suite, TestDatabase,
+    Api, Kind, Load, Program, Suite, TestDatabase,
     load::{clients, faults, tally},
     organization,
 };
@@ -170,7 +170,7 @@ fn memory(process: u32) -> u64 {
 async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
-    let load = Load::start("load", clients(4, |face| program.client(face, &key)));
+    let load = Load::start("load", clients(4, |api| program.client(api, &key)));
     load.succeeds(32).await;
 
     let process = program.id();
@@ -206,7 +206,7 @@ async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
     // A new client is served.
     program
-        .client(Face::Rest, &key)
+        .client(Api::Rest, &key)
         .create("new@example.com", &["SN-1"])
         .await
         .ok();

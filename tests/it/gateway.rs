@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
 
 use crate::support::{
-    Answer, Client, Face, INVALID_KEY, Kind, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
+    Answer, Api, Client, INVALID_KEY, Kind, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -47,7 +47,7 @@ impl Gateway {
             let served = serve_gateway(upstream, ServerSettings::default(), listeners, None, stopped).await;
             served.expect("a clean stop");
         });
-        let client = Client::new(Face::Rest, address, key);
+        let client = Client::new(Api::Rest, address, key);
         Self { client, stop, task }
     }
 
@@ -103,8 +103,8 @@ async fn long_key(database: &'static TestDatabase) {
     organization(database, "acme").await;
     let server = TestServer::start(database).await;
     let key = "x".repeat(20_000);
-    for face in [Face::Rest, Face::RemoteRest] {
-        let answer = server.client(face, &key).create("john@example.com", &["SN-1"]).await;
+    for api in [Api::Rest, Api::RemoteRest] {
+        let answer = server.client(api, &key).create("john@example.com", &["SN-1"]).await;
         assert_eq!(
             (answer.code.as_str(), answer.error.as_str()),
             ("UNAUTHENTICATED", INVALID_KEY)

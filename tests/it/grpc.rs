@@ -16,7 +16,7 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     contract::world,
-    support::{Client, Face, Suite, TestDatabase, TestServer},
+    support::{Api, Client, Suite, TestDatabase, TestServer},
 };
 
 pub fn register(suite: &mut Suite) {
@@ -31,7 +31,7 @@ pub fn register(suite: &mut Suite) {
 async fn grpc_details(database: &TestDatabase) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let mut request = Request::new(AssignDevicesToOwnerRequest {
         customer_email: "john".into(),
         device_identifiers: vec!["SN-001".into(), String::new()],
@@ -97,7 +97,7 @@ async fn unreadable_messages(database: &TestDatabase) {
         ..ServerSettings::default()
     };
     let server = TestServer::start_with(database, settings).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let large = client
         .create("john.doe@example.com", &["x".repeat(64 * 1024).as_str()])
         .await;
@@ -116,7 +116,7 @@ async fn unreadable_messages(database: &TestDatabase) {
 async fn unknown_methods(database: &TestDatabase) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     for client in [client.clone(), client.with_key(None), client.with_key(Some("tlm_x"))] {
         for path in [
             "telemetron.device_assignment.v1.DeviceAssignmentService/NoSuchMethod",
@@ -164,7 +164,7 @@ async fn raw_call_at(client: &Client, path: &str, message: &[u8]) -> Status {
 async fn reflection(database: &TestDatabase) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let channel = server.client(Face::Grpc, &key).channel();
+    let channel = server.client(Api::Grpc, &key).channel();
     let expected = [
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
@@ -232,7 +232,7 @@ async fn reflection(database: &TestDatabase) {
 
 async fn health(database: &TestDatabase) {
     let server = TestServer::start(database).await;
-    let mut client = HealthClient::new(server.client(Face::Grpc, "").channel());
+    let mut client = HealthClient::new(server.client(Api::Grpc, "").channel());
     for service in ["", "telemetron.device_assignment.v1.DeviceAssignmentService"] {
         let request = HealthCheckRequest {
             service: service.into(),
@@ -255,7 +255,7 @@ async fn health(database: &TestDatabase) {
 /// Every method of every service that is not meant for probes and tools, found by the descriptors, needs a key.
 async fn deny_by_default(database: &TestDatabase) {
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, "").with_key(None);
+    let client = server.client(Api::Grpc, "").with_key(None);
     let descriptors = prost_types::FileDescriptorSet::decode(pb::FILE_DESCRIPTOR_SET).expect("descriptors");
     let mut methods = 0;
     for file in descriptors.file {

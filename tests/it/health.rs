@@ -22,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::support::{
-    Client, Face, Kind, Load, PostgresServer, Program, Proxy, Suite, TestDatabase, TestServer,
+    Api, Client, Kind, Load, PostgresServer, Program, Proxy, Suite, TestDatabase, TestServer,
     load::{self, Call, Fate, clients, eventually, faults, tally},
     organization,
     program::{refused, run, sentence, stdout},
@@ -73,7 +73,7 @@ pub struct Shown {
 
 impl Shown {
     pub fn by(program: &Program) -> Self {
-        Self::at(program.admin, &program.client(Face::Grpc, ""))
+        Self::at(program.admin, &program.client(Api::Grpc, ""))
     }
 
     pub fn at(admin: SocketAddr, client: &Client) -> Self {
@@ -197,7 +197,7 @@ async fn stopped() {
     let watch = shown.watch().await;
     let load = Load::start(
         "load",
-        clients(CALLERS, |face| program.client(face, keys.next().expect("a key"))),
+        clients(CALLERS, |api| program.client(api, keys.next().expect("a key"))),
     );
     load.succeeds(10 * CALLERS as u64).await;
 
@@ -254,7 +254,7 @@ async fn silent(database: &TestDatabase, recover: fn(&Proxy)) {
     shown.turns_to("ok", Duration::from_secs(1)).await;
     let load = Load::start(
         "load",
-        clients(CALLERS, |face| program.client(face, keys.next().expect("a key"))),
+        clients(CALLERS, |api| program.client(api, keys.next().expect("a key"))),
     );
     load.succeeds(10 * CALLERS as u64).await;
 
@@ -301,17 +301,17 @@ async fn remembered_key(database: &TestDatabase) {
     let unknown = organization(database, "unknown").await;
     let proxy = Proxy::before(database).await;
     let server = start_behind(&proxy, settings).await;
-    let shown = Shown::at(server.admin, &server.client(Face::Grpc, ""));
+    let shown = Shown::at(server.admin, &server.client(Api::Grpc, ""));
     server
-        .client(Face::Grpc, &known)
+        .client(Api::Grpc, &known)
         .create("a@example.com", &["SN-1"])
         .await
         .ok();
     proxy.fall_silent();
     shown.turns_to("database: out of reach", TURNS).await;
 
-    for face in Face::ALL {
-        let client = server.client(face, &known);
+    for api in Api::ALL {
+        let client = server.client(api, &known);
         let start = Instant::now();
         // The key is known, so the field violations are reported.
         let answer = client
@@ -335,7 +335,7 @@ async fn remembered_key(database: &TestDatabase) {
     shown.turns_to("ok", RETURNS).await;
     for key in [&known, &unknown] {
         server
-            .client(Face::Rest, key)
+            .client(Api::Rest, key)
             .create("a@example.com", &["SN-1"])
             .await
             .ok();
@@ -357,7 +357,7 @@ async fn hiccup(database: &TestDatabase) {
         proxy.fall_silent();
         tokio::time::sleep(Duration::from_secs(1)).await;
         proxy.recover();
-        let client = program.client(Face::Grpc, &key);
+        let client = program.client(Api::Grpc, &key);
         client.create(&format!("{round}@example.com"), &["SN-1"]).await.ok();
     }
     let (_, log) = program.terminate().await;
@@ -399,8 +399,8 @@ async fn move_schema(database: &TestDatabase, mut check: impl AsyncFnMut(&str)) 
 async fn schema(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let shown = Shown::at(server.admin, &server.client(Face::Grpc, ""));
-    let client = server.client(Face::Rest, &key);
+    let shown = Shown::at(server.admin, &server.client(Api::Grpc, ""));
+    let client = server.client(Api::Rest, &key);
     move_schema(database, async |line| {
         shown.turns_to(line, TURNS).await;
         // Long enough for another health check.

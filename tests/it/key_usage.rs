@@ -12,7 +12,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::support::{
-    Face, Kind, Program, Proxy, Suite, TestDatabase, TestServer,
+    Api, Kind, Program, Proxy, Suite, TestDatabase, TestServer,
     load::eventually,
     new_key, organization,
     program::{command, run, stderr, stdout},
@@ -73,10 +73,10 @@ async fn last_use(database: &TestDatabase) {
     ];
     assert_eq!(last_uses(database).await, [None, None]);
     for server in &servers {
-        for face in Face::ALL {
+        for api in Api::ALL {
             let earliest = now();
             server
-                .client(face, &key)
+                .client(api, &key)
                 .create("john@example.com", &["SN-1"])
                 .await
                 .ok();
@@ -98,7 +98,7 @@ async fn last_use_at_a_stop(database: &'static TestDatabase) {
     let program = Program::serve(database.url()).await;
     let earliest = now();
     program
-        .client(Face::Rest, &key)
+        .client(Api::Rest, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -127,7 +127,7 @@ async fn only_forward(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, storing_each(Duration::from_millis(50))).await;
     server
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -141,7 +141,7 @@ async fn only_forward(database: &TestDatabase) {
     connection.execute_unprepared(ahead).await.expect("an update");
     connection.close().await.expect("closed");
     server
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -157,7 +157,7 @@ async fn kept_use(database: &'static TestDatabase) {
     let lock = "LOCK TABLE api_key IN SHARE MODE";
     blocker.execute_unprepared(lock).await.expect("locked");
     let server = TestServer::start_with(database, storing_each(Duration::from_millis(50))).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     client.create("john@example.com", &["SN-1"]).await.ok();
     let used = now();
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = \
@@ -185,7 +185,7 @@ async fn kept_through_silence(database: &'static TestDatabase) {
     let url = DatabaseUrl::parse(proxy.url()).expect("a URL");
     let service = Database::open(url).await.expect("a database");
     let server = TestServer::start_over(service, storing_each(Duration::from_secs(1))).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     client.create("john@example.com", &["SN-1"]).await.ok();
     proxy.fall_silent();
     // The key is still remembered: it is used, whatever becomes of the call.
@@ -219,9 +219,9 @@ async fn expiry_warning(database: &'static TestDatabase) {
         .await;
         for _ in 0..3 {
             for key in keys {
-                for face in [Face::Grpc, Face::Rest] {
+                for api in [Api::Grpc, Api::Rest] {
                     program
-                        .client(face, key)
+                        .client(api, key)
                         .create("john@example.com", &["SN-1"])
                         .await
                         .ok();

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     metrics::Metrics,
     support::{
-        Answer, Client, Face, INVALID_KEY, MISSING_KEY, Program, Suite, TestDatabase, TestServer, load::eventually,
+        Answer, Api, Client, INVALID_KEY, MISSING_KEY, Program, Suite, TestDatabase, TestServer, load::eventually,
         new_key, organization,
     },
 };
@@ -24,23 +24,23 @@ use crate::{
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
 pub fn register(suite: &mut Suite) {
-    for face in Face::ALL {
-        let name = |test: &str| format!("keys::{test}::{}", face.name());
+    for api in Api::ALL {
+        let name = |test: &str| format!("keys::{test}::{}", api.name());
         suite.on_each(&name("a_call_without_a_valid_key_is_refused"), move |db| {
-            refused(db, face)
+            refused(db, api)
         });
-        suite.on_each(&name("a_call_with_two_keys_is_refused"), move |db| repeated(db, face));
+        suite.on_each(&name("a_call_with_two_keys_is_refused"), move |db| repeated(db, api));
         suite.on_each(&name("authorization_carries_the_key_as_well"), move |db| {
-            bearer(db, face)
+            bearer(db, api)
         });
         suite.on_each(&name("the_key_is_judged_before_the_body"), move |db| {
-            before_the_body(db, face)
+            before_the_body(db, api)
         });
-        suite.on_each(&name("an_expired_key_is_refused"), move |db| expired(db, face));
+        suite.on_each(&name("an_expired_key_is_refused"), move |db| expired(db, api));
         suite.on_each(&name("a_revoked_key_is_refused_on_every_instance"), move |db| {
-            revoked(db, face)
+            revoked(db, api)
         });
-        suite.on_each(&name("an_organization_sees_only_its_own"), move |db| isolated(db, face));
+        suite.on_each(&name("an_organization_sees_only_its_own"), move |db| isolated(db, api));
     }
     suite.on_each("keys::a_flood_of_unknown_keys_locks_no_key_out", flooded);
 }
@@ -60,10 +60,10 @@ fn assert_unauthenticated(answer: &Answer, sentence: &str, reason: &str) {
     }
 }
 
-async fn refused(database: &TestDatabase, face: Face) {
+async fn refused(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let before = database.dump().await;
 
     for missing in [None, Some("")] {
@@ -97,11 +97,11 @@ async fn refused(database: &TestDatabase, face: Face) {
 }
 
 /// Something in between may have added a key, so nobody can tell whose call it is.
-async fn repeated(database: &TestDatabase, face: Face) {
+async fn repeated(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let other = organization(database, "globex").await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let before = database.dump().await;
     for second in [other.as_str(), &key, "", "tlm_x"] {
         for client in [
@@ -111,7 +111,7 @@ async fn repeated(database: &TestDatabase, face: Face) {
             let mut answers = vec![client.create("john@example.com", &["SN-1"]).await];
             // The key is checked before the body.
             answers.push(client.call(&json!({})).await);
-            if face != Face::Grpc {
+            if api != Api::Grpc {
                 answers.push(client.post("{", Some("text/plain")).await);
             }
             for answer in answers {
@@ -134,12 +134,12 @@ async fn repeated(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn bearer(database: &TestDatabase, face: Face) {
+async fn bearer(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let other = organization(database, "globex").await;
     let server = TestServer::start(database).await;
     let with = |plain: Option<&str>, authorization: &str| {
-        let client = server.client(face, "").with_key(plain);
+        let client = server.client(api, "").with_key(plain);
         client.with_header("authorization", authorization)
     };
     let bearer = format!("Bearer {key}");
@@ -174,7 +174,7 @@ async fn bearer(database: &TestDatabase, face: Face) {
     assert_eq!(answer.reason.as_deref(), Some("REPEATED_API_KEY"), "{answer:?}");
     // As in x-api-key, what is longer than any key is an invalid key, not a missing one.
     let long = format!("Bearer tlm_{}", "x".repeat(20_000));
-    if face != Face::Grpc {
+    if api != Api::Grpc {
         let answer = with(None, &long).create("john@example.com", &["SN-1"]).await;
         assert_unauthenticated(&answer, INVALID_KEY, "INVALID_API_KEY");
     }
@@ -196,13 +196,13 @@ async fn bearer(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn before_the_body(database: &TestDatabase, face: Face) {
+async fn before_the_body(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key).with_key(None);
+    let client = server.client(api, &key).with_key(None);
     let answer = client.call(&json!({})).await;
     assert_unauthenticated(&answer, MISSING_KEY, "MISSING_API_KEY");
-    if face != Face::Grpc {
+    if api != Api::Grpc {
         for (body, content_type) in [
             ("{", "application/json"),
             ("[]", "application/json"),
@@ -219,7 +219,7 @@ async fn before_the_body(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn expired(database: &TestDatabase, face: Face) {
+async fn expired(database: &TestDatabase, api: Api) {
     organization(database, "acme").await;
     let lifetime = Duration::from_secs(1);
     // Somewhere between these two the key was created.
@@ -227,7 +227,7 @@ async fn expired(database: &TestDatabase, face: Face) {
     let key = new_key(database, "acme", Some(lifetime)).await;
     let latest = Instant::now() + lifetime;
     let server = TestServer::start(database).await;
-    let client = server.client(face, key.secret.reveal());
+    let client = server.client(api, key.secret.reveal());
     loop {
         // A key that was let in a moment ago is remembered; its expiry must be, too.
         let asked = Instant::now();
@@ -244,13 +244,11 @@ async fn expired(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn revoked(database: &TestDatabase, face: Face) {
+async fn revoked(database: &TestDatabase, api: Api) {
     let other_key = organization(database, "acme").await;
     let key = new_key(database, "acme", None).await;
     let servers = [TestServer::start(database).await, TestServer::start(database).await];
-    let clients = servers
-        .each_ref()
-        .map(|server| server.client(face, key.secret.reveal()));
+    let clients = servers.each_ref().map(|server| server.client(api, key.secret.reveal()));
     for client in &clients {
         client.create("john@example.com", &["SN-1"]).await.ok();
     }
@@ -279,13 +277,13 @@ async fn revoked(database: &TestDatabase, face: Face) {
     }
 }
 
-async fn isolated(database: &TestDatabase, face: Face) {
+async fn isolated(database: &TestDatabase, api: Api) {
     let keys = [
         organization(database, "acme").await,
         organization(database, "globex").await,
     ];
     let server = TestServer::start(database).await;
-    let [acme, globex] = keys.each_ref().map(|key| server.client(face, key));
+    let [acme, globex] = keys.each_ref().map(|key| server.client(api, key));
 
     let of_acme = acme.create("john@example.com", &["SN-1", "SN-2"]).await.ok();
     let before = database.dump().await;
@@ -351,9 +349,9 @@ async fn flooded(database: &'static TestDatabase) {
     for _ in 0..2 {
         let started = Instant::now();
         let program = Program::serve(database.url()).await;
-        let faces = [Face::Grpc, Face::Rest];
+        let apis = [Api::Grpc, Api::Rest];
         let (stop, refused_early) = (AtomicBool::new(false), AtomicU32::new(0));
-        let clients: Vec<Client> = faces.map(|face| program.client(face, "")).into();
+        let clients: Vec<Client> = apis.map(|api| program.client(api, "")).into();
         let attackers = clients.iter().cycle().take(8);
         let attackers = join_all(attackers.map(|client| flood(client, &stop, &refused_early)));
         let innocent = async {
@@ -361,9 +359,9 @@ async fn flooded(database: &'static TestDatabase) {
                 refused_early.load(Ordering::Relaxed) >= 500
             })
             .await;
-            let calls = keys.iter().zip(faces.into_iter().cycle());
-            let calls = calls.map(async |(key, face)| {
-                let client = program.client(face, key);
+            let calls = keys.iter().zip(apis.into_iter().cycle());
+            let calls = calls.map(async |(key, api)| {
+                let client = program.client(api, key);
                 client.create("john@example.com", &["SN-1"]).await.code
             });
             let codes = join_all(calls).await;

@@ -11,24 +11,24 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 
 use crate::support::{
-    Answer, Client, Face, Kind, Suite, TestDatabase, TestServer, load::eventually, new_key, organization,
+    Answer, Api, Client, Kind, Suite, TestDatabase, TestServer, load::eventually, new_key, organization,
 };
 
 /// So long that nothing comes back during a test.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 pub fn register(suite: &mut Suite) {
-    for face in Face::ALL {
-        let name = |test: &str| format!("limits::{test}::{}", face.name());
-        suite.on_each(&name("a_burst_of_calls_is_counted_exactly"), move |db| calls(db, face));
+    for api in Api::ALL {
+        let name = |test: &str| format!("limits::{test}::{}", api.name());
+        suite.on_each(&name("a_burst_of_calls_is_counted_exactly"), move |db| calls(db, api));
         suite.on_each(&name("devices_are_counted_when_the_fields_are_right"), move |db| {
-            devices(db, face)
+            devices(db, api)
         });
-        suite.on_each(&name("what_was_taken_comes_back"), move |db| recovers(db, face));
-        suite.on_each(&name("calls_under_way_are_bounded"), move |db| in_flight(db, face));
-        suite.on_each(&name("without_limits_nothing_is_told"), move |db| unlimited(db, face));
+        suite.on_each(&name("what_was_taken_comes_back"), move |db| recovers(db, api));
+        suite.on_each(&name("calls_under_way_are_bounded"), move |db| in_flight(db, api));
+        suite.on_each(&name("without_limits_nothing_is_told"), move |db| unlimited(db, api));
     }
-    suite.on_each("limits::all_faces_count_together", together);
+    suite.on_each("limits::all_apis_count_together", together);
     suite.on_each("limits::a_malformed_request_costs_a_call", malformed);
 }
 
@@ -79,7 +79,7 @@ fn told(answer: &Answer, name: &str, parameter: &str) -> Option<u64> {
     values.next().map(|value| value.parse().expect("a number"))
 }
 
-async fn calls(database: &TestDatabase, face: Face) {
+async fn calls(database: &TestDatabase, api: Api) {
     const BURST: u32 = 20;
     let acme = organization(database, "acme").await;
     let others = [
@@ -87,7 +87,7 @@ async fn calls(database: &TestDatabase, face: Face) {
         organization(database, "globex").await,
     ];
     let server = TestServer::start_with(database, settings(|limits| limits.calls = Limit::new(HOUR, BURST))).await;
-    let client = server.client(face, &acme);
+    let client = server.client(api, &acme);
 
     let calls = (0..2 * BURST).map(|_| client.create("john@example.com", &["SN-1"]));
     let (allowed, refused): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().partition(|call| call.code == "OK");
@@ -117,7 +117,7 @@ async fn calls(database: &TestDatabase, face: Face) {
     // Another key, even of the same organization, has all of its own.
     for other in others {
         let answer = server
-            .client(face, &other)
+            .client(api, &other)
             .create("john@example.com", &["SN-1"])
             .await
             .ok();
@@ -127,7 +127,7 @@ async fn calls(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn devices(database: &TestDatabase, face: Face) {
+async fn devices(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let mut settings = settings(|limits| {
         limits.calls = Limit::new(HOUR, 100);
@@ -135,7 +135,7 @@ async fn devices(database: &TestDatabase, face: Face) {
     });
     settings.service.max_devices_per_request = 10;
     let server = TestServer::start_with(database, settings).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let policy = "\"calls\";q=100;w=360000, \"devices\";q=10;qu=\"devices\";w=36000";
 
     let six = ["SN-1", "SN-2", "SN-3", "SN-4", "SN-5", "SN-5"];
@@ -173,7 +173,7 @@ async fn devices(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn recovers(database: &TestDatabase, face: Face) {
+async fn recovers(database: &TestDatabase, api: Api) {
     const RATE: u32 = 20;
     const BURST: u32 = 5;
     let key = organization(database, "acme").await;
@@ -182,7 +182,7 @@ async fn recovers(database: &TestDatabase, face: Face) {
         settings(|limits| limits.calls = Limit::per_second(RATE, BURST)),
     )
     .await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let start = Instant::now();
     let (mut allowed, mut refused) = (0_u32, 0_u32);
     while start.elapsed() < Duration::from_secs(2) || refused == 0 {
@@ -216,11 +216,11 @@ fn block(kind: Kind) -> &'static str {
     }
 }
 
-async fn in_flight(database: &'static TestDatabase, face: Face) {
+async fn in_flight(database: &'static TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     // Of which one organization alone may have half.
     let server = TestServer::start_with(database, settings(|limits| limits.max_in_flight = Some(4))).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     client.create("jane@example.com", &["SN-1"]).await.ok();
 
     let outside = database.connect().await;
@@ -254,10 +254,10 @@ async fn in_flight(database: &'static TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn unlimited(database: &TestDatabase, face: Face) {
+async fn unlimited(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, settings(|_| {})).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let calls = (0..50).map(|_| client.create("john@example.com", &["SN-1"]));
     for answer in join_all(calls).await {
         assert_eq!(answer.ok().limits, [None, None]);
@@ -274,17 +274,17 @@ async fn together(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, settings(|limits| limits.calls = Limit::new(HOUR, 6))).await;
     for left in (0..6).rev() {
-        let face = Face::ALL[left % 3];
+        let api = Api::ALL[left % 3];
         let answer = server
-            .client(face, &key)
+            .client(api, &key)
             .create("john@example.com", &["SN-1"])
             .await
             .ok();
         assert_eq!(told(&answer, "calls", "r"), u64::try_from(left).ok());
     }
-    for face in Face::ALL {
+    for api in Api::ALL {
         assert_limited(
-            &server.client(face, &key).create("john@example.com", &["SN-1"]).await,
+            &server.client(api, &key).create("john@example.com", &["SN-1"]).await,
             "calls",
         );
     }
@@ -295,8 +295,8 @@ async fn malformed(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, settings(|limits| limits.calls = Limit::new(HOUR, 9))).await;
     let mut left = 9;
-    for face in [Face::Rest, Face::RemoteRest] {
-        let client = server.client(face, &key);
+    for api in [Api::Rest, Api::RemoteRest] {
+        let client = server.client(api, &key);
         for (body, content_type, status) in [
             ("{", "application/json", 400),
             ("{}", "application/json", 400),
@@ -308,15 +308,15 @@ async fn malformed(database: &TestDatabase) {
             assert_eq!(told(&answer, "calls", "r"), Some(left), "{answer:?}");
         }
     }
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     for _ in 0..3 {
         let answer = client.call(&json!({})).await;
         assert_eq!(answer.code, "INVALID_ARGUMENT");
         left -= 1;
         assert_eq!(told(&answer, "calls", "r"), Some(left));
     }
-    for face in Face::ALL {
-        assert_limited(&server.client(face, &key).call(&json!({})).await, "calls");
+    for api in Api::ALL {
+        assert_limited(&server.client(api, &key).call(&json!({})).await, "calls");
     }
     server.stop().await;
 }

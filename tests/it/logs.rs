@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     metrics::Metrics,
-    support::{Answer, Client, Collector, Face, PATH, Program, Suite, TestDatabase, organization, program::command},
+    support::{Answer, Api, Client, Collector, PATH, Program, Suite, TestDatabase, organization, program::command},
 };
 
 /// Words that the service is told and must not repeat in its log. Whatever a caller sends here contains one of them.
@@ -54,20 +54,20 @@ impl Caller {
         counts: Option<[u64; 3]>,
         is_authenticated: bool,
     ) {
-        let id = format!("{}-{name}", client.face.name());
-        let answer = match client.face {
-            Face::Grpc => {
+        let id = format!("{}-{name}", client.api.name());
+        let answer = match client.api {
+            Api::Grpc => {
                 let message = serde_json::from_value(body.clone()).expect("the JSON of a message");
                 client.call_grpc(message, Some(&id)).await
             }
-            Face::Rest | Face::RemoteRest => post(client, &id, body.to_string()).await,
+            Api::Rest | Api::RemoteRest => post(client, &id, body.to_string()).await,
         };
         assert_eq!(
             (answer.code.as_str(), answer.request_id.as_str()),
             (code, id.as_str()),
             "{answer:?}"
         );
-        let error = answer.reason.map(|reason| (reason, fields(name, client.face)));
+        let error = answer.reason.map(|reason| (reason, fields(name, client.api)));
         self.made.push(Made {
             id,
             code,
@@ -79,10 +79,10 @@ impl Caller {
 }
 
 /// The paths in the line of a call of this name: as the service names them, or the gateway, if that rejects the call.
-fn fields(name: &str, face: Face) -> Option<&'static str> {
-    match (name, face) {
+fn fields(name: &str, api: Api) -> Option<&'static str> {
+    match (name, api) {
         ("invalid", _) => Some("customer_email,device_identifiers[0],device_type"),
-        ("too-many", Face::Grpc) => Some("device_identifiers"),
+        ("too-many", Api::Grpc) => Some("device_identifiers"),
         ("too-many" | "not-the-message", _) => Some("deviceIdentifiers"),
         _ => None,
     }
@@ -102,15 +102,15 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
     let program = Program::spawn(serve).await;
 
     let mut made = Vec::new();
-    for face in [Face::Grpc, Face::Rest] {
-        let client = program.client(face, &key);
+    for api in [Api::Grpc, Api::Rest] {
+        let client = program.client(api, &key);
         let mut caller = Caller { client, made };
-        make_calls(&mut caller, face).await;
+        make_calls(&mut caller, api).await;
         made = caller.made;
     }
     // A call with no id of its own has one all the same.
     let answer = program
-        .client(Face::Rest, &key)
+        .client(Api::Rest, &key)
         .assign("canary-mail@example.com", &["CANARY-SN-unknown"])
         .await;
     made.push(Made {
@@ -180,9 +180,9 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
     }
 }
 
-async fn make_calls(caller: &mut Caller, face: Face) {
-    let email = format!("canary-mail-{}@example.com", face.name());
-    let [first, second, third] = ["1", "2", "3"].map(|number| format!("CANARY-SN-{}-{number}", face.name()));
+async fn make_calls(caller: &mut Caller, api: Api) {
+    let email = format!("canary-mail-{}@example.com", api.name());
+    let [first, second, third] = ["1", "2", "3"].map(|number| format!("CANARY-SN-{}-{number}", api.name()));
     let create = json!({
         "customerEmail": email,
         "deviceIdentifiers": [first, second],
@@ -203,7 +203,7 @@ async fn make_calls(caller: &mut Caller, face: Face) {
     caller.call("invalid", &invalid, "INVALID_ARGUMENT", None).await;
     let too_many = json!({ "customerEmail": email, "deviceIdentifiers": ["CANARY-SN-1", "CANARY-SN-2", "CANARY-SN-3", "CANARY-SN-4"] });
     caller.call("too-many", &too_many, "INVALID_ARGUMENT", None).await;
-    if face == Face::Rest {
+    if api == Api::Rest {
         let not_the_message = json!({ "customerEmail": email, "deviceIdentifiers": "CANARY-SN", "canary-member": 1 });
         caller
             .call("not-the-message", &not_the_message, "INVALID_ARGUMENT", None)

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 use tonic::Code;
 
 use crate::support::{
-    Client, Face, Kind, PATH, Program, Suite, TestDatabase, TestServer, organization, program::command,
+    Api, Client, Kind, PATH, Program, Suite, TestDatabase, TestServer, organization, program::command,
 };
 
 /// The documented metrics.
@@ -79,9 +79,9 @@ fn promised() -> BTreeMap<&'static str, &'static str> {
 
 /// Some of every kind of call.
 async fn make_calls(program: &Program, key: &str) {
-    for face in [Face::Grpc, Face::Rest] {
-        let client = program.client(face, key);
-        let [one, two] = ["1", "2"].map(|number| format!("SN-{}-{number}", face.name()));
+    for api in [Api::Grpc, Api::Rest] {
+        let client = program.client(api, key);
+        let [one, two] = ["1", "2"].map(|number| format!("SN-{}-{number}", api.name()));
         client.create("owner@example.com", &[&one, &two]).await.ok();
         client.assign("owner@example.com", &[&one, "unknown"]).await.ok();
         assert_eq!(client.assign("x", &[]).await.code, "INVALID_ARGUMENT");
@@ -241,7 +241,7 @@ async fn cardinality(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
     make_calls(&program, &key).await;
-    let client = program.client(Face::Grpc, &key);
+    let client = program.client(Api::Grpc, &key);
     ask_for_nothing(&program, &client, 0).await;
     let before = Metrics::of(program.admin).await;
 
@@ -297,7 +297,7 @@ async fn gateway(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let service = Program::serve(database.url()).await;
     let gateway = Program::gateway(command(&["gateway"]), service.grpc).await;
-    let client = gateway.client(Face::Rest, &key);
+    let client = gateway.client(Api::Rest, &key);
     client.create("owner@example.com", &["SN-1"]).await.ok();
     let metrics = Metrics::of(gateway.admin).await;
     let requests = format!(

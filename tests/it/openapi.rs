@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     contract::world,
     support::{
-        Client, Face, PATH, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
+        Api, Client, PATH, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
         program::{run, stdout},
     },
 };
@@ -18,15 +18,15 @@ pub fn register(suite: &mut Suite) {
     suite.test("openapi::the_committed_description_is_the_program's", committed);
     suite.test("openapi::codes_and_reasons_are_enums", enums);
     suite.test("openapi::every_status_of_the_rules_is_described", statuses);
-    for face in [Face::Rest, Face::RemoteRest] {
-        let name = |test: &str| format!("openapi::{test}::{}", face.name());
+    for api in [Api::Rest, Api::RemoteRest] {
+        let name = |test: &str| format!("openapi::{test}::{}", api.name());
         suite.on_each(&name("is_served_with_the_limits_of_the_server"), move |db| {
-            served(db, face)
+            served(db, api)
         });
         suite.on_each(&name("its_examples_are_what_the_service_answers"), move |db| {
-            examples(db, face)
+            examples(db, api)
         });
-        suite.on_each(&name("its_limits_are_the_service's"), move |db| limits(db, face));
+        suite.on_each(&name("its_limits_are_the_service's"), move |db| limits(db, api));
     }
 }
 
@@ -108,11 +108,11 @@ async fn statuses() {
     assert_eq!(described.collect::<BTreeSet<_>>(), expected);
 }
 
-async fn served(database: &TestDatabase, face: Face) {
+async fn served(database: &TestDatabase, api: Api) {
     let mut settings = ServerSettings::default();
     settings.service.max_devices_per_request = 7;
     let server = TestServer::start_with(database, settings).await;
-    let client = server.client(face, "").with_key(None);
+    let client = server.client(api, "").with_key(None);
     let response = client
         .request(Method::GET, "/openapi.json")
         .send()
@@ -137,10 +137,10 @@ async fn served(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn examples(database: &TestDatabase, face: Face) {
+async fn examples(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let answer = client.call(&example_request("existing devices")).await.ok();
     assert_eq!(without_ids(answer.body), without_ids(example_answer()));
     let answer = client.call(&example_request("create devices")).await.ok();
@@ -198,10 +198,10 @@ async fn examples(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn limits(database: &TestDatabase, face: Face) {
+async fn limits(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let schema = description()["components"]["schemas"]["AssignDevicesToOwnerRequest"].take();
     let limit = |path: &str| {
         let limit = schema.pointer(path).and_then(Value::as_u64).expect(path);

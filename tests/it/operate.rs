@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Face, INVALID_KEY, Program, Suite, TestDatabase,
+    Api, INVALID_KEY, Program, Suite, TestDatabase,
     program::{command, finish, refused, run, sentence, shown as shown_on_terminal, stderr, stdout, talk},
 };
 
@@ -370,8 +370,8 @@ async fn live_key(database: &'static TestDatabase) {
     create_organization(database, "acme").await;
     let (_, key) = create_key(database, &["--expires-in", "90d"]).await;
     let (_, expired) = create_key(database, &["--expires-in", "0s"]).await;
-    for face in [Face::Grpc, Face::Rest] {
-        let client = program.client(face, &key);
+    for api in [Api::Grpc, Api::Rest] {
+        let client = program.client(api, &key);
         client.create("a@example.com", &["SN-1"]).await.ok();
         let answer = client.with_key(Some(&expired)).create("a@example.com", &["SN-1"]).await;
         assert_eq!(

@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 
 use crate::support::{
-    Face, Kind, Load, Proxy, Suite, TestDatabase, TestServer, Wire,
+    Api, Kind, Load, Proxy, Suite, TestDatabase, TestServer, Wire,
     load::{self, Call, Fate, clients, devices_of, eventually, faults, forgotten, owned, tally},
     organization,
     proxy::AtCommit,
@@ -98,7 +98,7 @@ async fn silence(database: &TestDatabase, recover: fn(&Proxy)) {
     let server = start_behind(&proxy, settings).await;
     let load = Load::start(
         "load",
-        clients(CALLERS, |face| server.client(face, keys.next().expect("a key"))),
+        clients(CALLERS, |api| server.client(api, keys.next().expect("a key"))),
     );
     load.succeeds(10 * CALLERS as u64).await;
 
@@ -143,9 +143,9 @@ async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
     let proxy = Proxy::before(database).await;
     let server = start_behind(&proxy, settings).await;
     let mut calls = Vec::new();
-    for face in [Face::Grpc, Face::Rest] {
-        let client = server.client(face, &key);
-        let email = format!("{}@example.com", face.name());
+    for api in [Api::Grpc, Api::Rest] {
+        let client = server.client(api, &key);
+        let email = format!("{}@example.com", api.name());
         proxy.at_next_commit(what).await;
         let call = load::create(&client, email.clone()).await;
         assert!(proxy.has_cut().await, "the call reached its COMMIT");
@@ -180,7 +180,7 @@ async fn every_connection_cut(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
     let server = start_behind(&proxy, ServerSettings::default()).await;
-    let load = Load::start("load", clients(16, |face| server.client(face, &key)));
+    let load = Load::start("load", clients(16, |api| server.client(api, &key)));
     for _ in 0..10 {
         load.succeeds(16).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..50))).await;
@@ -195,7 +195,7 @@ async fn every_connection_cut(database: &TestDatabase) {
         tally(&calls)
     );
     assert!(calls.iter().any(|call| !call.is_ok()), "some calls met a cut");
-    let askers = clients(8, |face| server.client(face, &key));
+    let askers = clients(8, |api| server.client(api, &key));
     assert_eq!(forgotten(&calls, &askers).await, [""; 0]);
     server.stop().await;
     assert_eq!(faults(database, &calls).await, [""; 0]);
@@ -215,14 +215,14 @@ async fn idle_connections_cut(database: &TestDatabase) {
     let proxy = Proxy::before(database).await;
     let server = start_behind(&proxy, settings).await;
     // Enough calls at once to open every connection.
-    let load = Load::start("load", clients(32, |face| server.client(face, &key)));
+    let load = Load::start("load", clients(32, |api| server.client(api, &key)));
     load.succeeds(320).await;
     let mut calls = load.finish().await;
     for round in 0..3 {
         // A connection that was just used is not idle.
         tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.cut();
-        let clients = clients(8, |face| server.client(face, &key));
+        let clients = clients(8, |api| server.client(api, &key));
         let emails = (0..).map(|number| format!("round{round}-{number}@example.com"));
         calls.extend(
             join_all(
@@ -260,7 +260,7 @@ async fn forgotten_connection(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
     let server = start_behind(&proxy, settings).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let mut calls = vec![load::create(&client, "before@example.com".into()).await];
     proxy.fall_silent();
     proxy.recover_without_memory();
@@ -278,9 +278,9 @@ async fn locked_table(database: &TestDatabase) {
     let server = TestServer::start(database).await;
     let lock = lock(database).await;
     let mut calls = Vec::new();
-    for face in [Face::Grpc, Face::Rest] {
-        let call = load::create(&server.client(face, &key), format!("{}@example.com", face.name())).await;
-        println!("{} answered after {:?}", face.name(), call.took());
+    for api in [Api::Grpc, Api::Rest] {
+        let call = load::create(&server.client(api, &key), format!("{}@example.com", api.name())).await;
+        println!("{} answered after {:?}", api.name(), call.took());
         let expected = Fate::Answered {
             code: "UNAVAILABLE".into(),
             retry_after: Some(1),
@@ -292,7 +292,7 @@ async fn locked_table(database: &TestDatabase) {
     lock.rollback().await.expect("a rollback");
     assert_eq!(database.count("customer").await, 0, "nothing of it was done");
     for call in &mut calls {
-        *call = load::create(&server.client(call.face, &key), call.email.clone()).await;
+        *call = load::create(&server.client(call.api, &key), call.email.clone()).await;
     }
     assert!(calls.iter().all(Call::is_ok), "{calls:?}");
     server.stop().await;
@@ -315,13 +315,13 @@ async fn full_queue(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, settings).await;
     let lock = lock(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let first = tokio::spawn(async move { load::create(&client, "first@example.com".into()).await });
     a_call_waits(database).await;
 
     // The worker is busy with the first one: one of these may wait.
     let mut others = tokio::task::JoinSet::new();
-    for (number, client) in clients(8, |face| server.client(face, &key)).into_iter().enumerate() {
+    for (number, client) in clients(8, |api| server.client(api, &key)).into_iter().enumerate() {
         others.spawn(async move { load::create(&client, format!("other{number}@example.com")).await });
     }
     let mut calls = Vec::new();
@@ -361,17 +361,14 @@ async fn deadlines(database: &TestDatabase) {
     let lock = lock(database).await;
     let devices = devices_of("a@example.com");
     let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
-    for face in Face::ALL {
+    for api in Api::ALL {
         let start = Instant::now();
-        let answer = server.client(face, &key).create("a@example.com", &devices).await;
+        let answer = server.client(api, &key).create("a@example.com", &devices).await;
         let took = start.elapsed();
         assert_eq!(answer.code, "DEADLINE_EXCEEDED", "{answer:?}");
         assert_eq!(answer.error, "Deadline exceeded");
         assert!(!answer.request_id.is_empty());
-        assert_eq!(
-            answer.http.map(|(status, _)| status),
-            (face != Face::Grpc).then_some(504)
-        );
+        assert_eq!(answer.http.map(|(status, _)| status), (api != Api::Grpc).then_some(504));
         assert!(took > timeout && took < timeout + Duration::from_secs(1), "{took:?}");
     }
     server.stop().await;
@@ -414,7 +411,7 @@ async fn writer_elsewhere(database: &TestDatabase) {
         .await
         .expect("the lock");
     let start = Instant::now();
-    let clients = clients(64, |face| server.client(face, &key));
+    let clients = clients(64, |api| server.client(api, &key));
     let calls = clients.iter().enumerate();
     let calls = join_all(calls.map(|(number, client)| load::create(client, format!("c{number}@example.com"))));
     let release = async {
@@ -439,7 +436,7 @@ async fn impatient_callers(database: &'static TestDatabase) {
     let server = TestServer::start(database).await;
     let watching = (database.kind == Kind::Postgres).then(|| tokio::spawn(longest_idle_transaction(database)));
     // One that waits.
-    let patient = Load::start("patient", [server.client(Face::Grpc, &key)]);
+    let patient = Load::start("patient", [server.client(Api::Grpc, &key)]);
 
     let callers = (0..CALLERS).map(async |caller| {
         let mut random = StdRng::seed_from_u64(seed.wrapping_add(caller as u64));
@@ -480,7 +477,7 @@ async fn impatient_callers(database: &'static TestDatabase) {
         let watched = watching.await;
         assert!(watched.is_err_and(|error| error.is_cancelled()), "none over a second");
     }
-    let after = load::create(&server.client(Face::Rest, &key), "after@example.com".into()).await;
+    let after = load::create(&server.client(Api::Rest, &key), "after@example.com".into()).await;
     assert!(after.is_ok(), "{after:?}");
     server.stop().await;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use device_assignment::{pb::AssignDevicesToOwnerRequest, server::ServerSettings};
 use futures_util::future::join_all;
 
-use crate::support::{Face, Suite, TestDatabase, TestServer, organization};
+use crate::support::{Api, Suite, TestDatabase, TestServer, organization};
 
 pub fn register(suite: &mut Suite) {
     suite.on_each("overload::large_calls_are_taken_on_only_if_in_time", large_calls);
@@ -33,7 +33,7 @@ async fn large_calls(database: &'static TestDatabase) {
     };
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, settings).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let start = Instant::now();
     for number in 0..WARM_UP {
         let answer = client.call_grpc(message(format!("warm-up{number}@example.com")), None);
@@ -42,7 +42,7 @@ async fn large_calls(database: &'static TestDatabase) {
     let one = start.elapsed() / WARM_UP;
     // Several times as many as this machine can carry out in time, whatever its speed.
     let count = (4.0 * TIMEOUT.as_secs_f64() / one.as_secs_f64()).ceil();
-    let clients = [(); 8].map(|()| server.client(Face::Grpc, &key));
+    let clients = [(); 8].map(|()| server.client(Api::Grpc, &key));
     let wave = async |name: &str| {
         let numbers = (0..).take_while(|number| f64::from(*number) < count);
         let calls = numbers

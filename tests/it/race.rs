@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::support::{Answer, Client, Face, Kind, Suite, TestDatabase, TestServer, devices, organization, seed};
+use crate::support::{Answer, Api, Client, Kind, Suite, TestDatabase, TestServer, devices, organization, seed};
 
 const CALLERS: usize = 64;
 const CALLS_PER_CALLER: usize = 20;
@@ -93,8 +93,8 @@ async fn hot_keys(database: &'static TestDatabase, instances: usize) {
     }
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
-        let face = Face::ALL[caller % Face::ALL.len()];
-        let client = servers[caller % instances].client(face, &key);
+        let api = Api::ALL[caller % Api::ALL.len()];
+        let client = servers[caller % instances].client(api, &key);
         callers.spawn(call_at_random(client, seed + caller as u64));
     }
 
@@ -227,7 +227,7 @@ async fn overtaken(database: &'static TestDatabase) {
         transaction.execute_unprepared(sql).await.expect("inserted");
     }
 
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let call = tokio::spawn(async move { client.create("john@example.com", &["SN-1", "SN-2"]).await });
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND application_name = 'device-assignment' AND wait_event_type = 'Lock'";
@@ -266,7 +266,7 @@ async fn serial_answer(database: &TestDatabase, meets: Meets) {
     let key = organization(database, "acme").await;
     devices(database, "acme", &["KNOWN", "MORE"]).await;
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     client.assign("john@example.com", &["MORE"]).await.ok();
     let outside = database.connect().await;
     let transaction = outside.begin().await.expect("begun");

@@ -5,23 +5,23 @@ use serde_json::json;
 
 use crate::{
     contract::world,
-    support::{Client, Face, PATH, Suite, TestDatabase, TestServer},
+    support::{Api, Client, PATH, Suite, TestDatabase, TestServer},
 };
 
 pub fn register(suite: &mut Suite) {
-    for face in Face::ALL {
-        let name = format!("request_ids::{}", face.name());
-        suite.on_each(&name, move |db| request_ids(db, face));
+    for api in Api::ALL {
+        let name = format!("request_ids::{}", api.name());
+        suite.on_each(&name, move |db| request_ids(db, api));
     }
 }
 
-async fn request_ids(database: &TestDatabase, face: Face) {
+async fn request_ids(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let body = json!({ "customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"] });
-    let call = async |client: &Client, id: &str| match face {
-        Face::Grpc => {
+    let call = async |client: &Client, id: &str| match api {
+        Api::Grpc => {
             let message = serde_json::from_value(body.clone()).expect("a message");
             client.call_grpc(message, Some(id)).await
         }
@@ -47,7 +47,7 @@ async fn request_ids(database: &TestDatabase, face: Face) {
         assert_ne!(id, replaced);
         assert_eq!(id.len(), 36, "a new id: {id}");
     }
-    if face != Face::Grpc {
+    if api != Api::Grpc {
         let lost = client.request(Method::GET, "/nothing").header("x-request-id", "lost");
         assert_eq!(client.send(lost).await.request_id, "lost");
     }

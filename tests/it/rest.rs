@@ -6,16 +6,16 @@ use serde_json::json;
 
 use crate::{
     contract::world,
-    support::{Face, PATH, Suite, TestDatabase, TestServer},
+    support::{Api, PATH, Suite, TestDatabase, TestServer},
 };
 
 pub fn register(suite: &mut Suite) {
-    for face in [Face::Rest, Face::RemoteRest] {
-        let name = |test: &str| format!("rest::{test}::{}", face.name());
-        suite.on_each(&name("bodies_that_are_rejected"), move |db| refused_bodies(db, face));
-        suite.on_each(&name("bodies_that_are_accepted"), move |db| accepted_bodies(db, face));
-        suite.on_each(&name("errors_of_http_itself"), move |db| refused_by_http(db, face));
-        suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, face));
+    for api in [Api::Rest, Api::RemoteRest] {
+        let name = |test: &str| format!("rest::{test}::{}", api.name());
+        suite.on_each(&name("bodies_that_are_rejected"), move |db| refused_bodies(db, api));
+        suite.on_each(&name("bodies_that_are_accepted"), move |db| accepted_bodies(db, api));
+        suite.on_each(&name("errors_of_http_itself"), move |db| refused_by_http(db, api));
+        suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, api));
     }
 }
 
@@ -27,10 +27,10 @@ fn redacted(check: impl FnOnce()) {
     settings.bind(check);
 }
 
-async fn refused_bodies(database: &TestDatabase, face: Face) {
+async fn refused_bodies(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let before = database.dump().await;
     let mut answers = String::new();
     for body in [
@@ -135,10 +135,10 @@ async fn refused_bodies(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn accepted_bodies(database: &TestDatabase, face: Face) {
+async fn accepted_bodies(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let plain = r#"{"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]}"#;
     let nulls = r#" {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"],
                      "autoCreateDevices": null, "deviceType": null} "#;
@@ -162,10 +162,10 @@ async fn accepted_bodies(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn refused_by_http(database: &TestDatabase, face: Face) {
+async fn refused_by_http(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let mut answers = String::new();
     let mut note = |what: &str, answer: crate::support::Answer| {
         let (status, headers) = answer.http.expect("REST");
@@ -220,10 +220,10 @@ async fn refused_by_http(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn json_bytes(database: &TestDatabase, face: Face) {
+async fn json_bytes(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let post = async |body: serde_json::Value| {
         let request = client.request(Method::POST, PATH).json(&body);
         request.send().await.expect("an answer").text().await.expect("text")

@@ -12,7 +12,7 @@ use tonic_prost::ProstCodec;
 use crate::{
     metrics::Metrics,
     support::{
-        Client, Face, INVALID_KEY, PATH, Program, Suite, TestDatabase, load::eventually, organization, program::command,
+        Api, Client, INVALID_KEY, PATH, Program, Suite, TestDatabase, load::eventually, organization, program::command,
     },
 };
 
@@ -89,7 +89,7 @@ async fn strange_calls(client: &Client, calls: usize) -> usize {
             0 => None,
             1 => Some("no key"),
             2 => Some(unknown.reveal()),
-            _ if client.face == Face::Grpc => {
+            _ if client.api == Api::Grpc => {
                 assert_eq!(unknown_method(&client.with_key(None)).await, "UNIMPLEMENTED");
                 continue;
             }
@@ -106,7 +106,7 @@ async fn strange_calls(client: &Client, calls: usize) -> usize {
 async fn innocent_calls(program: &Program, client: &Client) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..INNOCENT_CALLS {
-        let id = format!("innocent-{}-{number}", client.face.name());
+        let id = format!("innocent-{}-{number}", client.api.name());
         let client = client.with_header("x-request-id", &id);
         let answer = client.create("john@example.com", &["SN-1"]).await;
         if answer.code != "OK" {
@@ -131,7 +131,7 @@ async fn of_service(database: &'static TestDatabase) {
     ];
     let program = Program::spawn(command(&[options.as_slice(), &[database.url()]].concat())).await;
     let start = Instant::now();
-    let [grpc, rest] = [Face::Grpc, Face::Rest].map(|face| program.client(face, &key));
+    let [grpc, rest] = [Api::Grpc, Api::Rest].map(|api| program.client(api, &key));
     let attackers = [&grpc, &rest].into_iter().cycle().take(ATTACKERS);
     let attackers = join_all(attackers.map(|client| strange_calls(client, CALLS)));
     let (wrong, [by_grpc, by_rest]) = tokio::join!(attackers, async {
@@ -178,7 +178,7 @@ async fn of_gateway(database: &'static TestDatabase) {
     let service = Program::serve(database.url()).await;
     let gateway = Program::gateway(command(&["gateway", "--log-format=json"]), service.grpc).await;
     let start = Instant::now();
-    let client = gateway.client(Face::Rest, &key);
+    let client = gateway.client(Api::Rest, &key);
     let attackers = join_all((0..ATTACKERS).map(async |_| {
         for number in 0..CALLS {
             let without_key = client.with_key(None);

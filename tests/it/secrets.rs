@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     metrics::Metrics,
     support::{
-        Answer, Client, Collector, Face, Kind, PATH, Program, Proxy, Suite, TestDatabase, organization,
-        program::command,
+        Answer, Api, Client, Collector, Kind, PATH, Program, Proxy, Suite, TestDatabase, organization, program::command,
     },
 };
 
@@ -97,9 +96,9 @@ impl World {
     fn clients(&self) -> Vec<Client> {
         let [service, gateway] = &self.programs;
         vec![
-            service.client(Face::Grpc, &self.keys[0]),
-            service.client(Face::Rest, &self.keys[0]),
-            gateway.client(Face::Rest, &self.keys[1]),
+            service.client(Api::Grpc, &self.keys[0]),
+            service.client(Api::Rest, &self.keys[0]),
+            gateway.client(Api::Rest, &self.keys[1]),
         ]
     }
 
@@ -108,8 +107,8 @@ impl World {
     }
 
     async fn good(&mut self, client: &Client) {
-        self.call(client, create(client.face.name(), &["1", "2"])).await;
-        self.call(client, create(client.face.name(), &["2", "3"])).await;
+        self.call(client, create(client.api.name(), &["1", "2"])).await;
+        self.call(client, create(client.api.name(), &["2", "3"])).await;
         self.call(client, create("another", &["1"])).await;
     }
 
@@ -140,7 +139,7 @@ impl World {
     }
 
     async fn malformed(&mut self, client: &Client) {
-        if client.face == Face::Grpc {
+        if client.api == Api::Grpc {
             return;
         }
         for body in [

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Face, Suite, TestDatabase, TestServer, devices, organization,
+    Api, Suite, TestDatabase, TestServer, devices, organization,
     program::{command, finish, refused, run, sentence, shown as shown_on_terminal, stderr, stdout},
 };
 
@@ -56,7 +56,7 @@ fn objects(output: &Output) -> Vec<Value> {
 async fn assign(database: &TestDatabase, key: &str, calls: &[(&str, &[&str])]) {
     let server = TestServer::start(database).await;
     for (email, identifiers) in calls {
-        server.client(Face::Grpc, key).create(email, identifiers).await.ok();
+        server.client(Api::Grpc, key).create(email, identifiers).await.ok();
     }
     server.stop().await;
 }

@@ -14,7 +14,7 @@ use tokio::{
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::support::{
-    Face, Kind, Load, PATH, Program, Proxy, Suite, TestDatabase,
+    Api, Kind, Load, PATH, Program, Proxy, Suite, TestDatabase,
     load::{self, Fate, clients, eventually, faults, forgotten, owned, tally},
     organization,
     program::command,
@@ -51,7 +51,7 @@ async fn under_load(database: &TestDatabase) {
         let program = Program::serve(database.url()).await;
         let load = Load::start(
             &format!("round{round}"),
-            clients(CALLERS, |face| program.client(face, &key)),
+            clients(CALLERS, |api| program.client(api, &key)),
         );
         load.succeeds(1).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
@@ -79,7 +79,7 @@ async fn under_load(database: &TestDatabase) {
         assert_eq!(faults(database, &calls).await, [""; 0], "after round {round}");
     }
     let program = Program::serve(database.url()).await;
-    let askers = clients(8, |face| program.client(face, &key));
+    let askers = clients(8, |api| program.client(api, &key));
     assert_eq!(forgotten(&calls, &askers).await, [""; 0]);
     program.kill().await;
 }
@@ -111,13 +111,13 @@ async fn with_stuck_peers(database: &TestDatabase) {
     let polled = futures_util::poll!(&mut connection);
     assert!(polled.is_pending(), "the connection is open");
     // A stream that never ends by itself.
-    let channel = program.client(Face::Grpc, &key).channel();
+    let channel = program.client(Api::Grpc, &key).channel();
     let request = HealthCheckRequest { service: String::new() };
     let watch = HealthClient::new(channel).watch(request).await.expect("a stream");
     let mut watch = watch.into_inner();
     watch.message().await.expect("a message").expect("a status");
 
-    let load = Load::start("load", clients(8, |face| program.client(face, &key)));
+    let load = Load::start("load", clients(8, |api| program.client(api, &key)));
     load.succeeds(10).await;
     let asked = Instant::now();
     let end = tokio::spawn(end(program));
@@ -162,7 +162,7 @@ async fn with_mute_peers(database: &TestDatabase) {
     let mut connection = Box::pin(connection);
     assert!(futures_util::poll!(&mut connection).is_pending(), "it is open");
     // One that waits for changes of the health.
-    let mut health = HealthClient::new(program.client(Face::Grpc, "").channel());
+    let mut health = HealthClient::new(program.client(Api::Grpc, "").channel());
     let request = HealthCheckRequest { service: String::new() };
     let mut watch = health.watch(request).await.expect("a stream").into_inner();
     let mut told = Vec::new();
@@ -186,7 +186,7 @@ async fn grace(database: &TestDatabase) {
     serve.args(["--shutdown-grace", "3s"]);
     let program = Program::spawn(serve).await;
     let (grpc, admin) = (program.grpc, program.admin);
-    let known = clients(2, |face| program.client(face, &key));
+    let known = clients(2, |api| program.client(api, &key));
     for (number, client) in known.iter().enumerate() {
         assert!(
             load::create(client, format!("before{number}@example.com"))
@@ -204,13 +204,13 @@ async fn grace(database: &TestDatabase) {
         readyz(admin).await == Some((503, "draining\n".into()))
     })
     .await;
-    let mut health = HealthClient::new(program.client(Face::Grpc, &key).channel());
+    let mut health = HealthClient::new(program.client(Api::Grpc, &key).channel());
     let request = HealthCheckRequest { service: String::new() };
     let answer = health.check(request).await.expect("an answer").into_inner();
     assert_eq!(answer.status(), ServingStatus::NotServing);
     let mut calls = 0;
     while asked.elapsed() < GRACE * 2 / 3 {
-        let new = clients(2, |face| program.client(face, &key));
+        let new = clients(2, |api| program.client(api, &key));
         for client in known.iter().chain(&new) {
             let call = load::create(client, format!("grace{calls}@example.com")).await;
             assert!(call.is_ok(), "{:?} after the signal: {call:?}", asked.elapsed());
@@ -294,7 +294,7 @@ async fn while_the_database_is_silent(database: &TestDatabase) {
     let program = Program::spawn(serve).await;
     let load = Load::start(
         "load",
-        clients(16, |face| program.client(face, keys.next().expect("a key"))),
+        clients(16, |api| program.client(api, keys.next().expect("a key"))),
     );
     load.succeeds(16).await;
     proxy.fall_silent();

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::{io::AsyncBufReadExt, net::TcpListener, process::Command};
 
 use crate::support::{
-    Client, Face, Program, Suite,
+    Api, Client, Program, Suite,
     program::{command, finish, run, sentence, stderr, stdout},
 };
 
@@ -150,7 +150,7 @@ async fn key_once() {
     assert_eq!(program.end_by("-TERM").await.code, Some(0));
 
     let again = on_terminal(folder.path()).await;
-    let answer = again.client(Face::Rest, &key).create("a@example.com", &["SN-1"]).await;
+    let answer = again.client(Api::Rest, &key).create("a@example.com", &["SN-1"]).await;
     answer.ok();
     let ended = again.end_by("-TERM").await;
     assert_eq!(ended.code, Some(0), "{}", ended.log);
@@ -172,7 +172,7 @@ async fn key_file() {
     assert_eq!(key.len(), 53, "{key}");
     let mode = fs::metadata(&path).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let client = program.client(Face::Rest, &key);
+    let client = program.client(Api::Rest, &key);
     client.create("a@example.com", &["SN-1"]).await.ok();
     let ended = program.end_by("-TERM").await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{}", ended.log);
@@ -254,7 +254,7 @@ async fn cut_short() {
     let mut program = on_terminal(folder.path()).await;
     let Welcome { key, .. } = welcome(&mut program).await;
     program
-        .client(Face::Rest, &key)
+        .client(Api::Rest, &key)
         .create("a@example.com", &["SN-1"])
         .await
         .ok();
@@ -305,10 +305,7 @@ async fn taken_port(variable: &str) {
 
     let mut program = on_terminal(folder.path()).await;
     let Welcome { key, .. } = welcome(&mut program).await;
-    let answer = program
-        .client(Face::Rest, &key)
-        .create("a@example.com", &["SN-1"])
-        .await;
+    let answer = program.client(Api::Rest, &key).create("a@example.com", &["SN-1"]).await;
     answer.ok();
 }
 
@@ -328,7 +325,7 @@ async fn ends_well(signal: String) {
     // And when it has served.
     let url = format!("sqlite://{}?mode=rwc", folder.path().join("served.db").display());
     let program = Program::serve(&url).await;
-    let client: Client = program.client(Face::Grpc, "tlm_wrong");
+    let client: Client = program.client(Api::Grpc, "tlm_wrong");
     let answer = client.assign("a@example.com", &["SN-1"]).await;
     assert_eq!(answer.code, "UNAUTHENTICATED");
     assert_eq!(program.end_by(&signal).await.code, Some(0));

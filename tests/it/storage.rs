@@ -15,7 +15,7 @@ use sea_orm::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Face, Kind, Program, Suite, TestDatabase, TestServer, new_key, organization, program, seed};
+use crate::support::{Api, Kind, Program, Suite, TestDatabase, TestServer, new_key, organization, program, seed};
 
 pub fn register(suite: &mut Suite) {
     suite.on(
@@ -299,7 +299,7 @@ async fn entities(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
     server
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -355,7 +355,7 @@ async fn statements(database: &'static TestDatabase) {
         .arg("--key-usage-interval=1h")
         .env("RUST_LOG", "info,sqlx::query=debug");
     let program = Program::spawn(command).await;
-    let client = program.client(Face::Grpc, &key);
+    let client = program.client(Api::Grpc, &key);
     let sizes = [1, 2, 3, 100, 9_999, 10_000];
     for size in sizes {
         let identifiers: Vec<String> = (0..size).map(|number| format!("{size}-{number}")).collect();
@@ -439,7 +439,7 @@ async fn replay(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
     server
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .create("john@example.com", &["SN-1", "SN-2"])
         .await
         .ok();
@@ -450,7 +450,7 @@ async fn replay(database: &'static TestDatabase) {
     let before = database.dump().await;
 
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     for _ in 0..1_000 {
         let answer = client.create("john@example.com", &["SN-1", "SN-2"]).await.ok();
         assert_eq!(answer.identifiers("alreadyAssigned"), ["SN-1", "SN-2"]);
@@ -484,7 +484,7 @@ async fn many_owners(database: &'static TestDatabase) {
     let before = database.number(read).await;
 
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     for owner in 1..=10 {
         let answer = client.assign(&format!("{owner}@example.com"), &["SN-0"]).await.ok();
         assert_eq!(answer.identifiers("alreadyAssigned"), ["SN-0"]);
@@ -503,7 +503,7 @@ async fn differential() {
         let database = TestDatabase::create(kind).await;
         let key = organization(&database, "acme").await;
         let server = TestServer::start(&database).await;
-        let client = server.client(Face::Rest, &key);
+        let client = server.client(Api::Rest, &key);
         let mut random = StdRng::seed_from_u64(seed);
         // Texts that a wrong collation, normalization or escaping would confuse.
         let identifiers = [

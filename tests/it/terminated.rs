@@ -31,7 +31,7 @@ async fn one_writer_connection(database: &TestDatabase) {
     let keys = load::keys(database, 4).await;
     let mut keys = keys.iter().cycle();
     let server = TestServer::start(database).await;
-    let clients: Vec<_> = clients(CALLERS, |face| server.client(face, keys.next().expect("a key")));
+    let clients: Vec<_> = clients(CALLERS, |api| server.client(api, keys.next().expect("a key")));
     let load = Load::start("load", clients);
     for _ in 0..ROUNDS {
         load.succeeds(CALLERS as u64).await;

@@ -14,7 +14,7 @@ use tonic::metadata::MetadataValue;
 use crate::{
     metrics::Metrics,
     support::{
-        Answer, Client, Collector, Face, Kind, PATH, Program, Suite, TestDatabase,
+        Answer, Api, Client, Collector, Kind, PATH, Program, Suite, TestDatabase,
         collector::{Collected, hex, tree},
         load::eventually,
         organization,
@@ -73,7 +73,7 @@ async fn create(client: &Client, name: &str, traceparent: &str) -> Answer {
         "autoCreateDevices": true,
         "deviceType": "sensor",
     });
-    if client.face == Face::Grpc {
+    if client.api == Api::Grpc {
         let mut request = tonic::Request::new(serde_json::from_value(body).expect("a message"));
         client.sign(request.metadata_mut());
         let traceparent = MetadataValue::try_from(traceparent).expect("metadata");
@@ -146,7 +146,7 @@ async fn over_grpc(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
     let program = serve(database, &collector.endpoint()).await;
-    create(&program.client(Face::Grpc, &key), "one", &traceparent("01"))
+    create(&program.client(Api::Grpc, &key), "one", &traceparent("01"))
         .await
         .ok();
     collector
@@ -207,7 +207,7 @@ async fn flush(database: &'static TestDatabase) {
     let mut serve = traced(serve, &collector.endpoint());
     serve.env("OTEL_BSP_SCHEDULE_DELAY", "3600000");
     let program = Program::spawn(serve).await;
-    create(&program.client(Face::Grpc, &key), "one", &traceparent("01"))
+    create(&program.client(Api::Grpc, &key), "one", &traceparent("01"))
         .await
         .ok();
     assert_eq!(collector.spans().len(), 0);
@@ -219,7 +219,7 @@ async fn over_rest(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
     let program = serve(database, &collector.endpoint()).await;
-    create(&program.client(Face::Rest, &key), "one", &traceparent("01"))
+    create(&program.client(Api::Rest, &key), "one", &traceparent("01"))
         .await
         .ok();
     collector
@@ -244,7 +244,7 @@ async fn through_gateway(database: &'static TestDatabase) {
     let service = serve(database, &collector.endpoint()).await;
     let gateway = traced(command(&["gateway", "--log-format", "json"]), &collector.endpoint());
     let gateway = Program::gateway(gateway, service.grpc).await;
-    create(&gateway.client(Face::Rest, &key), "one", &traceparent("01"))
+    create(&gateway.client(Api::Rest, &key), "one", &traceparent("01"))
         .await
         .ok();
     collector
@@ -263,9 +263,9 @@ async fn roots(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
     let program = serve(database, &collector.endpoint()).await;
-    for face in [Face::Grpc, Face::Rest] {
+    for api in [Api::Grpc, Api::Rest] {
         let malformed = format!("00-{TRACE}-{CALLER}-01-canary");
-        create(&program.client(face, &key), face.name(), &malformed).await.ok();
+        create(&program.client(api, &key), api.name(), &malformed).await.ok();
     }
     collector
         .until(|all| all.spans().len() >= 2 * span_count(database.kind))
@@ -294,14 +294,14 @@ async fn unsampled(database: &'static TestDatabase) {
     // No trace begins here.
     serve.args(["--trace-sample-ratio", "0"]);
     let program = Program::spawn(traced(serve, &collector.endpoint())).await;
-    for face in [Face::Grpc, Face::Rest] {
-        let client = program.client(face, &key);
-        create(&client, face.name(), &traceparent("00")).await.ok();
+    for api in [Api::Grpc, Api::Rest] {
+        let client = program.client(api, &key);
+        create(&client, api.name(), &traceparent("00")).await.ok();
         client.create("owner@example.com", &["SN-1"]).await.ok();
     }
     // This one is sampled. Earlier spans would have arrived with it.
     let wanted = traceparent("01").replace(TRACE, &"9".repeat(32));
-    create(&program.client(Face::Grpc, &key), "wanted", &wanted).await.ok();
+    create(&program.client(Api::Grpc, &key), "wanted", &wanted).await.ok();
     let id = "9".repeat(32);
     collector
         .until(|all| all.trace(&id).len() >= span_count(database.kind) - 1)
@@ -320,7 +320,7 @@ async fn failures(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
     let program = serve(database, &collector.endpoint()).await;
-    let client = program.client(Face::Rest, &key);
+    let client = program.client(Api::Rest, &key);
     create(&client, "warm", &traceparent("00")).await.ok();
     let outside = database.connect().await;
     outside
@@ -391,7 +391,7 @@ async fn batches(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let collector = Collector::start().await;
     let program = serve(database, &collector.endpoint()).await;
-    let client = program.client(Face::Grpc, &key);
+    let client = program.client(Api::Grpc, &key);
     create(&client, "warm", &traceparent("00")).await.ok();
     let outside = database.connect().await;
     let blocker = outside.begin().await.expect("begun");
@@ -460,11 +460,11 @@ async fn unwanted(database: &'static TestDatabase) {
     .await;
     let gateway = Program::gateway(command(&["gateway", "--log-format=json"]), service.grpc).await;
     for program in [&service, &gateway] {
-        create(&program.client(Face::Rest, &key), "one", &traceparent("01"))
+        create(&program.client(Api::Rest, &key), "one", &traceparent("01"))
             .await
             .ok();
         program
-            .client(Face::Rest, &key)
+            .client(Api::Rest, &key)
             .assign("one@example.com", &["SN-one"])
             .await
             .ok();
@@ -505,7 +505,7 @@ async fn collector_silent(database: &'static TestDatabase) {
 async fn harms_nobody(database: &'static TestDatabase, collector: SocketAddr) {
     let key = organization(database, "acme").await;
     let program = serve(database, &format!("http://{collector}")).await;
-    let client = program.client(Face::Grpc, &key);
+    let client = program.client(Api::Grpc, &key);
     for number in 0..300 {
         create(&client, &format!("{number}"), &traceparent("01")).await.ok();
     }

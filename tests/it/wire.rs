@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Face, Kind, Load, PATH, Program, Suite, TestDatabase, TestServer,
+    Api, Kind, Load, PATH, Program, Suite, TestDatabase, TestServer,
     load::{clients, faults, owned, tally},
     organization,
     program::command,
@@ -83,7 +83,7 @@ async fn until_closed(address: SocketAddr, greeting: &[u8], drip: &[u8]) -> Dura
 async fn slow_and_silent(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(database, impatient()).await;
-    let load = Load::start("load", clients(4, |face| server.client(face, &key)));
+    let load = Load::start("load", clients(4, |api| server.client(api, &key)));
     let (rest, grpc) = (server.rest, server.grpc);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     // An answer without a question, half a head, a head that arrives byte by byte, half a preface.
@@ -162,8 +162,8 @@ async fn too_many(database: &TestDatabase) {
         let read = tokio::time::timeout(MARGIN, third.read(&mut [0])).await;
         assert!(matches!(read.expect("closed in time"), Ok(0) | Err(_)));
         // Another address is not affected.
-        let face = if address == server.rest { Face::Rest } else { Face::Grpc };
-        let client = server.client(face, &key).at("127.0.0.2".parse().expect("an address"));
+        let api = if address == server.rest { Api::Rest } else { Api::Grpc };
+        let client = server.client(api, &key).at("127.0.0.2".parse().expect("an address"));
         client.create("john@example.com", &["SN-1"]).await.ok();
         drop(open);
     }
@@ -183,7 +183,7 @@ async fn a_proxy_has_all(database: &TestDatabase) {
     // Both are accepted first, and closed after the timeout.
     let start = Instant::now();
     server
-        .client(Face::Rest, &key)
+        .client(Api::Rest, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -196,7 +196,7 @@ async fn old_age(database: &TestDatabase) {
     let mut settings = ServerSettings::default();
     settings.connections.max_age = Duration::from_millis(100);
     let server = TestServer::start_with(database, settings).await;
-    let load = Load::start("load", (0..8).map(|_| server.client(Face::Grpc, &key)));
+    let load = Load::start("load", (0..8).map(|_| server.client(Api::Grpc, &key)));
     tokio::time::sleep(Duration::from_secs(1)).await;
     load.succeeds(16).await;
     let calls = load.finish().await;
@@ -239,7 +239,7 @@ async fn no_descriptors(database: &TestDatabase) {
         .arg(serve.as_std().get_program())
         .args(serve.as_std().get_args());
     let program = Program::spawn(limited).await;
-    let client = program.client(Face::Rest, &key);
+    let client = program.client(Api::Rest, &key);
     client.create("john@example.com", &["SN-1"]).await.ok();
 
     let peers = join_all((0..1_000).map(|_| TcpStream::connect(program.rest))).await;

@@ -18,7 +18,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::{
     health::{RETURNS, Shown, TURNS},
     support::{
-        Client, Face, Kind, Load, Program, Suite, TestDatabase, TestServer,
+        Api, Client, Kind, Load, Program, Suite, TestDatabase, TestServer,
         load::{self, Fate, clients, faults, tally},
         organization,
         program::is_on_path,
@@ -63,11 +63,11 @@ async fn read_only_url(database: &'static TestDatabase) {
     let url = DatabaseUrl::parse(&url).expect("a URL");
     let opened = Database::open(url).await.expect("a database");
     let server = TestServer::start_over(opened, ServerSettings::default()).await;
-    let shown = Shown::at(server.admin, &server.client(Face::Grpc, ""));
+    let shown = Shown::at(server.admin, &server.client(Api::Grpc, ""));
     // The service finds that out before the first call.
     shown.turns_to(NOT_WRITABLE, TURNS).await;
-    for face in Face::ALL {
-        is_refused(&server.client(face, &key)).await;
+    for api in Api::ALL {
+        is_refused(&server.client(api, &key)).await;
     }
     server.stop().await;
     assert_eq!(database.count("customer").await, 0);
@@ -112,12 +112,12 @@ async fn read_only_file(database: &'static TestDatabase) {
     let program = Program::spawn(command).await;
     let shown = Shown::by(&program);
     shown.turns_to(NOT_WRITABLE, TURNS).await;
-    for face in [Face::Grpc, Face::Rest] {
-        is_refused(&program.client(face, &key)).await;
+    for api in [Api::Grpc, Api::Rest] {
+        is_refused(&program.client(api, &key)).await;
     }
     set_mode(&path, 0o600);
     shown.turns_to("ok", RETURNS).await;
-    let call = load::create(&program.client(Face::Grpc, &key), "after@example.com".into()).await;
+    let call = load::create(&program.client(Api::Grpc, &key), "after@example.com".into()).await;
     assert!(call.is_ok(), "{call:?}");
     program.terminate().await;
     assert_eq!(faults(database, &[call]).await, [""; 0]);
@@ -154,7 +154,7 @@ async fn full_disk(database: &'static TestDatabase) {
     let shown = Shown::by(&program);
     shown.turns_to("ok", TURNS).await;
     let watch = shown.watch().await;
-    let all = clients(16, |face| program.client(face, keys.next().expect("a key")));
+    let all = clients(16, |api| program.client(api, keys.next().expect("a key")));
     let load = Load::start("load", all.clone());
     load.succeeds(200).await;
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     metrics::Metrics,
     support::{
-        Client, Face, Kind, PATH, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
+        Api, Client, Kind, PATH, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
         program::command,
     },
 };
@@ -67,7 +67,7 @@ fn request() -> AssignDevicesToOwnerRequest {
 
 async fn unread_grpc(database: &'static TestDatabase, way: Way) {
     let victim = Victim::start_at(way, database, &["--write-timeout", "2s"]).await;
-    let client = Client::new(Face::Grpc, victim.grpc, &victim.key);
+    let client = Client::new(Api::Grpc, victim.grpc, &victim.key);
     client.create("john@example.com", &["SN-1"]).await.ok();
     let message = framed(&request().encode_to_vec());
     let (mut peers, mut held) = (Vec::new(), Vec::new());
@@ -96,7 +96,7 @@ async fn unread_grpc(database: &'static TestDatabase, way: Way) {
 
 async fn unread_rest(database: &'static TestDatabase, way: Way) {
     let victim = Victim::start_at(way, database, &["--write-timeout", "2s"]).await;
-    let client = Client::new(Face::Grpc, victim.grpc, &victim.key);
+    let client = Client::new(Api::Grpc, victim.grpc, &victim.key);
     client.create("john@example.com", &["SN-1"]).await.ok();
     let request = request();
     let body = json!({
@@ -149,7 +149,7 @@ async fn stalled(database: &'static TestDatabase) {
     settings.connections.write_timeout = Duration::from_millis(300);
     let server = TestServer::start_with(database, settings).await;
     server
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -176,7 +176,7 @@ async fn stalled_http_1(database: &'static TestDatabase) {
     ]))
     .await;
     program
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -213,8 +213,8 @@ async fn too_large(database: &'static TestDatabase) {
         ..ServerSettings::default()
     };
     let server = TestServer::start_with(database, settings).await;
-    for face in Face::ALL {
-        let client = server.client(face, &key);
+    for api in Api::ALL {
+        let client = server.client(api, &key);
         client.create("john@example.com", &["SN-1"]).await.ok();
         let before = database.dump().await;
         let many: Vec<String> = (0..100).map(|number| format!("SN-{number}")).collect();

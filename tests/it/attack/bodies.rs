@@ -11,7 +11,7 @@ use super::{
     peer::{ASSIGN, Peer, connect, framed, status},
     victim::{ATTACKER, MIB, Victim, Way},
 };
-use crate::support::{Client, Face, Kind, PATH, Suite, TestDatabase};
+use crate::support::{Api, Client, Kind, PATH, Suite, TestDatabase};
 
 /// A well-formed key that does not exist.
 const WRONG_KEY: &str = "tlm_00000000000000000000000000000000000000000000000000";
@@ -172,7 +172,7 @@ async fn too_many_identifiers(database: &'static TestDatabase, way: Way) {
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(status.message(), "Too many devices. Maximum 10000 per request");
     }
-    let client = Client::new(Face::Rest, victim.rest, &victim.key).at(ATTACKER);
+    let client = Client::new(Api::Rest, victim.rest, &victim.key).at(ATTACKER);
     let body = String::from_utf8(tiny_identifiers(LARGEST)).expect("text");
     for _ in 0..4 {
         let answer = client.post(body.clone(), Some("application/json")).await;

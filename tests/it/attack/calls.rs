@@ -17,7 +17,7 @@ use super::{
     victim::{ATTACKER, MIB, Victim, Way},
 };
 use crate::support::{
-    Face, Kind, Suite, TestDatabase, TestServer,
+    Api, Kind, Suite, TestDatabase, TestServer,
     load::{eventually, message},
     new_key, organization,
 };
@@ -162,7 +162,7 @@ async fn revoked(database: &'static TestDatabase) {
         calls.push((response, sending));
     }
     assert_eq!(calls.len(), 4);
-    let client = server.client(Face::Grpc, &secret);
+    let client = server.client(Api::Grpc, &secret);
     client.create("john@example.com", &["SN-1"]).await.ok();
     let id: ApiKeyId = key.record.id;
     let operator = database.open().await;

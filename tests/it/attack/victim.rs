@@ -9,7 +9,7 @@ use std::{
 use tokio::process::Command;
 
 use crate::support::{
-    Client, Face, Load, Program, TestDatabase,
+    Api, Client, Load, Program, TestDatabase,
     load::{Call, clients, faults, tally},
     organization,
     program::command,
@@ -178,8 +178,8 @@ fn program_with(first: &[&str], more: &[&str]) -> Command {
 }
 
 fn innocent_load(name: &str, grpc: SocketAddr, rest: SocketAddr, key: &str) -> Load {
-    let client = |face| Client::new(face, if face == Face::Grpc { grpc } else { rest }, key);
-    Load::start(name, clients(CALLERS, |face| client(face).at(INNOCENT)))
+    let client = |api| Client::new(api, if api == Api::Grpc { grpc } else { rest }, key);
+    Load::start(name, clients(CALLERS, |api| client(api).at(INNOCENT)))
 }
 
 fn report(when: &str, calls: &[Call]) {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{file, mistakes};
 use crate::support::{
-    Client, Face, Kind, Program, Suite, TestDatabase, organization,
+    Api, Client, Kind, Program, Suite, TestDatabase, organization,
     program::{command, finish, refused, run, stderr},
 };
 
@@ -35,7 +35,7 @@ async fn host_names_and_ports(database: &TestDatabase) {
     assert!(service.grpc.ip().is_loopback(), "{}", service.grpc);
     assert!(service.rest.ip().is_unspecified(), "{}", service.rest);
     service
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();
@@ -44,7 +44,7 @@ async fn host_names_and_ports(database: &TestDatabase) {
         interfaces.push((Ipv6Addr::LOCALHOST, service.rest.port()).into());
     }
     for address in interfaces {
-        let client = Client::new(Face::Rest, address, &key);
+        let client = Client::new(Api::Rest, address, &key);
         client.create("john@example.com", &["SN-1"]).await.ok();
     }
     let admin = format!("localhost:{}", service.admin.port());
@@ -57,7 +57,7 @@ async fn host_names_and_ports(database: &TestDatabase) {
     assert!(gateway.rest.ip().is_loopback(), "{}", gateway.rest);
     assert!(gateway.admin.ip().is_unspecified(), "{}", gateway.admin);
     gateway
-        .client(Face::Rest, &key)
+        .client(Api::Rest, &key)
         .create("john@example.com", &["SN-1"])
         .await
         .ok();

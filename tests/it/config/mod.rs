@@ -14,7 +14,7 @@ use device_assignment::config::{
 };
 use tempfile::TempDir;
 
-use crate::support::{Face, Kind, Program, Suite, TestDatabase, organization, program::command};
+use crate::support::{Api, Kind, Program, Suite, TestDatabase, organization, program::command};
 
 pub fn register(suite: &mut Suite) {
     suite.test(
@@ -159,7 +159,7 @@ async fn program(database: &TestDatabase) {
     let mut serve = command(&["--config"]);
     serve.arg(&path).arg("serve");
     let program = Program::spawn(serve).await;
-    let client = program.client(Face::Rest, &key);
+    let client = program.client(Api::Rest, &key);
     client.create("john@example.com", &["SN-1", "SN-2"]).await.ok();
     let answer = client.create("john@example.com", &["SN-1", "SN-2", "SN-3"]).await;
     assert_eq!(answer.code, "INVALID_ARGUMENT", "{answer:?}");

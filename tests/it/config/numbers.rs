@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use device_assignment::cli;
 
 use super::{Told, mistakes, tell};
-use crate::support::{Face, Kind, Program, Suite, TestDatabase, organization, program::command};
+use crate::support::{Api, Kind, Program, Suite, TestDatabase, organization, program::command};
 
 const BILLION: [&str; 2] = ["1000000000", "1000000001"];
 const U32: [&str; 2] = ["4294967295", "4294967296"];
@@ -145,9 +145,9 @@ async fn largest(database: &TestDatabase) {
     let gateway = at_bounds("gateway", |_, [largest, _]| largest, &instead);
     let gateway = Program::gateway(gateway, service.grpc).await;
     for client in [
-        service.client(Face::Grpc, &key),
-        service.client(Face::Rest, &key),
-        gateway.client(Face::Rest, &key),
+        service.client(Api::Grpc, &key),
+        service.client(Api::Rest, &key),
+        gateway.client(Api::Rest, &key),
     ] {
         client.create("john@example.com", &["SN-1", "SN-2"]).await.ok();
     }

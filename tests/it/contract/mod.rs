@@ -5,7 +5,7 @@ mod refusals;
 use refusals::{Refusal, is_refused, refusals};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Face, Suite, TestDatabase, TestServer, devices, organization};
+use crate::support::{Api, Client, Suite, TestDatabase, TestServer, devices, organization};
 
 /// An address of exactly this many bytes, of which each part has a legal length.
 fn long_email(bytes: usize) -> String {
@@ -22,7 +22,7 @@ pub async fn world(database: &TestDatabase) -> String {
     devices(database, "other", &["OTHER-1"]).await;
     let server = TestServer::start(database).await;
     server
-        .client(Face::Grpc, &key)
+        .client(Api::Grpc, &key)
         .assign("john.doe@example.com", &["SN-002"])
         .await
         .ok();
@@ -31,18 +31,18 @@ pub async fn world(database: &TestDatabase) -> String {
 }
 
 pub fn register(suite: &mut Suite) {
-    for face in Face::ALL {
+    for api in Api::ALL {
         for refusal in refusals() {
-            let name = format!("contract::refused::{}::{}", refusal.name, face.name());
+            let name = format!("contract::refused::{}::{}", refusal.name, api.name());
             let refusal: &'static Refusal = Box::leak(Box::new(refusal));
-            suite.on_each(&name, move |database| is_refused(database, face, refusal));
+            suite.on_each(&name, move |database| is_refused(database, api, refusal));
         }
         let mut rule = |name: &str, test: Rule| {
-            let name = format!("contract::{name}::{}", face.name());
+            let name = format!("contract::{name}::{}", api.name());
             suite.on_each(&name, move |database| async move {
                 let key = world(database).await;
                 let server = TestServer::start(database).await;
-                test(server.client(face, &key), database).await;
+                test(server.client(api, &key), database).await;
                 server.stop().await;
             });
         };

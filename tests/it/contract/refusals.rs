@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{long_email, world};
-use crate::support::{Face, TestDatabase, TestServer};
+use crate::support::{Api, TestDatabase, TestServer};
 
 /// A call that must fail.
 pub struct Refusal {
@@ -205,19 +205,19 @@ pub fn refusals() -> Vec<Refusal> {
     table
 }
 
-pub async fn is_refused(database: &TestDatabase, face: Face, refusal: &Refusal) {
+pub async fn is_refused(database: &TestDatabase, api: Api, refusal: &Refusal) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
     let before = database.dump().await;
 
-    let answer = server.client(face, &key).call(&refusal.request).await;
+    let answer = server.client(api, &key).call(&refusal.request).await;
 
     // Each API has its own names of the fields.
     let sentences = answer.violations.iter().map(|(_, description)| description);
     let sentences: Vec<&String> = sentences.chain([&answer.error]).collect();
-    let names = match face {
-        Face::Grpc => ["customerEmail", "deviceIdentifiers", "deviceType", "autoCreateDevices"],
-        Face::Rest | Face::RemoteRest => [
+    let names = match api {
+        Api::Grpc => ["customerEmail", "deviceIdentifiers", "deviceType", "autoCreateDevices"],
+        Api::Rest | Api::RemoteRest => [
             "customer_email",
             "device_identifiers",
             "device_type",

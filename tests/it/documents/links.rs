@@ -8,7 +8,7 @@ use std::{
 use reqwest::Url;
 
 use super::markdown::documents;
-use crate::support::{Face, Kind, TestDatabase, TestServer};
+use crate::support::{Api, Kind, TestDatabase, TestServer};
 
 /// Allowed external links. They are not followed, because the tests run without a network.
 const EXTERNAL: [&str; 2] = ["https://keepachangelog.com/", "https://semver.org/"];
@@ -55,7 +55,7 @@ pub async fn of_documents() {
 pub async fn of_pages() {
     let database = TestDatabase::create(Kind::Sqlite).await;
     let server = TestServer::start(&database).await;
-    let origin = format!("http://{}", server.client(Face::Rest, "").address());
+    let origin = format!("http://{}", server.client(Api::Rest, "").address());
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let start = Url::parse(&origin).expect("a URL");
     let mut found: BTreeMap<Url, String> = BTreeMap::new();

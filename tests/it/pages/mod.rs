@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 
 use crate::{
     openapi::without_ids,
-    support::{Browser, Face, INVALID_KEY, Kind, MISSING_KEY, Suite, TestDatabase, TestServer, organization},
+    support::{Api, Browser, INVALID_KEY, Kind, MISSING_KEY, Suite, TestDatabase, TestServer, organization},
 };
 
 const OPERATION: &str = "#operations-Devices-assignDevicesToOwner";
 
 pub fn register(suite: &mut Suite) {
-    for face in [Face::Rest, Face::RemoteRest] {
-        let name = |test: &str| format!("pages::{test}::{}", face.name());
+    for api in [Api::Rest, Api::RemoteRest] {
+        let name = |test: &str| format!("pages::{test}::{}", api.name());
         suite.on(Kind::Sqlite, &name("are_there_without_a_key"), move |db| {
-            over_http(db, face)
+            over_http(db, api)
         });
-        suite.on(Kind::Sqlite, &name("unknown_paths"), move |db| unknown_paths(db, face));
+        suite.on(Kind::Sqlite, &name("unknown_paths"), move |db| unknown_paths(db, api));
         suite.with_browser(&name("the_first_example_succeeds_on_a_new_database"), move |db| {
-            in_browser(db, face)
+            in_browser(db, api)
         });
     }
     layout::register(suite);
 }
 
-async fn over_http(database: &TestDatabase, face: Face) {
+async fn over_http(database: &TestDatabase, api: Api) {
     let server = TestServer::start(database).await;
     let http = reqwest::Client::builder().no_proxy().redirect(Policy::none());
     let http = http.build().expect("a client");
@@ -55,7 +55,7 @@ async fn over_http(database: &TestDatabase, face: Face) {
         (Method::GET, "/guides/nothing"),
         (Method::GET, "/guides"),
     ] {
-        let url = format!("http://{}{path}", server.client(face, "").address());
+        let url = format!("http://{}{path}", server.client(api, "").address());
         let response = http.request(method.clone(), url).send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         let header = |name: &str| headers.get(name).map(|value| value.to_str().expect("text"));
@@ -110,10 +110,10 @@ async fn over_http(database: &TestDatabase, face: Face) {
 }
 
 /// A browser gets a page, a program JSON.
-async fn unknown_paths(database: &TestDatabase, face: Face) {
+async fn unknown_paths(database: &TestDatabase, api: Api) {
     const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let server = TestServer::start(database).await;
-    let client = server.client(face, "").with_key(None);
+    let client = server.client(api, "").with_key(None);
     for (path, accept, is_page) in [
         ("/nothing", Some(BROWSER), true),
         ("/guides/nothing", Some(BROWSER), true),
@@ -151,10 +151,10 @@ async fn unknown_paths(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn in_browser(database: &TestDatabase, face: Face) {
+async fn in_browser(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let origin = format!("http://{}", server.client(face, &key).address());
+    let origin = format!("http://{}", server.client(api, &key).address());
     let browser = Browser::start().await;
 
     // From the start page to the page to try calls. Nothing comes from another server.

@@ -1,4 +1,4 @@
-//! One client for both faces, so that one test can speak to either.
+//! One client for both apis, so that one test can speak to either.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use super::server::Face;
+use super::server::Api;
 
 pub const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
 pub const UNASSIGN_PATH: &str = "/api/ext-v1/deviceAssignment/unassignDevicesFromOwner";
@@ -33,7 +33,7 @@ pub const INVALID_KEY: &str = "Invalid API key: check that it is complete, not e
 /// A caller with an API key.
 #[derive(Clone)]
 pub struct Client {
-    pub face: Face,
+    pub api: Api,
     address: SocketAddr,
     key: Option<String>,
     /// What is sent along beside the key.
@@ -42,7 +42,7 @@ pub struct Client {
     channel: Channel,
 }
 
-/// What a call was answered, whatever the face.
+/// What a call was answered, whatever the api.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The name of the gRPC code.
@@ -70,10 +70,10 @@ pub struct Answer {
 const LIMITS: [&str; 2] = ["ratelimit-policy", "ratelimit"];
 
 impl Client {
-    pub fn new(face: Face, address: SocketAddr, key: &str) -> Self {
+    pub fn new(api: Api, address: SocketAddr, key: &str) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an endpoint");
         Self {
-            face,
+            api,
             address,
             key: Some(key.to_owned()),
             headers: Vec::new(),
@@ -139,7 +139,7 @@ impl Client {
     /// Makes the call to unassign devices that `request`, the documented JSON, describes. Asks for the list of the remaining
     /// devices.
     pub async fn call_unassign(&self, request: &Value) -> Answer {
-        if self.face != Face::Grpc {
+        if self.api != Api::Grpc {
             return self.post_at(UNASSIGN_PATH, request).await;
         }
         let message: UnassignDevicesFromOwnerRequest = serde_json::from_value(request.clone()).expect("a message");
@@ -152,7 +152,7 @@ impl Client {
 
     /// As [`call_unassign`](Self::call_unassign), for one device.
     pub async fn call_unassign_one(&self, request: &Value) -> Answer {
-        if self.face != Face::Grpc {
+        if self.api != Api::Grpc {
             return self.post_at(UNASSIGN_ONE_PATH, request).await;
         }
         let message: UnassignDeviceFromOwnerRequest = serde_json::from_value(request.clone()).expect("a message");
@@ -177,12 +177,12 @@ impl Client {
 
     /// Makes the call that `request`, the documented JSON, describes.
     pub async fn call(&self, request: &Value) -> Answer {
-        match self.face {
-            Face::Grpc => {
+        match self.api {
+            Api::Grpc => {
                 let message = serde_json::from_value(request.clone()).expect("the JSON of a message");
                 self.call_grpc(message, None).await
             }
-            Face::Rest | Face::RemoteRest => self.post(request.to_string(), Some("application/json")).await,
+            Api::Rest | Api::RemoteRest => self.post(request.to_string(), Some("application/json")).await,
         }
     }
 
@@ -223,7 +223,7 @@ impl Client {
         }
     }
 
-    /// Posts any body to the REST face.
+    /// Posts any body to the REST api.
     pub async fn post(&self, body: impl Into<reqwest::Body>, content_type: Option<&str>) -> Answer {
         let mut request = self.request(reqwest::Method::POST, PATH).body(body);
         if let Some(content_type) = content_type {

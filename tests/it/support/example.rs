@@ -9,7 +9,7 @@ use std::{
 use tokio::{process::Command, sync::OnceCell};
 
 use super::{
-    Face, Program,
+    Api, Program,
     program::{finish, is_on_path, stderr},
 };
 
@@ -22,8 +22,8 @@ const PYTHON_MODULES: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/examples-pyt
 #[derive(Debug, Clone, Copy)]
 pub struct Example {
     pub name: &'static str,
-    /// Which face it calls.
-    pub face: Face,
+    /// Which api it calls.
+    pub api: Api,
     /// What it is run with.
     runner: Runner,
     /// Where it is, in `examples/`.
@@ -39,24 +39,24 @@ enum Runner {
     Cargo,
 }
 
-const fn example(name: &'static str, face: Face, runner: Runner, file: &'static str) -> Example {
+const fn example(name: &'static str, api: Api, runner: Runner, file: &'static str) -> Example {
     Example {
         name,
-        face,
+        api,
         runner,
         file,
     }
 }
 
 pub const EXAMPLES: [Example; 8] = [
-    example("buf", Face::Grpc, Runner::Bash("buf"), "buf/assign.sh"),
-    example("curl", Face::Rest, Runner::Bash("curl"), "curl/assign.sh"),
-    example("grpcurl", Face::Grpc, Runner::Bash("grpcurl"), "grpcurl/assign.sh"),
-    example("node_grpc", Face::Grpc, Runner::Node, "node/assign_grpc.js"),
-    example("node_rest", Face::Rest, Runner::Node, "node/assign_rest.js"),
-    example("python_grpc", Face::Grpc, Runner::Python, "python/assign_grpc.py"),
-    example("python_rest", Face::Rest, Runner::Python, "python/assign_rest.py"),
-    example("rust", Face::Grpc, Runner::Cargo, "rust/assign.rs"),
+    example("buf", Api::Grpc, Runner::Bash("buf"), "buf/assign.sh"),
+    example("curl", Api::Rest, Runner::Bash("curl"), "curl/assign.sh"),
+    example("grpcurl", Api::Grpc, Runner::Bash("grpcurl"), "grpcurl/assign.sh"),
+    example("node_grpc", Api::Grpc, Runner::Node, "node/assign_grpc.js"),
+    example("node_rest", Api::Rest, Runner::Node, "node/assign_rest.js"),
+    example("python_grpc", Api::Grpc, Runner::Python, "python/assign_grpc.py"),
+    example("python_rest", Api::Rest, Runner::Python, "python/assign_rest.py"),
+    example("rust", Api::Grpc, Runner::Cargo, "rust/assign.rs"),
 ];
 
 impl Example {
@@ -88,9 +88,9 @@ impl Example {
                 command.arg(file).env("PYTHONPATH", modules().await);
             }
         }
-        let (variable, address) = match self.face {
-            Face::Grpc => ("DEVICE_ASSIGNMENT_SERVER", server.grpc),
-            Face::Rest | Face::RemoteRest => ("DEVICE_ASSIGNMENT_REST", server.rest),
+        let (variable, address) = match self.api {
+            Api::Grpc => ("DEVICE_ASSIGNMENT_SERVER", server.grpc),
+            Api::Rest | Api::RemoteRest => ("DEVICE_ASSIGNMENT_REST", server.rest),
         };
         command
             .args(arguments)

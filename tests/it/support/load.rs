@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tonic::Request;
 use tonic_types::StatusExt;
 
-use super::{Client, Face, Kind, PATH, TestDatabase, organization};
+use super::{Api, Client, Kind, PATH, TestDatabase, organization};
 
 /// Longer than any deadline. A call that takes this long hangs.
 const HANGS: Duration = Duration::from_secs(20);
@@ -27,7 +27,7 @@ pub const DEVICES: usize = 3;
 /// A call for a customer and devices of its own, all to be created.
 #[derive(Debug)]
 pub struct Call {
-    pub face: Face,
+    pub api: Api,
     pub email: String,
     pub started: Instant,
     pub ended: Instant,
@@ -71,7 +71,7 @@ pub async fn create(client: &Client, email: String) -> Call {
     let started = Instant::now();
     let fate = tokio::time::timeout(HANGS, fate_of(client, &email)).await;
     Call {
-        face: client.face,
+        api: client.api,
         fate: fate.unwrap_or_else(|_| panic!("{email} hangs")),
         email,
         started,
@@ -80,7 +80,7 @@ pub async fn create(client: &Client, email: String) -> Call {
 }
 
 async fn fate_of(client: &Client, email: &str) -> Fate {
-    if client.face == Face::Grpc {
+    if client.api == Api::Grpc {
         let mut request = Request::new(message(email));
         client.sign(request.metadata_mut());
         return match client.grpc().assign_devices_to_owner(request).await {
@@ -206,9 +206,9 @@ impl Load {
 }
 
 /// Clients with connections of their own, half of them gRPC, half REST.
-pub fn clients(count: usize, client: impl FnMut(Face) -> Client) -> Vec<Client> {
-    let faces = [Face::Grpc, Face::Rest].into_iter().cycle();
-    faces.take(count).map(client).collect()
+pub fn clients(count: usize, client: impl FnMut(Api) -> Client) -> Vec<Client> {
+    let apis = [Api::Grpc, Api::Rest].into_iter().cycle();
+    apis.take(count).map(client).collect()
 }
 
 /// The keys of as many organizations: enough of them keep every connection for reads busy.
@@ -237,7 +237,7 @@ pub fn tally(calls: &[Call]) -> String {
             Fate::Answered { code, .. } => code.clone(),
             Fate::Lost { code, .. } => format!("lost:{code}"),
         };
-        *counts.entry(format!("{}:{fate}", call.face.name())).or_default() += 1;
+        *counts.entry(format!("{}:{fate}", call.api.name())).or_default() += 1;
     }
     format!("{counts:?}")
 }

@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Client, Face};
+use super::{Api, Client};
 
 /// The program with its own environment only: no setting of whoever runs the tests reaches it.
 pub fn command(arguments: &[&str]) -> Command {
@@ -206,9 +206,9 @@ impl Program {
         }
     }
 
-    pub fn client(&self, face: Face, key: &str) -> Client {
-        let address = if face == Face::Grpc { self.grpc } else { self.rest };
-        Client::new(face, address, key)
+    pub fn client(&self, api: Api, key: &str) -> Client {
+        let address = if api == Api::Grpc { self.grpc } else { self.rest };
+        Client::new(api, address, key)
     }
 
     pub fn id(&self) -> u32 {

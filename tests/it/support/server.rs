@@ -27,14 +27,14 @@ pub struct TestServer {
 
 /// The ways to reach the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Face {
+pub enum Api {
     Grpc,
     Rest,
     /// REST through a gateway that is not in the service's process.
     RemoteRest,
 }
 
-impl Face {
+impl Api {
     pub const ALL: [Self; 3] = [Self::Grpc, Self::Rest, Self::RemoteRest];
 
     pub fn name(self) -> &'static str {
@@ -93,14 +93,14 @@ impl TestServer {
         }
     }
 
-    /// A client of this server's `face` with `key`.
-    pub fn client(&self, face: Face, key: &str) -> Client {
-        let address = match face {
-            Face::Grpc => self.grpc,
-            Face::Rest => self.rest,
-            Face::RemoteRest => self.remote_rest,
+    /// A client of this server's `api` with `key`.
+    pub fn client(&self, api: Api, key: &str) -> Client {
+        let address = match api {
+            Api::Grpc => self.grpc,
+            Api::Rest => self.rest,
+            Api::RemoteRest => self.remote_rest,
         };
-        Client::new(face, address, key)
+        Client::new(api, address, key)
     }
 
     /// Stops the server as a signal would, and waits until it has.

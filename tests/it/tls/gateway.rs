@@ -6,7 +6,7 @@ use tokio::process::Child;
 
 use super::serve;
 use crate::support::{
-    Answer, Client, Face, Kind, Program, Suite, TestDatabase,
+    Answer, Api, Client, Kind, Program, Suite, TestDatabase,
     load::eventually,
     organization,
     program::{Log, command},
@@ -48,7 +48,7 @@ impl Gateway {
     }
 
     async fn create(&self, key: &str, email: &str) -> Answer {
-        Client::new(Face::RemoteRest, self.rest, key)
+        Client::new(Api::RemoteRest, self.rest, key)
             .create(email, &[email])
             .await
     }
@@ -89,7 +89,7 @@ async fn over_https(database: &TestDatabase) {
     ];
     let gateway = Gateway::before(&service, &arguments).await;
     let tunnel = Tunnel::to(gateway.rest, &Peer::new(&authority)).await;
-    let client = Client::new(Face::RemoteRest, tunnel.address, &key);
+    let client = Client::new(Api::RemoteRest, tunnel.address, &key);
     client.create("jane@example.com", &["SN-2"]).await.ok();
     assert_eq!(tunnel.agreed().len(), 1);
 

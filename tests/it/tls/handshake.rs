@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
 
 use super::{Tunnels, serve};
 use crate::support::{
-    Face, Kind, Load, Suite, TestDatabase,
+    Api, Kind, Load, Suite, TestDatabase,
     load::{clients, faults, tally},
     organization,
     tls::{Agreed, Authority, Folder, HTTP_1_1, HTTP_2, Peer, agreed, connect},
@@ -60,10 +60,10 @@ async fn versions(database: &TestDatabase) {
         };
         // Real calls over gRPC and REST, by clients without ALPN.
         let tunnels = Tunnels::to(&program, &peer).await;
-        for (face, tunnel) in [(Face::Grpc, &tunnels.grpc), (Face::Rest, &tunnels.rest)] {
-            let email = format!("{}-{:?}@example.com", face.name(), versions[0].version);
+        for (api, tunnel) in [(Api::Grpc, &tunnels.grpc), (Api::Rest, &tunnels.rest)] {
+            let email = format!("{}-{:?}@example.com", api.name(), versions[0].version);
             let email = email.to_lowercase().replace('_', "-");
-            tunnels.client(face, &key).create(&email, &[&email]).await.ok();
+            tunnels.client(api, &key).create(&email, &[&email]).await.ok();
             let expected = Agreed {
                 certificate: identity.der(),
                 version: versions[0].version,
@@ -149,9 +149,9 @@ async fn client_certificates(database: &TestDatabase) {
 
     let known = clients_authority.issue("client");
     let tunnels = Tunnels::to(&program, &Peer::with(&authority, &known)).await;
-    for face in [Face::Grpc, Face::Rest] {
-        let email = format!("{}@example.com", face.name().replace('_', "-"));
-        tunnels.client(face, &key).create(&email, &[&email]).await.ok();
+    for api in [Api::Grpc, Api::Rest] {
+        let email = format!("{}@example.com", api.name().replace('_', "-"));
+        tunnels.client(api, &key).create(&email, &[&email]).await.ok();
     }
     let expired = clients_authority.issue_as("expired", |params| {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -201,7 +201,7 @@ async fn silent_peers(database: &TestDatabase) {
     folder.put_identity("server", &authority.issue("service"));
     let program = serve(database, &folder, &["--tls-handshake-timeout", "500ms"]).await;
     let tunnels = Tunnels::to(&program, &Peer::new(&authority)).await;
-    let load = Load::start("load", clients(4, |face| tunnels.client(face, &key)));
+    let load = Load::start("load", clients(4, |api| tunnels.client(api, &key)));
     load.succeeds(8).await;
 
     // Nothing at all, the beginning of a hello, one of which a byte comes now and then, and what is no TLS.
@@ -280,7 +280,7 @@ async fn takes_a_place(database: &TestDatabase) {
     let _second = TcpStream::connect(program.rest).await.expect("a connection");
     // Both are accepted before anybody else, and let go of after a while.
     let start = Instant::now();
-    let client = tunnels.client(Face::Rest, &key);
+    let client = tunnels.client(Api::Rest, &key);
     client.create("john@example.com", &["SN-1"]).await.ok();
     assert!(start.elapsed() >= PATIENCE / 2, "{:?}", start.elapsed());
     program.terminate().await;
@@ -293,7 +293,7 @@ async fn stop_under_load(database: &TestDatabase) {
     folder.put_identity("server", &authority.issue("service"));
     let program = serve(database, &folder, &["--tls-handshake-timeout", "1h"]).await;
     let tunnels = Tunnels::to(&program, &Peer::new(&authority)).await;
-    let load = Load::start("load", clients(16, |face| tunnels.client(face, &key)));
+    let load = Load::start("load", clients(16, |api| tunnels.client(api, &key)));
     load.succeeds(16).await;
     // A stuck handshake does not delay the end.
     let _silent = TcpStream::connect(program.grpc).await.expect("a connection");

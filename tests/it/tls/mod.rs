@@ -8,7 +8,7 @@ mod reload;
 mod tools;
 
 use crate::support::{
-    Client, Face, Program, Suite, TestDatabase,
+    Api, Client, Program, Suite, TestDatabase,
     program::command,
     tls::{Folder, Peer, Tunnel},
 };
@@ -45,8 +45,8 @@ impl Tunnels {
         }
     }
 
-    fn client(&self, face: Face, key: &str) -> Client {
-        let tunnel = if face == Face::Grpc { &self.grpc } else { &self.rest };
-        Client::new(face, tunnel.address, key)
+    fn client(&self, api: Api, key: &str) -> Client {
+        let tunnel = if api == Api::Grpc { &self.grpc } else { &self.rest };
+        Client::new(api, tunnel.address, key)
     }
 }

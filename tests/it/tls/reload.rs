@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{Tunnels, serve};
 use crate::support::{
-    Face, Kind, Load, Program, Suite, TestDatabase,
+    Api, Kind, Load, Program, Suite, TestDatabase,
     load::{Call, clients, create, eventually, faults, tally},
     organization,
     tls::{Authority, Folder, HTTP_1_1, Identity, Peer, agreed, connect},
@@ -107,12 +107,12 @@ async fn under_load(database: &'static TestDatabase, swap: Swap) {
         ..Peer::new(&authority)
     };
     let mut old = connect(program.rest, peer.config()).await.expect("a connection");
-    let load = Load::start("load", clients(8, |face| tunnels.client(face, &key)));
+    let load = Load::start("load", clients(8, |api| tunnels.client(api, &key)));
     let stop = Arc::new(AtomicBool::new(false));
-    let newcomers = [Face::Grpc, Face::Rest].map(|face| {
+    let newcomers = [Api::Grpc, Api::Rest].map(|api| {
         tokio::spawn(call_on_new_connections(
             Arc::clone(&tunnels),
-            face,
+            api,
             key.clone(),
             Arc::clone(&stop),
         ))
@@ -153,11 +153,11 @@ async fn under_load(database: &'static TestDatabase, swap: Swap) {
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
-async fn call_on_new_connections(tunnels: Arc<Tunnels>, face: Face, key: String, stop: Arc<AtomicBool>) -> Vec<Call> {
+async fn call_on_new_connections(tunnels: Arc<Tunnels>, api: Api, key: String, stop: Arc<AtomicBool>) -> Vec<Call> {
     let mut calls = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let client = tunnels.client(face, &key);
-        let name = face.name().replace('_', "-");
+        let client = tunnels.client(api, &key);
+        let name = api.name().replace('_', "-");
         let email = format!("new-{name}-{}@example.com", calls.len());
         calls.push(create(&client, email).await);
     }
@@ -272,26 +272,26 @@ async fn client_authority(database: &TestDatabase) {
     let of_old = Tunnels::to(&program, &Peer::with(&authority, &of_old)).await;
     let of_new = Tunnels::to(&program, &Peer::with(&authority, &of_new)).await;
     let mut number = 0;
-    let mut calls = async |tunnels: &Tunnels, face: Face| {
+    let mut calls = async |tunnels: &Tunnels, api: Api| {
         number += 1;
-        let client = tunnels.client(face, &key);
+        let client = tunnels.client(api, &key);
         create(&client, format!("call-{number}@example.com")).await.is_ok()
     };
-    let stays = of_old.client(Face::Grpc, &key);
+    let stays = of_old.client(Api::Grpc, &key);
     stays.create("stays@example.com", &["SN-1"]).await.ok();
-    for face in [Face::Grpc, Face::Rest] {
-        assert!(calls(&of_old, face).await);
-        assert!(!calls(&of_new, face).await);
+    for api in [Api::Grpc, Api::Rest] {
+        assert!(calls(&of_old, api).await);
+        assert!(!calls(&of_new, api).await);
     }
     folder.put("clients.crt", &format!("{}{}", old.pem(), new.pem()));
-    for face in [Face::Grpc, Face::Rest] {
-        eventually("the new one is let in", SEEN, async || calls(&of_new, face).await).await;
-        assert!(calls(&of_old, face).await);
+    for api in [Api::Grpc, Api::Rest] {
+        eventually("the new one is let in", SEEN, async || calls(&of_new, api).await).await;
+        assert!(calls(&of_old, api).await);
     }
     folder.put("clients.crt", &new.pem());
-    for face in [Face::Grpc, Face::Rest] {
-        eventually("the old one is not", SEEN, async || !calls(&of_old, face).await).await;
-        assert!(calls(&of_new, face).await);
+    for api in [Api::Grpc, Api::Rest] {
+        eventually("the old one is not", SEEN, async || !calls(&of_old, api).await).await;
+        assert!(calls(&of_new, api).await);
     }
     stays.create("stays@example.com", &["SN-2"]).await.ok();
     program.terminate().await;

@@ -22,7 +22,7 @@ use crate::{
     limits::{assert_too_many, settings},
     openapi::{description, without_ids},
     support::{
-        Answer, Client, Face, MISSING_KEY, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
+        Answer, Api, Client, MISSING_KEY, Suite, TestDatabase, TestServer, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
         client::answer_of, devices, organization,
     },
 };
@@ -46,10 +46,10 @@ impl World {
         devices(database, "acme", &["SN-001", "SN-002", "SN-003", "SN-004", "SN-005"]).await;
         devices(database, "other", &["SN-001", "OTHER-1"]).await;
         let server = TestServer::start(database).await;
-        let client = server.client(Face::Grpc, &world.key);
+        let client = server.client(Api::Grpc, &world.key);
         client.assign(JOHN, &["SN-004", "SN-001", "SN-003"]).await.ok();
         client.assign(JANE, &["SN-002", "SN-003"]).await.ok();
-        let other = server.client(Face::Grpc, &world.other);
+        let other = server.client(Api::Grpc, &world.other);
         other.assign(JOHN, &["SN-001", "OTHER-1"]).await.ok();
         server.stop().await;
         world
@@ -60,18 +60,18 @@ type Rule = fn(Client, Client, &'static TestDatabase) -> Pin<Box<dyn Future<Outp
 
 pub fn register(suite: &mut Suite) {
     suite.test("unassign::every_write_has_its_rows_in_these_tables", every_method);
-    for face in Face::ALL {
+    for api in Api::ALL {
         for rejection in rejections() {
-            let name = format!("unassign::rejected::{}::{}", rejection.name, face.name());
+            let name = format!("unassign::rejected::{}::{}", rejection.name, api.name());
             let rejection: &'static Rejection = Box::leak(Box::new(rejection));
-            suite.on_each(&name, move |db| is_rejected(db, face, rejection));
+            suite.on_each(&name, move |db| is_rejected(db, api, rejection));
         }
         let mut rule = |name: &str, test: Rule| {
-            let name = format!("unassign::{name}::{}", face.name());
+            let name = format!("unassign::{name}::{}", api.name());
             suite.on_each(&name, move |database| async move {
                 let World { key, other } = World::new(database).await;
                 let server = TestServer::start(database).await;
-                test(server.client(face, &key), server.client(face, &other), database).await;
+                test(server.client(api, &key), server.client(api, &other), database).await;
                 server.stop().await;
             });
         };
@@ -92,13 +92,13 @@ pub fn register(suite: &mut Suite) {
             Box::pin(back_again(client))
         });
         rule("a_key_is_required", |client, _, db| Box::pin(key_required(client, db)));
-        let name = |test: &str| format!("unassign::{test}::{}", face.name());
-        suite.on_each(&name("at_most_10000_devices_are_listed"), move |db| long_list(db, face));
-        suite.on_each(&name("devices_count_toward_the_limit"), move |db| limited(db, face));
+        let name = |test: &str| format!("unassign::{test}::{}", api.name());
+        suite.on_each(&name("at_most_10000_devices_are_listed"), move |db| long_list(db, api));
+        suite.on_each(&name("devices_count_toward_the_limit"), move |db| limited(db, api));
     }
-    for face in [Face::Rest, Face::RemoteRest] {
-        let name = |test: &str| format!("unassign::{test}::{}", face.name());
-        suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, face));
+    for api in [Api::Rest, Api::RemoteRest] {
+        let name = |test: &str| format!("unassign::{test}::{}", api.name());
+        suite.on_each(&name("the_json_byte_for_byte"), move |db| json_bytes(db, api));
     }
     suite.on_each("unassign::grpc_lists_only_on_request", lists_on_request);
     suite.on_each("unassign::assignments_and_removals_at_once", together::at_once);
@@ -238,10 +238,10 @@ async fn key_required(client: Client, database: &TestDatabase) {
     assert_eq!(database.dump().await, before);
 }
 
-async fn long_list(database: &TestDatabase, face: Face) {
+async fn long_list(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let identifiers: Vec<String> = (0..10_003).map(|number| format!("SN-{number:05}")).collect();
     let identifiers: Vec<&str> = identifiers.iter().map(String::as_str).collect();
     let (first, rest) = identifiers.split_at(10_000);
@@ -259,7 +259,7 @@ async fn long_list(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn limited(database: &TestDatabase, face: Face) {
+async fn limited(database: &TestDatabase, api: Api) {
     let key = organization(database, "acme").await;
     let server = TestServer::start_with(
         database,
@@ -268,7 +268,7 @@ async fn limited(database: &TestDatabase, face: Face) {
         }),
     )
     .await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     client.create(JOHN, &["SN-001"]).await.ok();
     client.unassign(JOHN, &["SN-001", "SN-002"]).await.ok();
     assert_eq!(client.unassign_one(JOHN, "SN-001").await.code, "FAILED_PRECONDITION");
@@ -276,10 +276,10 @@ async fn limited(database: &TestDatabase, face: Face) {
     server.stop().await;
 }
 
-async fn json_bytes(database: &TestDatabase, face: Face) {
+async fn json_bytes(database: &TestDatabase, api: Api) {
     let World { key, .. } = World::new(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let mut bodies = String::new();
     for (path, body) in [
         (
@@ -338,7 +338,7 @@ async fn json_bytes(database: &TestDatabase, face: Face) {
 async fn lists_on_request(database: &TestDatabase) {
     let World { key, .. } = World::new(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     let many = |include_remaining| {
         client.signed(UnassignDevicesFromOwnerRequest {
             customer_email: JOHN.into(),

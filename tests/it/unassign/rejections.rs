@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{JOHN, World};
-use crate::support::{Face, TestDatabase, TestServer};
+use crate::support::{Api, TestDatabase, TestServer};
 
 /// A call that must be rejected: for many devices, or for one.
 pub struct Rejection {
@@ -150,10 +150,10 @@ pub fn rejections() -> Vec<Rejection> {
     table
 }
 
-pub async fn is_rejected(database: &TestDatabase, face: Face, rejection: &Rejection) {
+pub async fn is_rejected(database: &TestDatabase, api: Api, rejection: &Rejection) {
     let World { key, .. } = World::new(database).await;
     let server = TestServer::start(database).await;
-    let client = server.client(face, &key);
+    let client = server.client(api, &key);
     let before = database.dump().await;
     let answer = if rejection.is_one {
         client.call_unassign_one(&rejection.request).await

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{JOHN, World};
 use crate::{
     metrics::Metrics,
-    support::{Face, Program, TestDatabase, TestServer, devices, organization, program::command},
+    support::{Api, Program, TestDatabase, TestServer, devices, organization, program::command},
 };
 
 /// Many callers assign and remove the same pairs. For each pair, assignments and removals take turns, so that their numbers
@@ -16,7 +16,7 @@ pub async fn at_once(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     devices(database, "acme", &IDS).await;
     let server = TestServer::start(database).await;
-    let client = server.client(Face::Grpc, &key);
+    let client = server.client(Api::Grpc, &key);
     client.assign(JOHN, &IDS).await.ok();
     let callers = (0..8_usize).map(|caller| {
         let client = client.clone();
@@ -55,8 +55,8 @@ pub async fn observed(database: &'static TestDatabase) {
     let mut serve = command(&["serve", "--database-url", database.url()]);
     serve.args(["--log-format", "json"]);
     let program = Program::spawn(serve).await;
-    for (face, device) in [(Face::Grpc, "SN-001"), (Face::Rest, "SN-003")] {
-        let client = program.client(face, &key);
+    for (api, device) in [(Api::Grpc, "SN-001"), (Api::Rest, "SN-003")] {
+        let client = program.client(api, &key);
         client.unassign(JOHN, &[device, "CANARY-SN"]).await.ok();
         client.unassign(JOHN, &[device]).await.ok();
         client.unassign_one(JOHN, device).await;
