@@ -106,15 +106,6 @@ pub struct TouchedPair<'a> {
 }
 
 impl<'a> Touches<'a> {
-    /// Everything that `commands` touch.
-    pub fn of<C: Command>(commands: impl IntoIterator<Item = &'a C>) -> Self {
-        let mut touches = Self::default();
-        for command in commands {
-            touches.add(command);
-        }
-        touches
-    }
-
     /// Adds what `command` touches, the next one of the group.
     pub fn add<C: Command>(&mut self, command: &'a C) {
         command.touch(self);

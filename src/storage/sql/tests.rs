@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::storage::statements::FILES;
+use crate::storage::statements::{FILES, FIND_AND_ASSIGN, FIND_AND_ASSIGN_FILE};
 
 static SQL: Sql = Sql {
     kind: StatementKind::new("test", "", ""),
@@ -69,7 +69,8 @@ fn the_comment_at_the_top_of_a_file_is_not_sent() {
 /// Anybody can paste a file into psql or sqlite3, and read there what to give it.
 #[test]
 fn each_file_has_one_statement_and_explains_its_parameters() {
-    for (file, statement) in FILES {
+    let of_postgres = (FIND_AND_ASSIGN_FILE, FIND_AND_ASSIGN.postgres);
+    for (file, statement) in FILES.iter().chain([&of_postgres]) {
         let header = file.strip_suffix(statement).expect("the statement ends the file");
         let marks: &[_] = if statement.contains("?1") { &['?'] } else { &['$'] };
         let parameters = |text: &str| -> BTreeSet<String> {
