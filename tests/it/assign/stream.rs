@@ -33,7 +33,10 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn memory(database: &'static TestDatabase) {
+    /// 58 MB of text.
     const ROWS: usize = 60_000;
+    /// The window of 16 MiB, two calls of 2 MiB with what the libraries copy of them, and what the allocator keeps.
+    const MAX_KIB: u64 = 48 * 1024;
     let key = organization(database, "acme").await;
     let server = Program::serve(database.url()).await;
     let folder = TempDir::new().expect("a folder");
@@ -75,7 +78,7 @@ async fn memory(database: &'static TestDatabase) {
     assert_eq!(report(&running.finish().await, 1), [0, 0, ROWS as u64 + 1, 1, 0, 0]);
     let said = format!("{waiting} KiB while nothing went on, {peak} KiB at last");
     println!("{said}");
-    assert!(waiting < 72 * 1024 && peak < 72 * 1024, "{said}");
+    assert!(waiting < MAX_KIB && peak < MAX_KIB, "{said}");
     server.terminate().await;
 }
 
