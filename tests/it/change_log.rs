@@ -43,7 +43,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a_customer_past_the_log",
-        sql: "INSERT INTO customer SELECT organization_id, organization_id, 'eve@example.com', 'eve', created_at FROM customer",
+        sql: "INSERT INTO customer (organization_id, id, email, name, created_at) \
+              SELECT organization_id, organization_id, 'eve@example.com', 'eve', created_at FROM customer",
         problem: "a customer is not in the log",
     },
     Fault {
@@ -158,7 +159,8 @@ async fn fence(database: &'static TestDatabase) {
     for sql in [
         "DELETE FROM device_assignment",
         "UPDATE device SET device_type = 'other'",
-        "INSERT INTO customer SELECT organization_id, organization_id, 'eve@example.com', 'eve', created_at FROM customer",
+        "INSERT INTO customer (organization_id, id, email, name, created_at) \
+              SELECT organization_id, organization_id, 'eve@example.com', 'eve', created_at FROM customer",
     ] {
         let error = stranger.execute_unprepared(sql).await.expect_err(sql);
         let sea_orm::DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error)) = &error else {

@@ -194,13 +194,17 @@ async fn postgres_keys(database: &'static TestDatabase) {
     change_log.operator COLLATE C
     change_log.request_id COLLATE C
     change_log: PRIMARY KEY (organization_id, revision)
+    customer.address COLLATE C
     customer.email COLLATE C
+    customer.metadata COLLATE C
     customer.name COLLATE C
+    customer.phone COLLATE C
     customer: FOREIGN KEY (organization_id) REFERENCES organization(id)
     customer: PRIMARY KEY (organization_id, id)
     customer: UNIQUE (organization_id, email)
     device.device_type COLLATE C
     device.identifier COLLATE C
+    device.properties COLLATE C
     device: FOREIGN KEY (organization_id) REFERENCES organization(id)
     device: PRIMARY KEY (organization_id, id)
     device: UNIQUE (organization_id, identifier)

@@ -10,6 +10,9 @@ pub struct Model {
     pub id: Uuid,
     pub email: String,
     pub name: String,
+    pub phone: String,
+    pub address: String,
+    pub metadata: String,
     pub created_at: TimeDateTimeWithTimeZone,
 }
 

@@ -10,6 +10,7 @@ pub struct Model {
     pub id: Uuid,
     pub identifier: String,
     pub device_type: String,
+    pub properties: String,
     pub created_at: TimeDateTimeWithTimeZone,
 }
 

@@ -185,8 +185,16 @@ impl TestDatabase {
         for (table, columns, order) in [
             ("organization", "id, name", "id"),
             ("api_key", "organization_id, id, label", "id"),
-            ("customer", "organization_id, id, email, name", "id"),
-            ("device", "organization_id, id, identifier, device_type", "id"),
+            (
+                "customer",
+                "organization_id, id, email, name, phone, address, metadata",
+                "id",
+            ),
+            (
+                "device",
+                "organization_id, id, identifier, device_type, properties",
+                "id",
+            ),
             (
                 "device_assignment",
                 "organization_id, customer_id, device_id",
