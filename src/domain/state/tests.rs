@@ -1,8 +1,12 @@
+mod calls;
 mod model;
 
 use proptest::prelude::*;
 
-use self::model::{AnyCommand, CUSTOMERS, Call, DEVICES, Ids, Spelling, TYPES, World};
+use self::{
+    calls::{AnyCommand, CUSTOMERS, Call, DEVICES, TYPES, calls},
+    model::{Ids, World},
+};
 use super::*;
 use crate::domain::command::Touches;
 
@@ -35,35 +39,7 @@ fn worlds() -> impl Strategy<Value = World> {
 }
 
 fn groups() -> impl Strategy<Value = Vec<Call>> {
-    let spelling = prop_oneof![Just(Spelling::Stored), Just(Spelling::Upper), Just(Spelling::Padded)];
-    let devices = || prop::collection::vec(0..DEVICES.len(), 1..=6);
-    let assign = (
-        0..CUSTOMERS.len(),
-        spelling,
-        devices(),
-        prop::option::of(0..TYPES.len()),
-    )
-        .prop_map(|(customer, spelling, devices, create)| Call::Assign {
-            customer,
-            spelling,
-            devices,
-            create,
-        });
-    let unassign = (0..CUSTOMERS.len(), devices(), any::<bool>()).prop_map(|(customer, devices, lists_remaining)| {
-        Call::Unassign {
-            customer,
-            devices,
-            lists_remaining,
-        }
-    });
-    let unassign_one = (0..CUSTOMERS.len(), 0..DEVICES.len());
-    let unassign_one = unassign_one.prop_map(|(customer, device)| Call::UnassignOne { customer, device });
-    let import = prop::collection::vec((0..DEVICES.len(), 0..TYPES.len()), 1..=4);
-    let import = import.prop_map(|devices| Call::Import { devices });
-    prop::collection::vec(
-        prop_oneof![4 => assign, 3 => unassign, 2 => unassign_one, 1 => import],
-        1..=8,
-    )
+    prop::collection::vec(calls(), 1..=8)
 }
 
 fn is_sorted_and_unique<K: Ord>(keys: impl IntoIterator<Item = K>) -> bool {

@@ -9,115 +9,16 @@ use std::{
 
 use uuid::Uuid;
 
-use super::super::*;
+use super::calls::{AnyCommand, CUSTOMERS, Call, DEVICES, TYPES, distinct};
 use crate::domain::{
-    assign_devices::{self, AssignDevices, Fate},
-    change::Actor,
+    assign_devices::{self, Fate},
+    change::{Actor, ChangeOrigin, ChangeSet, LogEntry, Pair},
     command::{Rejection, carry_out},
-    import_devices::{ImportDevices, Imported},
-    unassign_devices::{self, UnassignDevices},
+    id::{CustomerId, DeviceId},
+    import_devices::Imported,
+    state::{DeviceList, Existing, State},
+    unassign_devices,
 };
-
-// So few names that commands keep naming the same ones.
-pub(super) const CUSTOMERS: [&str; 3] = ["ann@example.com", "bob@example.com", "cat@example.org"];
-pub(super) const DEVICES: [&str; 6] = ["0", "SN-1", "sn-1", "sn-10", "sn-2", "ü"];
-pub(super) const TYPES: [&str; 2] = ["sensor", "Gateway"];
-
-/// A call, in positions of the tables above.
-#[derive(Debug, Clone)]
-pub(super) enum Call {
-    Assign {
-        customer: usize,
-        spelling: Spelling,
-        devices: Vec<usize>,
-        create: Option<usize>,
-    },
-    Unassign {
-        customer: usize,
-        devices: Vec<usize>,
-        lists_remaining: bool,
-    },
-    UnassignOne {
-        customer: usize,
-        device: usize,
-    },
-    Import {
-        devices: Vec<(usize, usize)>,
-    },
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Spelling {
-    Stored,
-    Upper,
-    Padded,
-}
-
-/// Any of the commands.
-pub(super) enum AnyCommand {
-    Assign(AssignDevices),
-    Unassign(UnassignDevices),
-    Import(ImportDevices),
-}
-
-impl Call {
-    pub(super) fn command(&self) -> AnyCommand {
-        match self {
-            Self::Assign {
-                customer,
-                spelling,
-                devices,
-                create,
-            } => {
-                let email = CUSTOMERS[*customer];
-                let email = match spelling {
-                    Spelling::Stored => email.to_owned(),
-                    Spelling::Upper => email.to_uppercase(),
-                    Spelling::Padded => format!(" {email}\t"),
-                };
-                let devices = names(devices);
-                let device_type = create.map(|device_type| TYPES[device_type]);
-                let command = AssignDevices::parse(&email, &devices, device_type.is_some(), device_type, devices.len());
-                AnyCommand::Assign(command.expect("a valid call"))
-            }
-            Self::Unassign {
-                customer,
-                devices,
-                lists_remaining,
-            } => {
-                let devices = names(devices);
-                let command = UnassignDevices::parse(CUSTOMERS[*customer], &devices, *lists_remaining, devices.len());
-                AnyCommand::Unassign(command.expect("a valid call"))
-            }
-            Self::UnassignOne { customer, device } => {
-                let command = UnassignDevices::parse_one(CUSTOMERS[*customer], DEVICES[*device], true);
-                AnyCommand::Unassign(command.expect("a valid call"))
-            }
-            Self::Import { devices } => {
-                let devices = devices.iter().map(|(device, device_type)| {
-                    let identifier = DeviceIdentifier::parse(DEVICES[*device]).expect("an identifier");
-                    (identifier, DeviceType::parse(TYPES[*device_type]).expect("a type"))
-                });
-                AnyCommand::Import(ImportDevices::new(devices))
-            }
-        }
-    }
-}
-
-fn names(devices: &[usize]) -> Vec<String> {
-    devices.iter().map(|device| DEVICES[*device].to_owned()).collect()
-}
-
-/// The distinct identifiers, each at its first position.
-pub(super) fn distinct(devices: &[usize]) -> Vec<&'static str> {
-    let mut distinct = Vec::new();
-    for device in devices {
-        if !distinct.contains(&DEVICES[*device]) {
-            distinct.push(DEVICES[*device]);
-        }
-    }
-    distinct
-}
 
 /// What an organization has, by names alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -383,7 +284,8 @@ impl Ids {
         (answers, changes)
     }
 
-    fn answer(&self, outcome: Outcome) -> Answer {
+    /// An outcome by names.
+    pub(super) fn answer(&self, outcome: Outcome) -> Answer {
         match outcome {
             Outcome::Assigned(Err(rejection))
             | Outcome::Unassigned(Err(rejection))
@@ -423,7 +325,8 @@ impl Ids {
     }
 }
 
-enum Outcome {
+/// The outcome of any of the commands.
+pub(super) enum Outcome {
     Assigned(Result<assign_devices::Outcome, Rejection>),
     Unassigned(Result<unassign_devices::Outcome, Rejection>),
     Imported(Result<Imported, Rejection>),

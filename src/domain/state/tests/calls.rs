@@ -1,0 +1,141 @@
+//! Random calls of all kinds, on few names.
+
+use proptest::prelude::*;
+
+use crate::domain::{
+    assign_devices::AssignDevices,
+    device::{DeviceIdentifier, DeviceType},
+    import_devices::ImportDevices,
+    unassign_devices::UnassignDevices,
+};
+
+// So few names that commands keep naming the same ones.
+pub(super) const CUSTOMERS: [&str; 3] = ["ann@example.com", "bob@example.com", "cat@example.org"];
+pub(super) const DEVICES: [&str; 6] = ["0", "SN-1", "sn-1", "sn-10", "sn-2", "ü"];
+pub(super) const TYPES: [&str; 2] = ["sensor", "Gateway"];
+
+/// A call, in positions of the tables above.
+#[derive(Debug, Clone)]
+pub(super) enum Call {
+    Assign {
+        customer: usize,
+        spelling: Spelling,
+        devices: Vec<usize>,
+        create: Option<usize>,
+    },
+    Unassign {
+        customer: usize,
+        devices: Vec<usize>,
+        lists_remaining: bool,
+    },
+    UnassignOne {
+        customer: usize,
+        device: usize,
+    },
+    Import {
+        devices: Vec<(usize, usize)>,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Spelling {
+    Stored,
+    Upper,
+    Padded,
+}
+
+/// Random calls.
+pub(super) fn calls() -> impl Strategy<Value = Call> {
+    let spelling = prop_oneof![Just(Spelling::Stored), Just(Spelling::Upper), Just(Spelling::Padded)];
+    let devices = || prop::collection::vec(0..DEVICES.len(), 1..=6);
+    let assign = (
+        0..CUSTOMERS.len(),
+        spelling,
+        devices(),
+        prop::option::of(0..TYPES.len()),
+    )
+        .prop_map(|(customer, spelling, devices, create)| Call::Assign {
+            customer,
+            spelling,
+            devices,
+            create,
+        });
+    let unassign = (0..CUSTOMERS.len(), devices(), any::<bool>()).prop_map(|(customer, devices, lists_remaining)| {
+        Call::Unassign {
+            customer,
+            devices,
+            lists_remaining,
+        }
+    });
+    let unassign_one = (0..CUSTOMERS.len(), 0..DEVICES.len());
+    let unassign_one = unassign_one.prop_map(|(customer, device)| Call::UnassignOne { customer, device });
+    let import = prop::collection::vec((0..DEVICES.len(), 0..TYPES.len()), 1..=4);
+    let import = import.prop_map(|devices| Call::Import { devices });
+    prop_oneof![4 => assign, 3 => unassign, 2 => unassign_one, 1 => import]
+}
+
+/// Any of the commands.
+pub(super) enum AnyCommand {
+    Assign(AssignDevices),
+    Unassign(UnassignDevices),
+    Import(ImportDevices),
+}
+
+impl Call {
+    pub(super) fn command(&self) -> AnyCommand {
+        match self {
+            Self::Assign {
+                customer,
+                spelling,
+                devices,
+                create,
+            } => {
+                let email = CUSTOMERS[*customer];
+                let email = match spelling {
+                    Spelling::Stored => email.to_owned(),
+                    Spelling::Upper => email.to_uppercase(),
+                    Spelling::Padded => format!(" {email}\t"),
+                };
+                let devices = names(devices);
+                let device_type = create.map(|device_type| TYPES[device_type]);
+                let command = AssignDevices::parse(&email, &devices, device_type.is_some(), device_type, devices.len());
+                AnyCommand::Assign(command.expect("a valid call"))
+            }
+            Self::Unassign {
+                customer,
+                devices,
+                lists_remaining,
+            } => {
+                let devices = names(devices);
+                let command = UnassignDevices::parse(CUSTOMERS[*customer], &devices, *lists_remaining, devices.len());
+                AnyCommand::Unassign(command.expect("a valid call"))
+            }
+            Self::UnassignOne { customer, device } => {
+                let command = UnassignDevices::parse_one(CUSTOMERS[*customer], DEVICES[*device], true);
+                AnyCommand::Unassign(command.expect("a valid call"))
+            }
+            Self::Import { devices } => {
+                let devices = devices.iter().map(|(device, device_type)| {
+                    let identifier = DeviceIdentifier::parse(DEVICES[*device]).expect("an identifier");
+                    (identifier, DeviceType::parse(TYPES[*device_type]).expect("a type"))
+                });
+                AnyCommand::Import(ImportDevices::new(devices))
+            }
+        }
+    }
+}
+
+fn names(devices: &[usize]) -> Vec<String> {
+    devices.iter().map(|device| DEVICES[*device].to_owned()).collect()
+}
+
+/// The distinct identifiers, each at its first position.
+pub(super) fn distinct(devices: &[usize]) -> Vec<&'static str> {
+    let mut distinct = Vec::new();
+    for device in devices {
+        if !distinct.contains(&DEVICES[*device]) {
+            distinct.push(DEVICES[*device]);
+        }
+    }
+    distinct
+}
