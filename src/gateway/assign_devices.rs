@@ -20,7 +20,6 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
     params(RequestIdHeader),
     request_body(
         content = AssignDevicesToOwnerRequest,
-        description = "`application/json` or a type that ends in `+json`. A request without a Content-Type is read as JSON.",
         examples(
             ("create devices" = (
                 summary = "Create the devices that do not exist, and assign all of them",
@@ -45,11 +44,6 @@ use crate::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
             status = 200,
             description = "The call succeeded. Each device is in exactly one of the three lists",
             body = AssignDevicesToOwnerResponse,
-            headers(
-                ("x-request-id" = String, description = "The id of the request"),
-                ("RateLimit-Policy" = String, description = "The limits of the key (draft-ietf-httpapi-ratelimit-headers). Absent if the key has no limits"),
-                ("RateLimit" = String, description = "What is left of these limits"),
-            ),
             example = json!({
                 "success": true,
                 "message": "Successfully assigned 2 device(s) to customer",

@@ -14,14 +14,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Response, Status};
 
 use super::{
-    Gateway, GatewayResult, ResponseWithLimits,
+    Gateway, GatewayResult, ServiceResponse,
     compression::is_encoded,
     json,
     json_line::JsonLine,
     on_behalf,
     operation::{Operation, RejectedRequest},
+    passed_on,
     problem::Problem,
-    rate_limits,
 };
 use crate::{
     body::{BodyError, BodyLimits, hold_until_sent, receive},
@@ -103,9 +103,12 @@ impl Gateway {
         {
             self.known_keys.forget(key);
         }
-        let ResponseWithLimits { answer, limits } = answered?;
+        let ServiceResponse {
+            answer,
+            headers: passed_on,
+        } = answered?;
         let mut response = JsonLine(answer).into_response();
-        rate_limits::write(limits, response.headers_mut());
+        passed_on::write(passed_on, response.headers_mut());
         Ok(response)
     }
 
@@ -184,7 +187,10 @@ impl Gateway {
             refused_devices: u32::try_from(rejected.devices).unwrap_or(u32::MAX),
         };
         match self.check_credentials(headers, request).await {
-            Ok(ResponseWithLimits { answer, limits }) => {
+            Ok(ServiceResponse {
+                answer,
+                headers: passed_on,
+            }) => {
                 tracing::info!(
                     method = operation.name,
                     request_id = request_id::of(headers),
@@ -197,7 +203,7 @@ impl Gateway {
                     duration_ms = milliseconds(start.elapsed()),
                     "call"
                 );
-                rejected.problem.with_limits(limits)
+                rejected.problem.with_passed_on(passed_on)
             }
             Err(problem) => problem,
         }
@@ -207,7 +213,7 @@ impl Gateway {
         &self,
         headers: &HeaderMap,
         request: CheckCredentialsRequest,
-    ) -> Result<ResponseWithLimits<CheckCredentialsResponse>, Problem> {
+    ) -> Result<ServiceResponse<CheckCredentialsResponse>, Problem> {
         let mut client = self.organization.clone();
         self.answer(client.check_credentials(on_behalf(headers, request))).await
     }

@@ -18,10 +18,6 @@ use crate::pb::{CheckCredentialsRequest, CheckCredentialsResponse};
             status = 200,
             description = "The key is valid",
             body = CheckCredentialsResponse,
-            headers(
-                ("x-request-id" = String, description = "The id of the request"),
-                ("RateLimit-Policy" = String, description = "The limits of the key (draft-ietf-httpapi-ratelimit-headers). Absent if the key has no limits"),
-            ),
             example = json!({
                 "organizationId": "org_01m835zmv6e3ts9whpry4tgqhh",
                 "organizationName": "acme",

@@ -8,7 +8,7 @@ use axum::http::{
 };
 use tower_http::cors::CorsLayer;
 
-use crate::{grpc::RATE_LIMIT_HEADERS, key_headers::KEY_HEADERS, request_id};
+use crate::{grpc::RESPONSE_HEADERS, key_headers::KEY_HEADERS, request_id};
 
 /// The headers that carry the trace context (W3C Trace Context).
 const TRACE_CONTEXT: [HeaderName; 2] = [
@@ -23,7 +23,8 @@ const MAX_AGE: Duration = Duration::from_secs(3_600);
 pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
     let [api_key, authorization] = KEY_HEADERS;
     let [traceparent, tracestate] = TRACE_CONTEXT;
-    let [policy, limit] = RATE_LIMIT_HEADERS;
+    let own = [request_id::HEADER, RETRY_AFTER, WWW_AUTHENTICATE];
+    let exposed: Vec<_> = own.into_iter().chain(RESPONSE_HEADERS).collect();
     CorsLayer::new()
         .allow_origin(origins.to_vec())
         .allow_methods([Method::GET, Method::POST])
@@ -35,6 +36,6 @@ pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
             traceparent,
             tracestate,
         ])
-        .expose_headers([request_id::HEADER, policy, limit, RETRY_AFTER, WWW_AUTHENTICATE])
+        .expose_headers(exposed)
         .max_age(MAX_AGE)
 }

@@ -40,7 +40,8 @@ impl IntoResponses for ErrorResponses {
     }
 }
 
-fn header(description: &str, of_type: Type) -> Header {
+/// A header of a response.
+pub(super) fn header(description: &str, of_type: Type) -> Header {
     Header::builder()
         .schema(Some(Object::with_type(of_type)))
         .description(Some(description))

@@ -18,8 +18,8 @@ mod openapi;
 mod operation;
 mod pages;
 mod parameters;
+mod passed_on;
 mod problem;
-mod rate_limits;
 mod unassign_devices;
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
@@ -40,7 +40,7 @@ use tower::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::openapi::document;
-use self::{known_keys::KnownKeys, problem::Problem, rate_limits::RateLimitValues};
+use self::{known_keys::KnownKeys, passed_on::PassedOn, problem::Problem};
 use crate::{
     code::code_name,
     error_chain::error_chain,
@@ -154,12 +154,12 @@ impl Gateway {
     async fn answer<R>(
         &self,
         call: impl Future<Output = Result<Response<R>, Status>>,
-    ) -> Result<ResponseWithLimits<R>, Problem> {
+    ) -> Result<ServiceResponse<R>, Problem> {
         match tokio::time::timeout(self.settings.upstream_timeout, call).await {
             Ok(Ok(response)) => {
                 let (metadata, answer, _) = response.into_parts();
-                let limits = rate_limits::read(metadata.as_ref());
-                Ok(ResponseWithLimits { answer, limits })
+                let headers = passed_on::read(metadata.as_ref());
+                Ok(ServiceResponse { answer, headers })
             }
             Ok(Err(status)) => {
                 if !Problem::is_of_the_service(&status) {
@@ -177,10 +177,10 @@ impl Gateway {
     }
 }
 
-/// An answer of the service, with the values of the rate-limit headers.
-struct ResponseWithLimits<R> {
+/// An answer of the service, with the values of the headers that are passed on.
+struct ServiceResponse<R> {
     answer: R,
-    limits: RateLimitValues,
+    headers: PassedOn,
 }
 
 /// The status of an RPC whose transport failed: the service is down, or went down during the call. The outcome of the call is

@@ -1,5 +1,7 @@
 //! The OpenAPI 3.1 description of the REST API, generated from the same types as the JSON itself.
 
+mod common;
+
 use serde_json::{Value, json};
 use tonic::Code;
 use utoipa::{
@@ -10,6 +12,7 @@ use utoipa::{
     },
 };
 
+use self::common::Common;
 use super::{GatewaySettings, assign_devices, check_credentials, fields, problem, unassign_devices};
 use crate::{code::code_name, key_headers::X_API_KEY, reason::Reason};
 
@@ -41,7 +44,7 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
         (name = "Devices", description = "Assign devices to customers and remove them"),
         (name = "Organization", description = "Your organization and API key"),
     ),
-    modifiers(&Keys, &License),
+    modifiers(&Keys, &License, &Common),
 )]
 struct Api;
 

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::{
     fields::{self, with_json_names},
     json_line::JsonLine,
-    rate_limits::{self, RateLimitValues},
+    passed_on::{self, PassedOn},
 };
 use crate::{
     code::code_name,
@@ -234,9 +234,9 @@ impl Problem {
         (!known.is_empty()).then(|| known.join(","))
     }
 
-    /// This problem with the values of the rate-limit headers.
-    pub(super) fn with_limits(mut self, limits: RateLimitValues) -> Self {
-        rate_limits::write(limits, &mut self.0.headers);
+    /// This problem with the headers that the service answered.
+    pub(super) fn with_passed_on(mut self, headers: PassedOn) -> Self {
+        passed_on::write(headers, &mut self.0.headers);
         self
     }
 
@@ -293,7 +293,7 @@ impl From<Status> for Problem {
             Some(info) => Self::of_the_service(&status, info),
             None => Self::of_another(status.code()),
         };
-        problem.with_limits(rate_limits::read(status.metadata().as_ref()))
+        problem.with_passed_on(passed_on::read(status.metadata().as_ref()))
     }
 }
 

@@ -23,7 +23,6 @@ use crate::pb::{
     params(RequestIdHeader),
     request_body(
         content = UnassignDevicesFromOwnerRequest,
-        description = "`application/json` or a type that ends in `+json`. A request without a Content-Type is read as JSON.",
         examples(
             ("devices" = (
                 summary = "Remove devices, and skip those that the customer does not have",
@@ -39,11 +38,6 @@ use crate::pb::{
             status = 200,
             description = "The call succeeded. Each device is either in `unassignedDevices` or in `skipped`",
             body = UnassignDevicesFromOwnerResponse,
-            headers(
-                ("x-request-id" = String, description = "The id of the request"),
-                ("RateLimit-Policy" = String, description = "The limits of the key (draft-ietf-httpapi-ratelimit-headers). Absent if the key has no limits"),
-                ("RateLimit" = String, description = "What is left of these limits"),
-            ),
             example = json!({
                 "success": true,
                 "message": "Successfully unassigned 1 device(s) from customer",
@@ -90,7 +84,6 @@ pub(super) async fn many(State(gateway): State<Gateway>, request: Request) -> Ga
     params(RequestIdHeader),
     request_body(
         content = UnassignDeviceFromOwnerRequest,
-        description = "`application/json` or a type that ends in `+json`. A request without a Content-Type is read as JSON.",
         examples(
             ("device" = (
                 summary = "Remove a device that belongs to the customer",
@@ -106,11 +99,6 @@ pub(super) async fn many(State(gateway): State<Gateway>, request: Request) -> Ga
             status = 200,
             description = "The device no longer belongs to the customer",
             body = UnassignDeviceFromOwnerResponse,
-            headers(
-                ("x-request-id" = String, description = "The id of the request"),
-                ("RateLimit-Policy" = String, description = "The limits of the key (draft-ietf-httpapi-ratelimit-headers). Absent if the key has no limits"),
-                ("RateLimit" = String, description = "What is left of these limits"),
-            ),
             example = json!({
                 "success": true,
                 "message": "Device successfully unassigned from customer",

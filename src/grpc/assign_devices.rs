@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Admitted, admitted, status::to_status};
+use super::admitted;
 use crate::{
     domain::{
         assign_devices::{AssignDevices, Fate, Outcome},
@@ -17,14 +17,11 @@ pub(super) async fn handle(
     service: &Service,
     request: Request<AssignDevicesToOwnerRequest>,
 ) -> Result<Response<AssignDevicesToOwnerResponse>, Status> {
-    let (Admitted { caller, deadline, note }, message) = admitted(request)?;
-    match service.assign_devices(&caller, &message.into(), deadline).await {
-        Ok(outcome) => {
-            note.outcome::<AssignDevices>(&outcome);
-            Ok(Response::new(outcome.into()))
-        }
-        Err(error) => Err(to_status(&error)),
-    }
+    let (call, message) = admitted(request)?;
+    let completed = service
+        .assign_devices(&call.caller, &message.into(), call.deadline)
+        .await;
+    call.respond::<AssignDevices, _>(completed, Into::into)
 }
 
 impl From<AssignDevicesToOwnerRequest> for AssignDevicesRequest {

@@ -14,6 +14,7 @@ mod panic;
 mod policies;
 mod rate_limit;
 mod receive;
+mod revision;
 mod status;
 mod unassign_devices;
 mod violations;
@@ -23,12 +24,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderName;
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 
 pub use call_log::PROTOCOL;
 pub use keyless::KeylessCalls;
 pub use rate_limit::RATE_LIMIT_HEADERS;
+pub use revision::REVISION_HEADER;
 
 use self::{call_log::Note, deadline::Deadline, policies::with_policies, status::to_status};
 use crate::{
@@ -61,6 +64,9 @@ pub struct GrpcSettings {
 
 /// The name of the service in health checks and reflection.
 pub const SERVICE: &str = SERVICE_NAME;
+
+/// The headers of responses that callers of the REST API receive as well.
+pub const RESPONSE_HEADERS: [HeaderName; 3] = [rate_limit::POLICY, rate_limit::LEFT, REVISION_HEADER];
 
 /// The largest message of a method without lists, in bytes.
 const MAX_SMALL_MESSAGE_BYTES: usize = 16 * 1024;

@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// The header with what is left of each limit.
-const LEFT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const LEFT: HeaderName = HeaderName::from_static("ratelimit");
 /// The header with the limits.
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The rate-limit headers.
 pub const RATE_LIMIT_HEADERS: [HeaderName; 2] = [POLICY, LEFT];

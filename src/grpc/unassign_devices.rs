@@ -3,7 +3,7 @@
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{Admitted, admitted, receive::LIST_BYTES, status::to_status};
+use super::{admitted, receive::LIST_BYTES};
 use crate::{
     domain::{
         device::DeviceIdentifier,
@@ -21,14 +21,11 @@ pub(super) async fn many(
     request: Request<UnassignDevicesFromOwnerRequest>,
     max_bytes: usize,
 ) -> Result<Response<UnassignDevicesFromOwnerResponse>, Status> {
-    let (Admitted { caller, deadline, note }, message) = admitted(request)?;
-    match service.unassign_devices(&caller, &message.into(), deadline).await {
-        Ok(outcome) => {
-            note.outcome::<UnassignDevices>(&outcome);
-            Ok(Response::new(answer_to_many(outcome, max_bytes)))
-        }
-        Err(error) => Err(to_status(&error)),
-    }
+    let (call, message) = admitted(request)?;
+    let completed = service
+        .unassign_devices(&call.caller, &message.into(), call.deadline)
+        .await;
+    call.respond::<UnassignDevices, _>(completed, |outcome| answer_to_many(outcome, max_bytes))
 }
 
 pub(super) async fn one(
@@ -36,14 +33,11 @@ pub(super) async fn one(
     request: Request<UnassignDeviceFromOwnerRequest>,
     max_bytes: usize,
 ) -> Result<Response<UnassignDeviceFromOwnerResponse>, Status> {
-    let (Admitted { caller, deadline, note }, message) = admitted(request)?;
-    match service.unassign_device(&caller, &message.into(), deadline).await {
-        Ok(outcome) => {
-            note.outcome::<UnassignDevices>(&outcome);
-            Ok(Response::new(answer_to_one(outcome, max_bytes)))
-        }
-        Err(error) => Err(to_status(&error)),
-    }
+    let (call, message) = admitted(request)?;
+    let completed = service
+        .unassign_device(&call.caller, &message.into(), call.deadline)
+        .await;
+    call.respond::<UnassignDevices, _>(completed, |outcome| answer_to_one(outcome, max_bytes))
 }
 
 impl From<UnassignDevicesFromOwnerRequest> for UnassignDevicesRequest {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Caller, Service};
+use super::{Caller, Completed, Service};
 use crate::domain::{
     Error,
     assign_devices::{AssignDevices, Outcome},
@@ -31,7 +31,7 @@ impl Service {
         caller: &Arc<Caller>,
         request: &AssignDevicesRequest,
         deadline: Instant,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Completed<Outcome>, Error> {
         let command = AssignDevices::parse(
             &request.customer_email,
             &request.device_identifiers,
@@ -40,7 +40,7 @@ impl Service {
             self.settings.max_devices_per_request,
         )
         .map_err(Error::InvalidRequest)?;
-        let completed = self.submit(caller, command, request.device_identifiers.len(), deadline);
-        Ok(completed.await?.outcome)
+        self.submit(caller, command, request.device_identifiers.len(), deadline)
+            .await
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     storage::{Database, Writer, WriterSettings},
 };
 
-pub use crate::storage::KeyOwner;
+pub use crate::storage::{Completed, KeyOwner};
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};

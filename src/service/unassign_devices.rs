@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Caller, Service};
+use super::{Caller, Completed, Service};
 use crate::domain::{
     Error,
     unassign_devices::{Outcome, UnassignDevices},
@@ -40,7 +40,7 @@ impl Service {
         caller: &Arc<Caller>,
         request: &UnassignDevicesRequest,
         deadline: Instant,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Completed<Outcome>, Error> {
         let command = UnassignDevices::parse(
             &request.customer_email,
             &request.device_identifiers,
@@ -48,8 +48,8 @@ impl Service {
             self.settings.max_devices_per_request,
         )
         .map_err(Error::InvalidRequest)?;
-        let completed = self.submit(caller, command, request.device_identifiers.len(), deadline);
-        Ok(completed.await?.outcome)
+        self.submit(caller, command, request.device_identifiers.len(), deadline)
+            .await
     }
 
     /// Unassigns one device in the caller's organization, which must belong to the customer.
@@ -61,13 +61,13 @@ impl Service {
         caller: &Arc<Caller>,
         request: &UnassignDeviceRequest,
         deadline: Instant,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Completed<Outcome>, Error> {
         let command = UnassignDevices::parse_one(
             &request.customer_email,
             &request.device_identifier,
             request.include_remaining,
         )
         .map_err(Error::InvalidRequest)?;
-        Ok(self.submit(caller, command, 1, deadline).await?.outcome)
+        self.submit(caller, command, 1, deadline).await
     }
 }

@@ -102,10 +102,11 @@ async fn on(database: &TestDatabase, api: Api) {
         let exposed = list(&response, "access-control-expose-headers");
         let expected = [
             "x-request-id",
-            "ratelimit-policy",
-            "ratelimit",
             "retry-after",
             "www-authenticate",
+            "ratelimit-policy",
+            "ratelimit",
+            "x-revision",
         ];
         assert_eq!(exposed, expected);
         assert!(list(&response, "vary").contains(&"origin".to_owned()));

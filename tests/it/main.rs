@@ -49,6 +49,7 @@ mod race;
 mod reach;
 mod request_ids;
 mod rest;
+mod revision;
 mod sampling;
 mod schema;
 mod secrets;
@@ -112,6 +113,7 @@ fn main() {
     reach::register(&mut suite);
     request_ids::register(&mut suite);
     rest::register(&mut suite);
+    revision::register(&mut suite);
     sampling::register(&mut suite);
     schema::register(&mut suite);
     secrets::register(&mut suite);

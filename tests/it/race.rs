@@ -328,6 +328,7 @@ async fn tally_control() {
         metadata: BTreeMap::new(),
         retry_after: None,
         limits: [None, None],
+        revision: None,
     };
     let mut tally = Tally::default();
     tally.add("john@example.com", &answer);

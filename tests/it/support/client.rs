@@ -64,6 +64,8 @@ pub struct Answer {
     pub retry_after: Option<u64>,
     /// `RateLimit-Policy` and `RateLimit`.
     pub limits: [Option<String>; 2],
+    /// `x-revision`.
+    pub revision: Option<u64>,
 }
 
 /// The names of [`Answer::limits`].
@@ -259,6 +261,7 @@ pub fn answer_of<M: serde::Serialize>(result: Result<tonic::Response<M>, Status>
             code: "OK".into(),
             request_id: request_id_of(response.metadata()),
             limits: limits_of(response.metadata()),
+            revision: revision_of(response.metadata()),
             body: serde_json::to_value(response.into_inner()).expect("JSON"),
             error: String::new(),
             violations: Vec::new(),
@@ -285,6 +288,9 @@ async fn read(response: reqwest::Response) -> Answer {
         .get("retry-after")
         .map(|seconds| seconds.parse().expect("seconds"));
     let limits = LIMITS.map(|name| headers.get(name).cloned());
+    let revision = headers
+        .get("x-revision")
+        .map(|revision| revision.parse().expect("a number"));
     let mut answer = Answer {
         code: "OK".into(),
         body: Value::Null,
@@ -296,6 +302,7 @@ async fn read(response: reqwest::Response) -> Answer {
         metadata: BTreeMap::new(),
         retry_after,
         limits,
+        revision,
     };
     if status == 200 {
         answer.body = body;
@@ -340,6 +347,7 @@ impl From<Status> for Answer {
                 .collect(),
             request_id: request_id_of(status.metadata()),
             limits: limits_of(status.metadata()),
+            revision: revision_of(status.metadata()),
             http: None,
             metadata: details
                 .error_info()
@@ -394,6 +402,11 @@ fn request_id_of(metadata: &MetadataMap) -> String {
 
 fn limits_of(metadata: &MetadataMap) -> [Option<String>; 2] {
     LIMITS.map(|name| metadata.get(name).map(|value| value.to_str().expect("text").to_owned()))
+}
+
+fn revision_of(metadata: &MetadataMap) -> Option<u64> {
+    let revision = metadata.get("x-revision")?.to_str().expect("text");
+    Some(revision.parse().expect("a number"))
 }
 
 /// `text` with the names of JSON for the fields of the proto.
