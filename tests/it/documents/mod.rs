@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Blocks that are not run: document, first line, reason.
-const NOT_RUN: [(&str, &str, &str); 9] = [
+const NOT_RUN: [(&str, &str, &str); 10] = [
     (
         "ARCHITECTURE.md",
         "JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (find → apply → write, commit)",
@@ -64,10 +64,15 @@ const NOT_RUN: [(&str, &str, &str); 9] = [
         "cargo bench --bench load                      # everything, about 10 minutes and two builds; -- --only small for one scenario",
         "it takes minutes; .ci/run runs the second line",
     ),
+    (
+        "docs/RELIABILITY.md",
+        "cargo test --test campaign                              # a short run of each",
+        "it takes minutes; `cargo test` includes the first line",
+    ),
 ];
 
 /// Flags of other programs that the documents name.
-const OTHER_FLAGS: [&str; 12] = [
+const OTHER_FLAGS: [&str; 14] = [
     "--bench",
     "--cert",
     "--compressed",
@@ -78,6 +83,8 @@ const OTHER_FLAGS: [&str; 12] = [
     "--out",
     "--retry",
     "--retry-connrefused",
+    "--rounds",
+    "--seed",
     "--smoke",
     "--test",
 ];

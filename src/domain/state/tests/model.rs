@@ -342,7 +342,7 @@ impl<Id> Default for Names<Id> {
 }
 
 impl<Id: Copy + Debug + Eq + Hash> Names<Id> {
-    fn learn(&mut self, id: Id, name: &str) {
+    pub(super) fn learn(&mut self, id: Id, name: &str) {
         assert!(self.0.values().all(|known| known != name), "{name} has two ids");
         let before = self.0.insert(id, name.to_owned());
         assert_eq!(before, None, "two things have one id");
@@ -355,7 +355,7 @@ impl<Id: Copy + Debug + Eq + Hash> Names<Id> {
         name.clone()
     }
 
-    fn id_of(&self, name: &str) -> Option<Id> {
+    pub(super) fn id_of(&self, name: &str) -> Option<Id> {
         self.0.iter().find(|(_, known)| *known == name).map(|(id, _)| *id)
     }
 }

@@ -1,0 +1,139 @@
+//! Campaigns: tests with random input and faults that run for minutes, to show how rarely something goes wrong.
+//!
+//! `cargo test --test campaign -- NAME [--rounds N] [--seed S]` runs one at its full size. Without a name, a short run of each
+//! is a test. `docs/RELIABILITY.md` says what each does and what it has found.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a campaign fails by panicking, and prints its seed and its figures"
+)]
+#![expect(unreachable_pub, reason = "the support modules are no library")]
+
+mod batches;
+mod instances;
+mod side;
+mod tables;
+
+// The random calls and the sequential model of the domain's own tests.
+#[path = "../../src/domain/state/tests/calls.rs"]
+mod calls;
+#[expect(dead_code, reason = "the domain's tests use the rest")]
+#[path = "../../src/domain/state/tests/model.rs"]
+mod model;
+#[expect(dead_code, unused_imports, reason = "the integration tests use the rest")]
+#[path = "../it/support/mod.rs"]
+mod support;
+
+/// The paths that the model has in the library.
+mod domain {
+    pub use device_assignment::domain::*;
+}
+
+use std::{env, process::ExitCode, time::Instant};
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use support::database::{self, postgres_missing, postgres_required};
+
+/// A long test.
+struct Campaign {
+    name: &'static str,
+    /// What a round is.
+    unit: &'static str,
+    /// The rounds of the campaign.
+    rounds: u32,
+    /// The rounds of the short run in `cargo test`.
+    smoke: u32,
+    /// Shows first that it catches a planted fault. Returns its figures.
+    run: fn(Size) -> String,
+}
+
+/// How long a campaign is, and its random numbers.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    rounds: u32,
+    seed: u64,
+}
+
+const CAMPAIGNS: &[Campaign] = &[
+    Campaign {
+        name: "batches",
+        unit: "batches",
+        rounds: 100_000,
+        smoke: 60,
+        run: batches::run,
+    },
+    Campaign {
+        name: "instances",
+        unit: "rounds",
+        rounds: 200,
+        smoke: 2,
+        run: instances::run,
+    },
+];
+
+impl Campaign {
+    fn run(&self, size: Size) {
+        let Self { name, unit, run, .. } = self;
+        let Size { rounds, seed } = size;
+        println!("{name}: {rounds} {unit}, --seed {seed}");
+        let start = Instant::now();
+        let figures = run(size);
+        println!("{name}: {figures}, in {} s", start.elapsed().as_secs());
+    }
+
+    /// The short run.
+    fn smoke(&'static self) -> Trial {
+        Trial::ignorable_test(format!("campaign::{}", self.name), || match postgres_missing() {
+            Some(reason) if postgres_required() => Err(reason.into()),
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => {
+                self.run(Size {
+                    rounds: self.smoke,
+                    seed: support::seed(),
+                });
+                Ok(Completion::Completed)
+            }
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<String> = env::args().collect();
+    let rounds = number(&mut arguments, "--rounds").map(|rounds| u32::try_from(rounds).expect("a number of rounds"));
+    let seed = number(&mut arguments, "--seed");
+    let named = |argument: &String| CAMPAIGNS.iter().find(|campaign| campaign.name == argument);
+    if let Some(campaign) = arguments.iter().skip(1).find_map(named) {
+        database::prepare_postgres();
+        if let Some(reason) = postgres_missing() {
+            println!("{}: {reason}", campaign.name);
+            return ExitCode::FAILURE;
+        }
+        campaign.run(Size {
+            rounds: rounds.unwrap_or(campaign.rounds),
+            seed: seed.unwrap_or_else(rand::random),
+        });
+        database::clean_up_postgres();
+        return ExitCode::SUCCESS;
+    }
+
+    let arguments = Arguments::from_iter(arguments);
+    let trials = CAMPAIGNS.iter().map(Campaign::smoke).collect();
+    if !arguments.list {
+        database::prepare_postgres();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        database::clean_up_postgres();
+    }
+    conclusion.exit_code()
+}
+
+/// Takes an option with a number out of the arguments.
+fn number(arguments: &mut Vec<String>, option: &str) -> Option<u64> {
+    let at = arguments.iter().position(|argument| argument == option)?;
+    arguments.remove(at);
+    assert!(at < arguments.len(), "{option} takes a number");
+    Some(arguments.remove(at).parse().expect("a number"))
+}
