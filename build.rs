@@ -110,7 +110,7 @@ mod server {
     const IDENTIFIER: Kind = Kind::Request(r#"required, min_length = 1, max_length = 255, example = "SN-12345-ABCDE""#);
 
     /// The fields that need more than their type.
-    const FIELDS: [(&str, Kind); 22] = [
+    const FIELDS: [(&str, Kind); 23] = [
         ("AssignDevicesToOwnerRequest.customer_email", EMAIL),
         ("AssignDevicesToOwnerRequest.device_identifiers", IDENTIFIERS),
         (
@@ -157,6 +157,7 @@ mod server {
             "CheckCredentialsResponse.expires_at",
             Kind::Response("required, format = DateTime"),
         ),
+        ("CheckCredentialsResponse.scope", Kind::Response(r#"example = "write""#)),
     ];
 
     /// The comment of each RPC in the proto, without the paragraph on errors. REST has a table of its own.

@@ -44,6 +44,8 @@ reasons! {
     ConflictingApiKeys = "CONFLICTING_API_KEYS", Unauthenticated;
     /// A header that carries the API key is repeated.
     RepeatedApiKey = "REPEATED_API_KEY", InvalidArgument;
+    /// The API key may only read.
+    ScopeMissing = "SCOPE_MISSING", PermissionDenied;
     /// gRPC: the message cannot be read, or is too large.
     InvalidMessage = "INVALID_MESSAGE", InvalidArgument;
     /// REST: the body is not valid JSON, or not the JSON of the request.

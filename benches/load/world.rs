@@ -2,7 +2,10 @@
 //! numbers, so that the load generator needs no list.
 
 use device_assignment::{
-    domain::organization::{ApiKeyLabel, OrganizationName},
+    domain::{
+        api_key::Scope,
+        organization::{ApiKeyLabel, OrganizationName},
+    },
     service::{create_api_key, create_organization},
     storage::Database,
 };
@@ -60,7 +63,7 @@ pub async fn seed(database: &Database, sizes: Sizes) -> Vec<Organization> {
         let name = OrganizationName::parse(&format!("organization-{number}")).expect("a name");
         let label = ApiKeyLabel::parse("benchmark").expect("a label");
         let organization = create_organization(database, &name).await.expect("an organization");
-        let key = create_api_key(database, name.as_str(), &label, None)
+        let key = create_api_key(database, name.as_str(), &label, Scope::Write, None)
             .await
             .expect("a key");
         organizations.push(Organization {

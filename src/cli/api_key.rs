@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::DatabaseConfig,
-    domain::{id::ApiKeyId, organization::ApiKeyLabel},
+    domain::{api_key::Scope, id::ApiKeyId, organization::ApiKeyLabel},
     service::{api_keys, create_api_key, revoke_api_key},
     storage::{ApiKeyRecord, RevokedKey},
 };
@@ -28,6 +28,7 @@ Examples:
   device-assignment api-key create --organization acme
   device-assignment api-key create --organization acme --expires-in 90d \\
       --label 'warehouse, 2026'
+  device-assignment api-key create --organization acme --scope read
   API_KEY=$(device-assignment api-key create --organization acme)
       stdout has the key alone, stderr its id
 ";
@@ -66,6 +67,10 @@ pub(super) struct Create {
     /// A label for the key, at most 100 characters
     #[arg(long, value_name = "TEXT", default_value = "unnamed", value_parser = parse_label)]
     label: ApiKeyLabel,
+
+    /// What the key may do: read, or write, which includes read
+    #[arg(long, value_name = "SCOPE", default_value = "write", value_parser = parse_scope)]
+    scope: Scope,
 
     /// How long the key is valid, for example 90d [default: forever]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -107,6 +112,10 @@ fn parse_label(text: &str) -> Result<ApiKeyLabel, String> {
     ApiKeyLabel::parse(text).map_err(|problem| format!("a label {problem}"))
 }
 
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).ok_or_else(|| "a scope is read or write".to_owned())
+}
+
 impl ApiKey {
     pub(super) async fn run(self) -> Result<(), CommandError> {
         match self {
@@ -138,12 +147,17 @@ impl ApiKey {
 impl Create {
     async fn run(self) -> Result<(), CommandError> {
         let database = connect::connect_existing_ready(&self.database).await?;
-        let key = create_api_key(&database, &self.organization, &self.label, self.expires_in).await?;
+        let key = create_api_key(&database, &self.organization, &self.label, self.scope, self.expires_in).await?;
         say(&format!("created {}; the key is shown only now:", key.record.id));
         let secret = key.secret.reveal();
         if self.json {
             let expires_at = optional_timestamp(key.record.expires_at);
-            let value = json!({ "id": key.record.id.to_string(), "key": secret, "expiresAt": expires_at });
+            let value = json!({
+                "id": key.record.id.to_string(),
+                "key": secret,
+                "scope": self.scope.name(),
+                "expiresAt": expires_at,
+            });
             print(&value.to_string())
         } else {
             print(secret)
@@ -157,7 +171,7 @@ fn print_keys(keys: &[ApiKeyRecord], as_json: bool) -> Result<(), CommandError> 
         return Ok(());
     }
     if is_terminal() {
-        let headings = ["ID", "KEY", "EXPIRES", "LAST USED", "LABEL"];
+        let headings = ["ID", "KEY", "SCOPE", "EXPIRES", "USED", "LABEL"];
         return print_rows(
             headings,
             keys.iter().map(|key| row(key, OffsetDateTime::now_utc())).collect(),
@@ -172,6 +186,7 @@ fn object(key: &ApiKeyRecord) -> Value {
     json!({
         "id": key.id.to_string(),
         "label": key.label,
+        "scope": key.scope.name(),
         "createdAt": timestamp(key.created_at),
         "expiresAt": optional_timestamp(key.expires_at),
         "revokedAt": optional_timestamp(key.revoked_at),
@@ -182,7 +197,7 @@ fn object(key: &ApiKeyRecord) -> Value {
 }
 
 /// A key for programs: every time to the second.
-fn fields(key: &ApiKeyRecord) -> [String; 6] {
+fn fields(key: &ApiKeyRecord) -> [String; 7] {
     let state = match (key.revoked_at, key.expires_at) {
         (Some(time), _) => format!("revoked {}", timestamp(time)),
         (None, Some(time)) => format!("expires {}", timestamp(time)),
@@ -196,12 +211,13 @@ fn fields(key: &ApiKeyRecord) -> [String; 6] {
         state,
         last_used.map_or("never used".to_owned(), |time| format!("last used {time}")),
         hint(key),
+        key.scope.to_string(),
     ]
 }
 
 /// A key for people: in days from now, so that a row fits a terminal of 80 columns. The label is last because it may be
 /// long.
-fn row(key: &ApiKeyRecord, now: OffsetDateTime) -> [String; 5] {
+fn row(key: &ApiKeyRecord, now: OffsetDateTime) -> [String; 6] {
     let expires = match (key.revoked_at, key.expires_at) {
         (Some(_), _) => "revoked".to_owned(),
         (None, None) => "never".to_owned(),
@@ -217,7 +233,14 @@ fn row(key: &ApiKeyRecord, now: OffsetDateTime) -> [String; 5] {
         Some(..=0) => "today".to_owned(),
         Some(days) => format!("{days}d ago"),
     };
-    [key.id.to_string(), hint(key), expires, last_used, key.label.clone()]
+    [
+        key.id.to_string(),
+        hint(key),
+        key.scope.to_string(),
+        expires,
+        last_used,
+        key.label.clone(),
+    ]
 }
 
 /// The first and last characters of a key, if they were stored.
@@ -239,6 +262,7 @@ mod tests {
             organization: OrganizationId::from(uuid::Uuid::nil()),
             id: ApiKeyId::from(uuid::Uuid::nil()),
             label: "a label".into(),
+            scope: Scope::Write,
             created_at: now,
             expires_at: expires_in.map(|left| now + left),
             revoked_at: None,
@@ -246,7 +270,7 @@ mod tests {
             hint: None,
         };
         let shown = |expires_in, used_before| {
-            let [_, _, expires, last_used, _] = row(&key(expires_in, used_before), now);
+            let [_, _, _, expires, last_used, _] = row(&key(expires_in, used_before), now);
             [expires, last_used]
         };
         assert_eq!(shown(None, None), ["never", "never"]);
@@ -265,6 +289,6 @@ mod tests {
             revoked_at: Some(now),
             ..key(Some(day), None)
         };
-        assert_eq!(row(&revoked, now)[2], "revoked");
+        assert_eq!(row(&revoked, now)[3], "revoked");
     }
 }

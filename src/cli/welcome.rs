@@ -12,6 +12,7 @@ use crate::{
     config::TlsConfig,
     domain::{
         Error,
+        api_key::Scope,
         organization::{ApiKeyLabel, OrganizationName},
     },
     service::{api_keys, create_api_key, create_organization, organizations},
@@ -124,7 +125,7 @@ async fn create_first_key(database: &Database) -> Result<String, CommandError> {
         Ok(_) | Err(Error::AlreadyExists(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let key = create_api_key(database, name.as_str(), &label, None).await?;
+    let key = create_api_key(database, name.as_str(), &label, Scope::Write, None).await?;
     Ok(key.secret.reveal().to_owned())
 }
 

@@ -36,6 +36,44 @@ pub struct ApiKeyHint {
 /// The SHA-256 of an API key. It is stored, and keys are looked up by it.
 pub type ApiKeyDigest = [u8; 32];
 
+/// What an API key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+impl Scope {
+    /// Every scope, from the least to the most.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Write];
+
+    /// Its name, as it is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    /// The scope with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+
+    /// Whether a key with this scope may make calls that need `needed`.
+    pub fn includes(self, needed: Self) -> bool {
+        needed <= self
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl ApiKeySecret {
     /// The key made of these random bytes.
     pub fn from_random(bytes: [u8; 32]) -> Self {
@@ -128,6 +166,16 @@ mod tests {
     fn a_hint_has_the_first_8_and_the_last_4_characters() {
         let hint = ApiKeySecret::from_random([255; 32]).hint();
         assert_eq!(hint.to_string(), "tlm_yhjs…Rzl1");
+    }
+
+    #[test]
+    fn write_includes_read_and_names_lead_back() {
+        assert!(Scope::Write.includes(Scope::Read) && Scope::Read.includes(Scope::Read));
+        assert!(Scope::Write.includes(Scope::Write) && !Scope::Read.includes(Scope::Write));
+        for scope in Scope::ALL {
+            assert_eq!(Scope::parse(scope.name()), Some(scope));
+        }
+        assert_eq!(Scope::parse("admin"), None);
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub enum Error {
     /// The call carries two different API keys.
     #[error("Different API keys are given")]
     ConflictingApiKeys,
+    /// The API key may only read.
+    #[error("The API key may only read")]
+    ScopeMissing,
     /// Fields are invalid.
     #[error("{} field(s) are invalid", .0.count())]
     InvalidRequest(Violations),

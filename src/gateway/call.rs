@@ -26,6 +26,7 @@ use super::{
 use crate::{
     body::{BodyError, BodyLimits, hold_until_sent, receive},
     code::code_name,
+    grpc::is_write,
     key_headers::{PresentedKey, presented},
     pb::{CheckCredentialsRequest, CheckCredentialsResponse},
     peer, request_id,
@@ -45,6 +46,9 @@ const ANSWER_BYTES: usize = 1_024;
 /// when the connection is closed may never see the answer (RFC 9112, 9.6).
 const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The scope of a key that may only read.
+const READ: &str = "read";
 
 impl Gateway {
     /// Handles a POST whose body is the JSON of a message: calls `rpc` and returns its answer.
@@ -80,7 +84,11 @@ impl Gateway {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let start = Instant::now();
-        self.check_key(headers).await?;
+        let may_write = self.check_key(headers).await?;
+        if !may_write && is_write(operation.name) {
+            let rejected = Problem::scope_missing().into();
+            return Err(self.count_rejected(headers, operation, rejected, start).await);
+        }
         let (message, mut answer_share) = match self.message(headers, body, operation).await {
             Ok(message) => message,
             Err(rejected) => return Err(self.count_rejected(headers, operation, rejected, start).await),
@@ -112,20 +120,22 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Rejects a request without a valid key before any of its body is read.
-    async fn check_key(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Rejects a request without a valid key before any of its body is read. Returns whether the key may write.
+    async fn check_key(&self, headers: &HeaderMap) -> Result<bool, Problem> {
         let key = presented(headers);
         if let PresentedKey::One(key) = key
-            && self.known_keys.is_known(key)
+            && let Some(may_write) = self.known_keys.may_write(key)
         {
-            return Ok(());
+            return Ok(may_write);
         }
-        self.check_credentials(headers, CheckCredentialsRequest::default())
-            .await?;
+        let checked = self.check_credentials(headers, CheckCredentialsRequest::default());
+        // A service of an earlier version names no scope. A key with a scope that this version does not know is left to the
+        // service.
+        let may_write = checked.await?.answer.scope != READ;
         if let PresentedKey::One(key) = key {
-            self.known_keys.remember(key);
+            self.known_keys.remember(key, may_write);
         }
-        Ok(())
+        Ok(may_write)
     }
 
     /// Reads the message from the body. The returned share covers the largest possible answer, so that every call that is made

@@ -25,6 +25,7 @@ use crate::pb::{CheckCredentialsRequest, CheckCredentialsResponse};
                 "label": "their back office",
                 "createdAt": "2026-11-26T08:00:00Z",
                 "expiresAt": null,
+                "scope": "write",
             }),
         ),
         ErrorResponses,

@@ -153,6 +153,16 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         headers: &[("WWW-Authenticate", "How to authenticate", Type::String)],
     },
     ErrorResponse {
+        http: 403,
+        description: "PERMISSION_DENIED: the API key may only read (SCOPE_MISSING). The key is checked before the body",
+        examples: &[Example::new(
+            "scope",
+            Reason::ScopeMissing,
+            "This API key may only read; use a key with the scope write",
+        )],
+        headers: &[],
+    },
+    ErrorResponse {
         http: 404,
         description: "Unknown path, or your organization has no customer with this email address (CUSTOMER_NOT_FOUND)",
         examples: &[

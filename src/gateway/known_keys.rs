@@ -19,7 +19,8 @@ const REMEMBERED: u64 = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct KnownKeys {
     hasher: Arc<RandomState>,
-    keys: Cache<u64, ()>,
+    /// Whether each may write.
+    keys: Cache<u64, bool>,
 }
 
 impl KnownKeys {
@@ -34,12 +35,13 @@ impl KnownKeys {
         }
     }
 
-    pub(super) fn is_known(&self, key: &[u8]) -> bool {
-        self.keys.contains_key(&self.hasher.hash_one(key))
+    /// Whether a key that is known may write.
+    pub(super) fn may_write(&self, key: &[u8]) -> Option<bool> {
+        self.keys.get(&self.hasher.hash_one(key))
     }
 
-    pub(super) fn remember(&self, key: &[u8]) {
-        self.keys.insert(self.hasher.hash_one(key), ());
+    pub(super) fn remember(&self, key: &[u8], may_write: bool) {
+        self.keys.insert(self.hasher.hash_one(key), may_write);
     }
 
     pub(super) fn forget(&self, key: &[u8]) {

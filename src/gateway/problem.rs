@@ -22,6 +22,7 @@ use super::{
 use crate::{
     code::code_name,
     duration::ceil_seconds,
+    grpc::SCOPE_MISSING,
     reason::{DOMAIN, Reason},
     request_id,
 };
@@ -143,6 +144,11 @@ impl Problem {
             Ok(allow) => problem.with_header(header::ALLOW, allow),
             Err(_not_a_method) => problem,
         }
+    }
+
+    /// A write with a key that may only read, as the service says it.
+    pub(super) fn scope_missing() -> Self {
+        Self::new(Reason::ScopeMissing, SCOPE_MISSING)
     }
 
     pub(super) fn unsupported_media_type() -> Self {

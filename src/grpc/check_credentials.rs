@@ -26,6 +26,7 @@ fn message_of(owner: &KeyOwner) -> Result<CheckCredentialsResponse, Error> {
         organization_name: owner.organization_name.clone(),
         api_key_id: owner.key.to_string(),
         label: owner.label.clone(),
+        scope: owner.scope.name().to_owned(),
         created_at: text(owner.created_at)?,
         expires_at: owner.expires_at.map(text).transpose()?,
     })

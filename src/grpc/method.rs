@@ -6,6 +6,7 @@ use tonic::Code;
 
 use crate::{
     code::code_name,
+    domain::api_key::Scope,
     telemetry::metrics::{CallDurations, OTHER},
 };
 
@@ -13,6 +14,8 @@ use crate::{
 pub(super) struct Method {
     /// Its full name.
     pub(super) name: &'static str,
+    /// The scope that a key needs for it.
+    pub(super) scope: Scope,
     /// Whether its calls count toward the call limit of a key.
     pub(super) is_counted: bool,
     /// The field of its request that lists device identifiers.
@@ -24,15 +27,15 @@ pub(super) struct Method {
 
 /// Every method without streams. A stream is meant to stay open, so its duration means nothing.
 static KNOWN: [Method; 5] = [
-    Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
-    Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
+    Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
+    Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
         .with_devices(2)
         .with_remaining(3),
-    Method::named("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDeviceFromOwner").with_remaining(3),
-    Method::named("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
-    Method::named("grpc.health.v1.Health/Check"),
+    Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDeviceFromOwner").with_remaining(3),
+    Method::read("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
+    Method::read("grpc.health.v1.Health/Check"),
 ];
-static UNKNOWN: Method = Method::named(OTHER);
+static UNKNOWN: Method = Method::write(OTHER);
 
 /// The streams.
 const STREAMS: [&str; 3] = [
@@ -42,9 +45,20 @@ const STREAMS: [&str; 3] = [
 ];
 
 impl Method {
-    const fn named(name: &'static str) -> Self {
+    /// A method that changes nothing.
+    const fn read(name: &'static str) -> Self {
+        Self::named(name, Scope::Read)
+    }
+
+    /// A method that changes something.
+    const fn write(name: &'static str) -> Self {
+        Self::named(name, Scope::Write)
+    }
+
+    const fn named(name: &'static str, scope: Scope) -> Self {
         Self {
             name,
+            scope,
             is_counted: true,
             device_list: None,
             remaining_flag: None,
@@ -82,6 +96,18 @@ impl Method {
         }
         let known = KNOWN.iter().find(|method| path.strip_prefix('/') == Some(method.name));
         Some(known.unwrap_or(&UNKNOWN))
+    }
+
+    /// Whether the RPC of this name changes something, so that a key needs the scope `write` for it. RPCs of different services
+    /// have different names.
+    pub(super) fn is_write(rpc: &str) -> bool {
+        let named = KNOWN.iter().find(|method| method.rpc() == rpc);
+        named.is_none_or(|method| method.scope == Scope::Write)
+    }
+
+    /// Its name without that of its service.
+    fn rpc(&self) -> &'static str {
+        self.name.rsplit('/').next().unwrap_or(self.name)
     }
 
     /// Records a call that was answered.

@@ -32,8 +32,9 @@ pub use call_log::PROTOCOL;
 pub use keyless::KeylessCalls;
 pub use rate_limit::RATE_LIMIT_HEADERS;
 pub use revision::REVISION_HEADER;
+pub use status::SCOPE_MISSING;
 
-use self::{call_log::Note, deadline::Deadline, policies::with_policies, status::to_status};
+use self::{call_log::Note, deadline::Deadline, method::Method, policies::with_policies, status::to_status};
 use crate::{
     domain::{Cause, Error},
     pb::{
@@ -60,6 +61,11 @@ pub struct GrpcSettings {
     pub max_timeout: Duration,
     /// The most calls without a key in flight.
     pub max_keyless_calls: usize,
+}
+
+/// Whether the RPC of this name, without that of its service, changes something. A key needs the scope `write` for it.
+pub fn is_write(rpc: &str) -> bool {
+    Method::is_write(rpc)
 }
 
 /// The name of the service in health checks and reflection.

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     body::{BodyLimits, hold_until_sent},
+    domain::api_key::Scope,
     peer,
     reason::Reason,
     request_id,
@@ -174,6 +175,7 @@ impl Policies {
             if method.is_none_or(|method| method.is_counted) {
                 service.count_call(&caller)?;
             }
+            caller.check_scope(method.map_or(Scope::Write, |method| method.scope))?;
             Ok((permit.for_organization(caller.organization)?, caller))
         };
         let (permit, caller) = admitted.await.map_err(|error| to_status(&error))?;

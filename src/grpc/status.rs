@@ -16,6 +16,9 @@ use crate::{
 /// How long a caller waits before it tries again, when the error does not say.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// The sentence about a key that may only read.
+pub const SCOPE_MISSING: &str = "This API key may only read; use a key with the scope write";
+
 /// The status of `error`, which is counted here. Its cause goes to the log.
 pub(super) fn to_status(error: &Error) -> Status {
     let reason = reason(error);
@@ -64,6 +67,7 @@ fn reason(error: &Error) -> Reason {
         Error::InvalidApiKey => Reason::InvalidApiKey,
         Error::ConflictingApiKeys => Reason::ConflictingApiKeys,
         Error::RepeatedApiKey => Reason::RepeatedApiKey,
+        Error::ScopeMissing => Reason::ScopeMissing,
         Error::InvalidRequest(_) => Reason::InvalidRequest,
         Error::NoValidDevices { .. } => Reason::NoValidDevices,
         Error::CustomerNotFound => Reason::CustomerNotFound,
@@ -89,6 +93,7 @@ fn sentence(error: &Error) -> String {
         Error::InvalidApiKey => "Invalid API key: check that it is complete, not expired and not revoked".into(),
         Error::ConflictingApiKeys => "x-api-key and Authorization carry different API keys; send one".into(),
         Error::RepeatedApiKey => "The API key is given twice; send it once".into(),
+        Error::ScopeMissing => SCOPE_MISSING.into(),
         Error::InvalidRequest(violations) => violations::sentence(violations),
         Error::NoValidDevices { count } => format!(
             "No valid devices: none of the {count} device identifiers exist in your organization; \

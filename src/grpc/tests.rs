@@ -7,7 +7,10 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    domain::organization::{ApiKeyLabel, OrganizationName},
+    domain::{
+        api_key::Scope,
+        organization::{ApiKeyLabel, OrganizationName},
+    },
     service::{ServiceSettings, create_api_key, create_organization},
     storage::{Database, DatabaseUrl, migrate},
 };
@@ -37,7 +40,9 @@ async fn misbehaving(folder: &TempDir) -> (Router, String) {
     let name = OrganizationName::parse("acme").expect("a name");
     create_organization(&database, &name).await.expect("an organization");
     let label = ApiKeyLabel::parse("test").expect("a label");
-    let key = create_api_key(&database, "acme", &label, None).await.expect("a key");
+    let key = create_api_key(&database, "acme", &label, Scope::Write, None)
+        .await
+        .expect("a key");
     let service = Service::start(database, ServiceSettings::default(), Arc::default());
     let methods = Router::new()
         .route(PANICS, post(async || -> () { panic!("with a secret") }))

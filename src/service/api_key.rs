@@ -6,7 +6,12 @@ use time::OffsetDateTime;
 
 use super::{audit, organization::find_organization};
 use crate::{
-    domain::{Cause, Error, api_key::ApiKeySecret, id::ApiKeyId, organization::ApiKeyLabel},
+    domain::{
+        Cause, Error,
+        api_key::{ApiKeySecret, Scope},
+        id::ApiKeyId,
+        organization::ApiKeyLabel,
+    },
     storage::{ApiKeyRecord, Database, RevokedKey},
 };
 
@@ -27,6 +32,7 @@ pub async fn create_api_key(
     database: &Database,
     organization: &str,
     label: &ApiKeyLabel,
+    scope: Scope,
     expires_in: Option<Duration>,
 ) -> Result<NewApiKey, Error> {
     let organization = find_organization(database, organization).await?;
@@ -38,6 +44,7 @@ pub async fn create_api_key(
             secret.digest(),
             secret.hint(),
             label.as_str(),
+            scope,
             expires_at,
         )
         .await?;

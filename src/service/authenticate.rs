@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         Cause, Error,
-        api_key::{ApiKeyDigest, ApiKeySecret},
+        api_key::{ApiKeyDigest, ApiKeySecret, Scope},
         id::{ApiKeyId, OrganizationId},
     },
     storage::{Database, KeyOwner},
@@ -54,6 +54,18 @@ impl Caller {
     /// The rate limits of the key, and what is left of them.
     pub fn allowances(&self) -> impl Iterator<Item = Allowance> {
         self.rate_limits.allowances()
+    }
+
+    /// Checks that the key may make calls that need this scope.
+    ///
+    /// # Errors
+    /// [`Error::ScopeMissing`].
+    pub fn check_scope(&self, needed: Scope) -> Result<(), Error> {
+        if self.owner.scope.includes(needed) {
+            Ok(())
+        } else {
+            Err(Error::ScopeMissing)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     statements::USE_API_KEYS,
 };
 use crate::domain::{
-    api_key::{ApiKeyDigest, ApiKeyHint},
+    api_key::{ApiKeyDigest, ApiKeyHint, Scope},
     id::{ApiKeyId, OrganizationId},
 };
 
@@ -29,6 +29,8 @@ pub struct ApiKeyRecord {
     pub id: ApiKeyId,
     /// Its label.
     pub label: String,
+    /// What it may do.
+    pub scope: Scope,
     /// When it was created.
     pub created_at: OffsetDateTime,
     /// When it expires.
@@ -57,6 +59,8 @@ pub struct KeyOwner {
     pub key: ApiKeyId,
     /// Its label.
     pub label: String,
+    /// What it may do.
+    pub scope: Scope,
     /// When it was created.
     pub created_at: OffsetDateTime,
     /// Its organization.
@@ -91,6 +95,7 @@ impl Database {
         digest: ApiKeyDigest,
         hint: ApiKeyHint,
         label: &str,
+        scope: Scope,
         expires_at: Option<OffsetDateTime>,
     ) -> Result<ApiKeyRecord, DatabaseError> {
         let row = api_key::ActiveModel {
@@ -104,6 +109,7 @@ impl Database {
             last_used_at: Set(None),
             key_start: Set(Some(hint.start)),
             key_end: Set(Some(hint.end)),
+            scope: Set(scope.name().to_owned()),
         };
         Ok(row.insert(&self.reads()).await?.into())
     }
@@ -125,6 +131,7 @@ impl Database {
         Ok(row.map(|(key, organization)| KeyOwner {
             key: key.id.into(),
             label: key.label,
+            scope: scope_of(&key.scope),
             created_at: key.created_at,
             organization: key.organization_id.into(),
             organization_name: organization.name,
@@ -207,12 +214,18 @@ impl Database {
     }
 }
 
+/// The stored scope. A name from a later version gives the least scope.
+fn scope_of(name: &str) -> Scope {
+    Scope::parse(name).unwrap_or(Scope::Read)
+}
+
 impl From<api_key::Model> for ApiKeyRecord {
     fn from(row: api_key::Model) -> Self {
         Self {
             organization: row.organization_id.into(),
             id: row.id.into(),
             label: row.label,
+            scope: scope_of(&row.scope),
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

@@ -11,7 +11,7 @@ use tonic::{Code, Request, Status};
 
 use crate::{
     limits::{assert_too_many, settings},
-    support::{Api, Client, Suite, TestDatabase, TestServer, new_key, organization},
+    support::{Api, Client, Suite, TestDatabase, TestServer, new_key, organization, read_key},
 };
 
 const PATH: &str = "/api/ext-v1/credentials";
@@ -82,10 +82,17 @@ async fn tell(database: &TestDatabase, api: Api) {
             "label": "another",
             "createdAt": seconds(Some(record.created_at)),
             "expiresAt": seconds(record.expires_at),
+            "scope": "write",
         })
     );
     assert_eq!(lasting["expiresAt"].take(), Value::Null);
-    assert_eq!(lasting["label"], "test");
+    assert_eq!(
+        (&lasting["label"], &lasting["scope"]),
+        (&json!("test"), &json!("write"))
+    );
+    let reader = read_key(database, "acme").await;
+    let reader = credentials(&server.client(api, &reader)).await.expect("valid");
+    assert_eq!((&reader["label"], &reader["scope"]), (&json!("reader"), &json!("read")));
     server.stop().await;
 }
 

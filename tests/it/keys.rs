@@ -6,7 +6,10 @@ use std::{
 };
 
 use device_assignment::{
-    domain::{api_key::ApiKeySecret, organization::ApiKeyLabel},
+    domain::{
+        api_key::{ApiKeySecret, Scope},
+        organization::ApiKeyLabel,
+    },
     service::{create_api_key, revoke_api_key},
 };
 use futures_util::future::join_all;
@@ -340,7 +343,9 @@ async fn flooded(database: &'static TestDatabase) {
     let label = ApiKeyLabel::parse("one of many").expect("a label");
     let mut keys = Vec::new();
     for _ in 0..KEYS {
-        let key = create_api_key(&admin, "acme", &label, None).await.expect("a key");
+        let key = create_api_key(&admin, "acme", &label, Scope::Write, None)
+            .await
+            .expect("a key");
         keys.push(key.secret.reveal().to_owned());
     }
     admin.close().await;

@@ -52,6 +52,7 @@ mod rest;
 mod revision;
 mod sampling;
 mod schema;
+mod scopes;
 mod secrets;
 mod show;
 mod shutdown;
@@ -116,6 +117,7 @@ fn main() {
     revision::register(&mut suite);
     sampling::register(&mut suite);
     schema::register(&mut suite);
+    scopes::register(&mut suite);
     secrets::register(&mut suite);
     show::register(&mut suite);
     shutdown::register(&mut suite);

@@ -167,7 +167,7 @@ async fn listed_keys(database: &'static TestDatabase) {
     let list = ["api-key", "list", "--organization", "acme"];
     assert_eq!(printed(&on(database, &list).await), "");
     let (first, key) = create_key(database, &["--label", "gateway in Graz", "--expires-in", "90d"]).await;
-    let (second, second_key) = create_key(database, &[]).await;
+    let (second, second_key) = create_key(database, &["--scope", "read"]).await;
     printed(&on(database, &["api-key", "revoke", &second]).await);
     printed(&on(database, &["api-key", "create", "--organization", "globex"]).await);
 
@@ -194,6 +194,10 @@ async fn listed_keys(database: &'static TestDatabase) {
         (&keys[0]["revokedAt"], &keys[1]["expiresAt"]),
         (&Value::Null, &Value::Null)
     );
+    assert_eq!(
+        (&keys[0]["scope"], &keys[1]["scope"]),
+        (&"write".into(), &"read".into())
+    );
     let time = |value: &Value| {
         let format = time::format_description::well_known::Rfc3339;
         time::OffsetDateTime::parse(&text(value), &format).expect("a time")
@@ -208,7 +212,10 @@ async fn listed_keys(database: &'static TestDatabase) {
     let row = |key: &Value, state: String| {
         let (id, label, created_at) = (text(&key["id"]), text(&key["label"]), text(&key["createdAt"]));
         let (start, end) = (text(&key["keyStart"]), text(&key["keyEnd"]));
-        format!("{id}\t{label}\t{created_at}\t{state}\tnever used\t{start}…{end}")
+        format!(
+            "{id}\t{label}\t{created_at}\t{state}\tnever used\t{start}…{end}\t{}",
+            text(&key["scope"])
+        )
     };
     for (shown, key) in keys.iter().zip([&key, &second_key]) {
         assert_eq!(shown["keyStart"], key[..8]);
@@ -234,7 +241,7 @@ async fn older_key(database: &'static TestDatabase) {
     connection.close().await.expect("closed");
     let list = ["api-key", "list", "--organization", "acme"];
     let rows = printed(&on(database, &list).await);
-    assert!(rows.ends_with("\tnever used\t-\n"), "{rows}");
+    assert!(rows.ends_with("\tnever used\t-\twrite\n"), "{rows}");
     let keys = objects(&printed(&on(database, &[list.as_slice(), &["--json"]].concat()).await));
     assert_eq!((&keys[0]["keyStart"], &keys[0]["keyEnd"]), (&Value::Null, &Value::Null));
 }
@@ -254,18 +261,18 @@ async fn terminal(database: &'static TestDatabase) {
     assert_eq!(shown(database, &list).await, "", "no headings without rows");
     create_organization(database, "東京").await;
     let (id, key) = create_key(database, &["--label", "gateway", "--expires-in", "90d"]).await;
-    let (revoked, revoked_key) = create_key(database, &["--expires-in", "90d"]).await;
+    let (revoked, revoked_key) = create_key(database, &["--expires-in", "90d", "--scope", "read"]).await;
     printed(&on(database, &["api-key", "revoke", &revoked]).await);
     let (expired, expired_key) = create_key(database, &["--expires-in", "0s"]).await;
     let (valid, valid_key) = create_key(database, &[]).await;
 
     let hint = |key: &str| format!("{}…{}", &key[..8], &key[key.len() - 4..]);
     let expected = format!(
-        "ID                              KEY            EXPIRES  LAST USED  LABEL\n\
-         {id}  {}  in 89d   never      gateway\n\
-         {revoked}  {}  revoked  never      unnamed\n\
-         {expired}  {}  expired  never      unnamed\n\
-         {valid}  {}  never    never      unnamed\n",
+        "ID                              KEY            SCOPE  EXPIRES  USED   LABEL\n\
+         {id}  {}  write  in 89d   never  gateway\n\
+         {revoked}  {}  read   revoked  never  unnamed\n\
+         {expired}  {}  write  expired  never  unnamed\n\
+         {valid}  {}  write  never    never  unnamed\n",
         hint(&key),
         hint(&revoked_key),
         hint(&expired_key),

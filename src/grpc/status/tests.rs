@@ -13,6 +13,7 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::InvalidApiKey => Error::InvalidApiKey,
         Reason::ConflictingApiKeys => Error::ConflictingApiKeys,
         Reason::RepeatedApiKey => Error::RepeatedApiKey,
+        Reason::ScopeMissing => Error::ScopeMissing,
         Reason::InvalidRequest => Error::InvalidRequest(Violations::default()),
         Reason::NoValidDevices => Error::NoValidDevices { count: 3 },
         Reason::CustomerNotFound => Error::CustomerNotFound,

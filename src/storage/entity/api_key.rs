@@ -16,6 +16,7 @@ pub struct Model {
     pub last_used_at: Option<TimeDateTimeWithTimeZone>,
     pub key_start: Option<String>,
     pub key_end: Option<String>,
+    pub scope: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -23,7 +23,7 @@ pub use load::Load;
 pub use postgres::PostgresServer;
 pub use program::Program;
 pub use proxy::Proxy;
-pub use server::{Api, TestServer, devices, new_key, organization};
+pub use server::{Api, TestServer, devices, new_key, organization, read_key};
 pub use suite::Suite;
 pub use wire::Wire;
 

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use device_assignment::{
-    domain::organization::{ApiKeyLabel, OrganizationName},
+    domain::{
+        api_key::Scope,
+        organization::{ApiKeyLabel, OrganizationName},
+    },
     server::{GatewayListeners, Listeners, ServeError, ServerSettings, Upstream, serve, serve_gateway},
     service::{ImportEvent, NewApiKey, create_api_key, create_organization, import_devices},
 };
@@ -129,7 +132,7 @@ pub async fn organization(database: &TestDatabase, name: &str) -> String {
     let database = database.open().await;
     create_organization(&database, &name).await.expect("an organization");
     let label = ApiKeyLabel::parse("test").expect("a label");
-    let key = create_api_key(&database, name.as_str(), &label, None)
+    let key = create_api_key(&database, name.as_str(), &label, Scope::Write, None)
         .await
         .expect("a key");
     database.close().await;
@@ -140,11 +143,22 @@ pub async fn organization(database: &TestDatabase, name: &str) -> String {
 pub async fn new_key(database: &TestDatabase, organization: &str, expires_in: Option<Duration>) -> NewApiKey {
     let database = database.open().await;
     let label = ApiKeyLabel::parse("another").expect("a label");
-    let key = create_api_key(&database, organization, &label, expires_in)
+    let key = create_api_key(&database, organization, &label, Scope::Write, expires_in)
         .await
         .expect("a key");
     database.close().await;
     key
+}
+
+/// Creates a key of an organization that may only read.
+pub async fn read_key(database: &TestDatabase, organization: &str) -> String {
+    let database = database.open().await;
+    let label = ApiKeyLabel::parse("reader").expect("a label");
+    let key = create_api_key(&database, organization, &label, Scope::Read, None)
+        .await
+        .expect("a key");
+    database.close().await;
+    key.secret.reveal().to_owned()
 }
 
 /// Brings devices into an organization.
