@@ -212,7 +212,7 @@ async fn follow(document: Document, needs: Option<&Needs>) {
         if document.name == "docs/OPERATIONS.md" {
             assert_eq!(
                 restored.count("api_key").await,
-                2,
+                3,
                 "the restored database has the dumped rows"
             );
             restored.remove().await;
