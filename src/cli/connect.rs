@@ -63,9 +63,11 @@ async fn reach(database: Database, config: &DatabaseConfig) -> Result<Database, 
 }
 
 /// Connects to a database whose schema fits this program. An embedded one is created if the URL says so, and brought up to
-/// date.
+/// date. For commands that write: on another timeline of PostgreSQL, a new history begins.
 pub(super) async fn connect_ready(config: &DatabaseConfig) -> Result<Database, CommandError> {
-    ready(connect(config).await?).await
+    let database = ready(connect(config).await?).await?;
+    database.follow_timeline().await?;
+    Ok(database)
 }
 
 /// As [`connect_ready`], without creating a database: for commands that have nothing to do in an empty one.
@@ -88,6 +90,7 @@ pub(super) async fn migrate(database: &Database) -> Result<SchemaStatus, Command
     check_not_ahead(&status)?;
     if !status.pending.is_empty() {
         storage::migrate(database).await?;
+        database.follow_timeline().await?;
     }
     Ok(status)
 }

@@ -13,6 +13,7 @@ mod input;
 mod listeners;
 mod manual;
 mod migrate;
+mod new_history;
 mod openapi;
 mod organization;
 mod output;
@@ -115,6 +116,11 @@ enum Command {
     /// Compare the change log with the tables: exit code 0 if they agree, and 1 with every difference if not
     #[command(before_help = verify::EXAMPLES)]
     Verify(verify::Verify),
+    /// Begin a new history of changes, after a restore of the database, and print its id
+    ///
+    /// A restored database gives revisions to other changes than before. Readers of changes see the new history and start again.
+    #[command(before_help = new_history::EXAMPLES)]
+    NewHistory(new_history::NewHistory),
     /// Print a completion script for a shell
     #[command(before_help = manual::COMPLETIONS_EXAMPLES)]
     Completions(manual::Completions),
@@ -237,6 +243,7 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         | Command::Assign(_)
         | Command::Unassign(_)
         | Command::Verify(_)
+        | Command::NewHistory(_)
         | Command::Completions(_)
         | Command::Man(_)
         | Command::Openapi => Vec::new(),
@@ -274,6 +281,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Assign(command) => return command.run().await,
         Command::Unassign(command) => return command.run().await,
         Command::Verify(command) => return command.run().await,
+        Command::NewHistory(command) => command.run().await?,
         Command::Completions(command) => command.run()?,
         Command::Man(command) => command.run()?,
     }

@@ -55,6 +55,7 @@ impl Serve {
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
             connect::migrate(&database).await?;
+            database.follow_timeline().await?;
             database
         } else {
             connect::connect_ready(&at).await?

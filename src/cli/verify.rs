@@ -39,6 +39,8 @@ impl Verify {
             database,
         } = self;
         let database = connect::connect_existing_ready(&database).await?;
+        let history = database.history().await?;
+        say(&format!("history {history}"));
         let mut printed = Ok(());
         let is_clean = verify(
             &database,

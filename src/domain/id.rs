@@ -22,3 +22,4 @@ id!(Organization, OrganizationId, "org", "an organization");
 id!(ApiKey, ApiKeyId, "key", "an API key");
 id!(Customer, CustomerId, "cust", "a customer");
 id!(Device, DeviceId, "dev", "a device");
+id!(History, HistoryId, "hist", "a history of changes");

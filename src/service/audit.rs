@@ -10,7 +10,7 @@ use crate::{
     domain::{
         Tally,
         change::{ChangeKind, Revision},
-        id::OrganizationId,
+        id::{HistoryId, OrganizationId},
     },
     log_sampler::{Log, LogSampler},
     storage::{ApiKeyRecord, KeyOwner, OrganizationRecord},
@@ -61,6 +61,10 @@ pub(super) fn api_key_created(key: &ApiKeyRecord) {
 
 pub(super) fn api_key_revoked(key: &ApiKeyRecord) {
     audit!("api_key.revoked", organization = %key.organization, key = %key.id);
+}
+
+pub(super) fn history_begun(history: HistoryId) {
+    audit!("history.begun", %history);
 }
 
 /// Events about unknown keys are sampled. The limit on invalid keys bounds the others, and somebody has to replace those keys.

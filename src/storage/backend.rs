@@ -11,6 +11,7 @@ use super::{
     options::Purpose,
     sql::Statement,
     statement_kind::{POSTGRES, SQLITE, System},
+    timeline::{Timeline, follow_timeline},
 };
 
 /// The steps that the schema has taken.
@@ -44,6 +45,10 @@ pub(super) trait Backend: sqlx::Database<Connection: 'static> {
         connection: &mut Self::Connection,
         statement: &Statement<'_>,
     ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+
+    /// Begins a new history if the server is on another timeline than the stored one.
+    fn follow_timeline(connection: &mut Self::Connection)
+    -> impl Future<Output = Result<Timeline, sqlx::Error>> + Send;
 
     /// The steps that the schema has taken; an error if there is no table of them.
     fn applied_steps(
@@ -81,6 +86,10 @@ impl Backend for Postgres {
         Ok(result.rows_affected())
     }
 
+    async fn follow_timeline(connection: &mut PgConnection) -> Result<Timeline, sqlx::Error> {
+        follow_timeline(connection).await
+    }
+
     async fn applied_steps(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar(APPLIED_STEPS).fetch_all(connection).await
     }
@@ -112,6 +121,10 @@ impl Backend for Sqlite {
         let (sql, arguments) = statement.for_sqlite()?;
         let result = sqlx::query_with(sql, arguments).execute(connection).await?;
         Ok(result.rows_affected())
+    }
+
+    async fn follow_timeline(_: &mut SqliteConnection) -> Result<Timeline, sqlx::Error> {
+        Ok(Timeline::Same)
     }
 
     async fn applied_steps(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {

@@ -34,6 +34,7 @@ statements! {
     INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
     DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment";
     VERIFY: "verify", "verify", "SELECT", "SELECT change_log customer device device_assignment";
+    BEGIN_HISTORY: "begin_history", "begin_history", "UPDATE", "UPDATE history";
     USE_API_KEYS: "use_api_keys", "use_api_keys", "UPDATE", "UPDATE api_key";
 }
 

@@ -15,6 +15,7 @@ use super::{
     options::Purpose,
     sql::Statement,
     statement_kind::{BEGIN, COMMIT},
+    timeline::Timeline,
 };
 
 /// A connection that was idle this long is tested before it is used: a restarted server or a proxy may have closed it, and
@@ -35,6 +36,8 @@ pub(super) struct WriteConnection<B: Backend> {
     url: DatabaseUrl,
     /// The connection, and since when it is idle.
     idle: Option<(B::Connection, Instant)>,
+    /// Whether the server's timeline has been compared with the stored one since the connection was made.
+    is_on_timeline: bool,
 }
 
 impl<B: Backend> WriteConnection<B> {
@@ -42,6 +45,7 @@ impl<B: Backend> WriteConnection<B> {
         Self {
             url: database.url().clone(),
             idle: None,
+            is_on_timeline: false,
         }
     }
 
@@ -77,13 +81,21 @@ impl<B: Backend> WriteConnection<B> {
     /// Takes the connection out. What uses it [keeps](Self::keep) it, unless a transaction on it fails or its future is dropped:
     /// then the connection is closed.
     pub(super) async fn take(&mut self) -> Result<B::Connection, DatabaseError> {
-        if let Some((mut connection, since)) = self.idle.take()
+        let mut connection = if let Some((mut connection, since)) = self.idle.take()
             && (since.elapsed() < TEST_AFTER_IDLE
                 || matches!(timeout(TEST_TIMEOUT, connection.ping()).await, Ok(Ok(()))))
         {
-            return Ok(connection);
+            connection
+        } else {
+            self.is_on_timeline = false;
+            connect::<B>(&self.url).await?
+        };
+        // Nothing is written on another timeline before the new history has begun. A server changes its timeline only when a
+        // standby is promoted, and its connections may survive that.
+        if !self.is_on_timeline {
+            self.is_on_timeline = B::follow_timeline(&mut connection).await? != Timeline::Standby;
         }
-        connect::<B>(&self.url).await
+        Ok(connection)
     }
 }
 

@@ -115,7 +115,13 @@ async fn agrees(database: &'static TestDatabase) {
     assert_eq!(problems(database).await, [""; 0]);
     let (code, stdout, stderr) = verify(database).await;
     assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
-    assert_eq!(stderr, "acme: the change log and the tables agree\n");
+    let service = database.open().await;
+    let history = service.history().await.expect("readable");
+    assert_eq!(
+        stderr,
+        format!("history {history}\nacme: the change log and the tables agree\n")
+    );
+    service.close().await;
 }
 
 async fn found(database: &'static TestDatabase, fault: &Fault) {

@@ -31,6 +31,7 @@ mod gateway;
 mod generated_clients;
 mod grpc;
 mod health;
+mod history;
 mod host;
 mod import;
 mod import_stream;
@@ -96,6 +97,7 @@ fn main() {
     generated_clients::register(&mut suite);
     grpc::register(&mut suite);
     health::register(&mut suite);
+    history::register(&mut suite);
     host::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-pub const SUBCOMMANDS: [(&str, &[&str]); 28] = [
+pub const SUBCOMMANDS: [(&str, &[&str]); 29] = [
     (
         "serve",
         &[
@@ -78,6 +78,7 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 28] = [
     ("device", &[]),
     ("device import", &["DATABASE_URL"]),
     ("verify", &["DATABASE_URL"]),
+    ("new-history", &["DATABASE_URL"]),
     ("config", &["CONFIG_FILE"]),
     ("config default", &[]),
     ("config check", &["CONFIG_FILE"]),

@@ -9,4 +9,5 @@ pub mod api_key;
 pub mod customer;
 pub mod device;
 pub mod device_assignment;
+pub mod history;
 pub mod organization;

@@ -158,6 +158,22 @@ impl TestDatabase {
         database
     }
 
+    /// The same database on a copy of its server.
+    pub fn copy_on(&self, server: &PostgresServer) -> Self {
+        let (_, name) = self
+            .url
+            .split_once('?')
+            .map_or(self.url.as_str(), |(base, _)| base)
+            .rsplit_once('/')
+            .expect("a name");
+        Self {
+            kind: self.kind,
+            url: server.url(name),
+            name: String::new(),
+            folder: None,
+        }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

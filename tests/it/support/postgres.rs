@@ -50,24 +50,26 @@ impl PostgresServer {
 
     fn start_private(settings: Vec<&'static str>) -> Result<Self, String> {
         let binaries = binaries().ok_or("no PostgreSQL server is installed, and TEST_POSTGRES_URL is not set")?;
-        let root = TempDir::with_prefix("postgres-").map_err(|error| error.to_string())?;
-        if is_root() {
-            let (user, group) = unprivileged_ids()?;
-            chown(root.path(), Some(user), Some(group)).map_err(|error| error.to_string())?;
-        }
-        let private = Private {
-            child: Mutex::default(),
-            root,
-            binaries,
-            settings,
-        };
+        let private = Private::in_new_folder(&binaries, settings)?;
         private.initialize()?;
-        private.start()?;
-        let socket = private.root.path().display().to_string().replace('/', "%2F");
-        Ok(Self {
-            admin_url: format!("postgres://postgres@localhost/postgres?host={socket}"),
-            private: Some(private),
-        })
+        private.serve()
+    }
+
+    /// A standby of a private server, with what the server holds now.
+    pub fn start_standby(&self) -> Result<Self, String> {
+        let primary = self.private.as_ref().expect("a private server");
+        let private = Private::in_new_folder(&primary.binaries, primary.settings.clone())?;
+        let mut backup = unprivileged(&private.binaries.join("pg_basebackup"));
+        backup.args([
+            "--no-sync",
+            "--checkpoint=fast",
+            "--write-recovery-conf",
+            "--username=postgres",
+            "--host",
+        ]);
+        backup.arg(primary.root.path()).arg("--pgdata").arg(private.data());
+        finish(backup)?;
+        private.serve()
     }
 
     /// The URL of a database of this name.
@@ -111,23 +113,40 @@ impl Private {
         self.root.path().join("data")
     }
 
-    fn initialize(&self) -> Result<(), String> {
-        let output = unprivileged(&self.binaries.join("initdb"))
-            .args([
-                "--no-sync",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--username=postgres",
-                "--pgdata",
-            ])
-            .arg(self.data())
-            .output()
-            .map_err(|error| format!("initdb: {error}"))?;
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(format!("initdb: {}", String::from_utf8_lossy(&output.stderr)))
+    fn in_new_folder(binaries: &Path, settings: Vec<&'static str>) -> Result<Self, String> {
+        let root = TempDir::with_prefix("postgres-").map_err(|error| error.to_string())?;
+        if is_root() {
+            let (user, group) = unprivileged_ids()?;
+            chown(root.path(), Some(user), Some(group)).map_err(|error| error.to_string())?;
         }
+        Ok(Self {
+            child: Mutex::default(),
+            root,
+            binaries: binaries.to_owned(),
+            settings,
+        })
+    }
+
+    fn initialize(&self) -> Result<(), String> {
+        let mut initdb = unprivileged(&self.binaries.join("initdb"));
+        initdb.args([
+            "--no-sync",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--username=postgres",
+            "--pgdata",
+        ]);
+        initdb.arg(self.data());
+        finish(initdb)
+    }
+
+    fn serve(self) -> Result<PostgresServer, String> {
+        self.start()?;
+        let socket = self.root.path().display().to_string().replace('/', "%2F");
+        Ok(PostgresServer {
+            admin_url: format!("postgres://postgres@localhost/postgres?host={socket}"),
+            private: Some(self),
+        })
     }
 
     /// Starts the server, and returns when it says that it is ready.
@@ -152,7 +171,8 @@ impl Private {
             let mut line = String::new();
             let mut seen = String::new();
             while log.read_line(&mut line).is_ok_and(|count| count > 0) {
-                if line.contains("ready to accept connections") {
+                // A standby accepts "read-only connections".
+                if line.contains("ready to accept") {
                     let _ = ready.send(Ok(()));
                     break;
                 }
@@ -232,6 +252,15 @@ fn id(what: &str, user: Option<&str>) -> Result<u32, String> {
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().map_err(|_| format!("there is no user {user:?}"))
+}
+
+/// Runs a command to its end, which must be a success.
+fn finish(mut command: Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// A command that runs as a user who may run PostgreSQL, and that the kernel ends with the thread that started it.
