@@ -40,6 +40,7 @@ mod keys;
 mod limits;
 mod line_ends;
 mod logs;
+mod matrix;
 mod metrics;
 mod openapi;
 mod operate;
@@ -132,6 +133,8 @@ fn main() {
     usage::register(&mut suite);
     wire::register(&mut suite);
     writable::register(&mut suite);
+    // Last: it looks at the names of the others.
+    matrix::register(&mut suite);
 
     if !arguments.list {
         database::prepare_postgres();

@@ -4,15 +4,13 @@
 mod rejections;
 mod together;
 
-use std::{collections::BTreeSet, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use device_assignment::{
-    pb::{FILE_DESCRIPTOR_SET, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest},
+    pb::{UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest},
     service::{Limit, LimitSettings},
 };
 use insta::{allow_duplicates, assert_snapshot};
-use prost::Message;
-use prost_types::FileDescriptorSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -59,7 +57,6 @@ impl World {
 type Rule = fn(Client, Client, &'static TestDatabase) -> Pin<Box<dyn Future<Output = ()>>>;
 
 pub fn register(suite: &mut Suite) {
-    suite.test("unassign::every_write_has_its_rows_in_these_tables", every_method);
     for api in Api::ALL {
         for rejection in rejections() {
             let name = format!("unassign::rejected::{}::{}", rejection.name, api.name());
@@ -103,23 +100,6 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("unassign::grpc_lists_only_on_request", lists_on_request);
     suite.on_each("unassign::assignments_and_removals_at_once", together::at_once);
     suite.on_each("unassign::it_is_in_metrics_log_and_audit_log", together::observed);
-}
-
-/// The RPCs whose rules are in a table: `contract.rs`, this file, `credentials.rs`.
-async fn every_method() {
-    let tested = [
-        "AssignDevicesToOwner",
-        "UnassignDevicesFromOwner",
-        "UnassignDeviceFromOwner",
-        "CheckCredentials",
-    ];
-    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("descriptors");
-    let files = set.file.iter().filter(|file| file.package().starts_with("telemetron"));
-    let methods = files.flat_map(|file| &file.service).flat_map(|service| &service.method);
-    let methods: BTreeSet<&str> = methods.map(|method| method.name()).collect();
-    assert_eq!(methods, tested.into());
-    let paths = description()["paths"].as_object().expect("paths").len();
-    assert_eq!(paths, tested.len(), "each has a path");
 }
 
 /// The example of an operation in the OpenAPI description.

@@ -1,0 +1,152 @@
+//! Every method with one valid request. A new method needs a row here: tests of what all methods have in common run over this
+//! table.
+
+use std::pin::Pin;
+
+use device_assignment::{
+    domain::api_key::Scope,
+    pb::{
+        CheckCredentialsRequest, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
+        organization_service_client::OrganizationServiceClient,
+    },
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, PATH, UNASSIGN_ONE_PATH, UNASSIGN_PATH, client::answer_of};
+
+/// What the requests can name, beside SN-001, which exists, and SN-002, which belongs to [`JOHN`].
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The id of John.
+    pub customer: String,
+}
+
+pub const JOHN: &str = "john.doe@example.com";
+
+/// A method, and a valid request of it.
+pub struct Row {
+    /// Its RPC, without the service.
+    pub rpc: &'static str,
+    /// The scope that it needs.
+    pub scope: Scope,
+    /// The HTTP method.
+    pub http: Method,
+    /// The path, as the OpenAPI description names it. A parameter in it is the id of John.
+    pub path: &'static str,
+    /// The query string, with its question mark.
+    pub query: &'static str,
+    /// The JSON of the request; null for none.
+    pub body: fn(&World) -> Value,
+    /// The same request over gRPC.
+    pub grpc: Rpc,
+    /// The reason of the error if another organization, which has none of this, sends the same request; `OK` if there is none.
+    pub stranger: &'static str,
+    /// The beginning of the names of the tests with the rules of the method: its successes and its rejections.
+    pub contract: &'static str,
+}
+
+type Rpc = fn(Client, World) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// An RPC: `rpc!(Client.method(|world| request))`.
+macro_rules! rpc {
+    ($stub:ident . $method:ident ( | $world:pat_param | $request:expr )) => {
+        |client: Client, $world: World| {
+            Box::pin(async move {
+                let mut stub = $stub::new(client.channel());
+                answer_of(stub.$method(client.signed($request)).await)
+            })
+        }
+    };
+}
+
+impl Row {
+    /// Makes the call.
+    pub async fn call(&self, client: &Client, world: &World) -> Answer {
+        if client.api == crate::support::Api::Grpc {
+            return (self.grpc)(client.clone(), world.clone()).await;
+        }
+        let path = match self.path.split_once('{') {
+            Some((before, _)) => format!("{before}{}", world.customer),
+            None => self.path.to_owned(),
+        };
+        let mut request = client.request(self.http.clone(), &format!("{path}{}", self.query));
+        let body = (self.body)(world);
+        if !body.is_null() {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        client.send(request).await
+    }
+}
+
+pub fn rows() -> Vec<Row> {
+    use device_assignment::pb::{
+        AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
+    };
+    vec![
+        Row {
+            rpc: "AssignDevicesToOwner",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: PATH,
+            query: "",
+            body: |_| json!({ "customerEmail": JOHN, "deviceIdentifiers": ["SN-001"] }),
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.assign_devices_to_owner(|_| AssignDevicesToOwnerRequest {
+                    customer_email: JOHN.into(),
+                    device_identifiers: vec!["SN-001".into()],
+                    ..Default::default()
+                })
+            ),
+            stranger: "NO_VALID_DEVICES",
+            contract: "contract::",
+        },
+        Row {
+            rpc: "UnassignDevicesFromOwner",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: UNASSIGN_PATH,
+            query: "",
+            body: |_| json!({ "customerEmail": JOHN, "deviceIdentifiers": ["SN-002"] }),
+            grpc: rpc!(DeviceAssignmentServiceClient.unassign_devices_from_owner(|_| {
+                UnassignDevicesFromOwnerRequest {
+                    customer_email: JOHN.into(),
+                    device_identifiers: vec!["SN-002".into()],
+                    ..Default::default()
+                }
+            })),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "unassign::rejected::many",
+        },
+        Row {
+            rpc: "UnassignDeviceFromOwner",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: UNASSIGN_ONE_PATH,
+            query: "",
+            body: |_| json!({ "customerEmail": JOHN, "deviceIdentifier": "SN-002" }),
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.unassign_device_from_owner(|_| UnassignDeviceFromOwnerRequest {
+                    customer_email: JOHN.into(),
+                    device_identifier: "SN-002".into(),
+                    ..Default::default()
+                })
+            ),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "unassign::rejected::one",
+        },
+        Row {
+            rpc: "CheckCredentials",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/credentials",
+            query: "",
+            body: |_| Value::Null,
+            grpc: rpc!(OrganizationServiceClient.check_credentials(|_| CheckCredentialsRequest::default())),
+            stranger: "OK",
+            contract: "credentials::",
+        },
+    ]
+}
