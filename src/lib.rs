@@ -15,6 +15,7 @@
 //! - [`grpc`]: the gRPC API, with the policies that apply to every call.
 //! - [`gateway`]: the REST API, a client of the gRPC API and nothing else.
 //! - [`admin`]: liveness, readiness and metrics for operators.
+//! - [`supervision`]: keeps the long-running tasks of a process running.
 //! - [`telemetry`]: metrics and traces.
 //! - [`log_sampler`]: limits the log lines about unauthenticated calls.
 //! - [`error_chain`]: the text of an error with its sources; [`code`] and [`reason`]: the names of errors.
@@ -70,5 +71,7 @@ pub mod service;
 mod shares;
 #[cfg(feature = "server")]
 pub mod storage;
+#[cfg(feature = "server")]
+pub mod supervision;
 #[cfg(feature = "server")]
 pub mod telemetry;

@@ -8,10 +8,11 @@ mod readiness;
 mod sending;
 mod tls;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, iter, sync::Arc, time::Duration};
 
-use axum::{http::HeaderValue, middleware::from_fn_with_state};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use axum::{Router, http::HeaderValue, middleware::from_fn_with_state};
+use futures_util::future::select_all;
+use tokio::{net::TcpListener, sync::watch};
 
 use self::{connections::ListenerSettings, protocol::Protocol, readiness::ReadinessReporter};
 pub use self::{
@@ -28,6 +29,7 @@ use crate::{
     service::{Service, ServiceSettings},
     shares::Shares,
     storage::{self, Database, HealthSettings},
+    supervision::{Supervisor, Tasks},
     telemetry::{Exposition, metrics},
 };
 
@@ -139,10 +141,14 @@ pub enum ServeError {
     /// The descriptors for reflection are invalid.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// A task that the process needs has failed, see `ARCHITECTURE.md`.
+    #[error("stopped because the task {0} failed; its errors are in the log")]
+    TaskFailed(&'static str),
 }
 
 /// Serves gRPC and REST until `shutdown`. Then it reports that it is not ready, serves on for the grace period, stops to
 /// accept connections, finishes the calls in flight, and returns. The metrics of `exposition` are served to operators.
+/// If a task fails that the service needs, it stops in the same way, and returns [`ServeError::TaskFailed`].
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -155,7 +161,13 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let in_flight = Shares::new(settings.max_bytes_in_flight);
     let log_sampler = Arc::<LogSampler>::default();
-    let service = Service::start(database.clone(), settings.service, Arc::clone(&log_sampler));
+    let supervisor = Supervisor::default();
+    let service = Service::start(
+        database.clone(),
+        settings.service,
+        Arc::clone(&log_sampler),
+        &supervisor,
+    );
     let service = Arc::new(service);
     let (routes, health) = grpc::routes(
         Arc::clone(&service),
@@ -178,12 +190,21 @@ pub async fn serve(
         metrics::database_up(true);
         exposition.before_rendering(move || database.count_connections())
     });
-    let _admin = AdminServer::start(listeners.admin, exposition, settings.connections, readiness);
-    let mut background = JoinSet::new();
-    background.spawn(storage::watch(database.clone(), settings.health));
-    background.spawn(log_left_out_lines(Arc::clone(&log_sampler)));
+    let _admin = AdminServer::start(
+        listeners.admin,
+        exposition,
+        settings.connections,
+        readiness,
+        &supervisor,
+    );
+    let mut background = Tasks::new(&supervisor);
+    background.keep_running("health_check", {
+        let database = database.clone();
+        move || storage::watch(database.clone(), settings.health)
+    });
+    keep_logging(&mut background, &log_sampler);
     let (stop, stopping) = watch::channel(false);
-    let mut listening = JoinSet::new();
+    let mut listening = Tasks::new(&supervisor);
     for (socket, router, protocol) in [
         (listeners.grpc, routes.into_axum_router(), Protocol::Grpc),
         (listeners.rest, rest, Protocol::Rest),
@@ -194,12 +215,14 @@ pub async fn serve(
             trusted_proxies: Arc::clone(&settings.trusted_proxies),
             stopping: stopping.clone(),
         };
-        listening.spawn(connections::serve(socket, router, protocol, listener));
+        listen(&mut listening, socket, router, protocol, listener);
     }
-    tokio::select! {
-        () = reporter.follow_database(database.health()) => {}
-        () = shutdown => {}
-    }
+    let failed = tokio::select! {
+        () = reporter.follow_database(database.health()) => None,
+        () = shutdown => None,
+        failed = failure(&supervisor, listeners.tls.as_ref().map(ListenerTls::supervisor)) => Some(failed),
+    };
+    supervisor.stop();
 
     reporter.set(Readiness::Draining).await;
     tokio::time::sleep(settings.shutdown_grace).await;
@@ -210,12 +233,12 @@ pub async fn serve(
         tracing::warn!("the writer did not finish in time; the last calls may get no response");
     }
     // Only now: until the writer has finished, waiting calls must learn when the database goes away.
-    background.shutdown().await;
+    background.shut_down().await;
     log_sampler.log_left_out();
     if tokio::time::timeout(CLOSE, database.close()).await.is_err() {
         tracing::warn!("the database connections did not close in time; they are dropped");
     }
-    Ok(())
+    failed.map_or(Ok(()), |failed| Err(ServeError::TaskFailed(failed)))
 }
 
 /// Serves REST for the service at `upstream` until `shutdown`.
@@ -229,46 +252,82 @@ pub async fn serve_gateway(
     exposition: Option<Exposition>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let upstream_tls = upstream.tls.as_ref().map(|tls| tls.supervisor().clone());
     let channel = upstream.channel(settings.request_timeout);
     let in_flight = Shares::new(settings.max_bytes_in_flight);
     let rest = gateway::router(channel.clone(), settings.gateway(), in_flight);
     let log_sampler = Arc::<LogSampler>::default();
     let access_log = from_fn_with_state(Arc::clone(&log_sampler), gateway::access_log::layer);
     let rest = rest.layer(access_log);
-    let mut background = JoinSet::new();
-    background.spawn(log_left_out_lines(Arc::clone(&log_sampler)));
+    let supervisor = Supervisor::default();
+    let mut background = Tasks::new(&supervisor);
+    keep_logging(&mut background, &log_sampler);
     let (reporter, readiness) = ReadinessReporter::new(None).await;
-    let _admin = AdminServer::start(listeners.admin, exposition, settings.connections, readiness);
+    let _admin = AdminServer::start(
+        listeners.admin,
+        exposition,
+        settings.connections,
+        readiness,
+        &supervisor,
+    );
     let (stop, stopping) = watch::channel(false);
-    let mut listening = JoinSet::new();
+    let mut listening = Tasks::new(&supervisor);
     let listener = ListenerSettings {
-        tls: listeners.tls,
+        tls: listeners.tls.clone(),
         settings: settings.connections,
         trusted_proxies: settings.trusted_proxies,
         stopping,
     };
-    listening.spawn(connections::serve(listeners.rest, rest, Protocol::Rest, listener));
-    tokio::select! {
-        () = reporter.follow_upstream(channel, settings.health) => {}
-        () = shutdown => {}
-    }
+    listen(&mut listening, listeners.rest, rest, Protocol::Rest, listener);
+    let tls = [
+        listeners.tls.as_ref().map(ListenerTls::supervisor),
+        upstream_tls.as_ref(),
+    ];
+    let failed = tokio::select! {
+        () = reporter.follow_upstream(channel, settings.health) => None,
+        () = shutdown => None,
+        failed = failure(&supervisor, tls.into_iter().flatten()) => Some(failed),
+    };
+    supervisor.stop();
 
     reporter.set(Readiness::Draining).await;
     tokio::time::sleep(settings.shutdown_grace).await;
     let _ = stop.send(true);
     drain(&mut listening).await;
     log_sampler.log_left_out();
-    Ok(())
+    failed.map_or(Ok(()), |failed| Err(ServeError::TaskFailed(failed)))
 }
 
-async fn log_left_out_lines(log_sampler: Arc<LogSampler>) {
-    log_sampler.keep_logging().await;
+/// Waits until a task of the process or of its TLS fails, and returns its name.
+async fn failure<'s>(supervisor: &'s Supervisor, tls: impl IntoIterator<Item = &'s Supervisor>) -> &'static str {
+    let failures = iter::once(supervisor)
+        .chain(tls)
+        .map(|supervisor| Box::pin(supervisor.failure()));
+    select_all(failures).await.0
+}
+
+fn keep_logging(background: &mut Tasks, log_sampler: &Arc<LogSampler>) {
+    let log_sampler = Arc::clone(log_sampler);
+    background.keep_running("log_summary", move || {
+        let log_sampler = Arc::clone(&log_sampler);
+        async move { log_sampler.keep_logging().await }
+    });
+}
+
+/// Starts a listener. It cannot be started again, because its connections end with it.
+fn listen(listening: &mut Tasks, socket: TcpListener, router: Router, protocol: Protocol, listener: ListenerSettings) {
+    let name = match protocol {
+        Protocol::Grpc => "grpc_listener",
+        Protocol::Rest => "rest_listener",
+        Protocol::Admin => "admin_listener",
+    };
+    listening.run_once(name, connections::serve(socket, router, protocol, listener));
 }
 
 /// The admin listener. It serves until it is dropped, so also while the other listeners drain.
 struct AdminServer {
     _stop: watch::Sender<bool>,
-    _tasks: JoinSet<()>,
+    _tasks: Tasks,
 }
 
 impl AdminServer {
@@ -277,11 +336,12 @@ impl AdminServer {
         exposition: Option<Exposition>,
         settings: ConnectionSettings,
         readiness: watch::Receiver<Readiness>,
+        supervisor: &Supervisor,
     ) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::new(supervisor);
         if let Some(exposition) = exposition.clone() {
-            tasks.spawn(exposition.run_upkeep());
+            tasks.keep_running("metrics_upkeep", move || exposition.clone().run_upkeep());
         }
         if let Some(socket) = socket {
             let listener = ListenerSettings {
@@ -291,7 +351,7 @@ impl AdminServer {
                 stopping,
             };
             let router = gateway::with_valid_host(admin::router(readiness, exposition));
-            tasks.spawn(connections::serve(socket, router, Protocol::Admin, listener));
+            listen(&mut tasks, socket, router, Protocol::Admin, listener);
         }
         Self {
             _stop: stop,
@@ -301,10 +361,9 @@ impl AdminServer {
 }
 
 /// Waits until every connection is closed, for a bounded time: a silent peer may hold one open.
-async fn drain(listening: &mut JoinSet<()>) {
-    let all_done = async { while listening.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, all_done).await.is_err() {
+async fn drain(listening: &mut Tasks) {
+    if tokio::time::timeout(DRAIN, listening.ended()).await.is_err() {
         tracing::warn!("some connections did not finish in time; they are closed");
-        listening.shutdown().await;
+        listening.shut_down().await;
     }
 }

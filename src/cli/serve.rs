@@ -140,6 +140,7 @@ fn devices_limit(limits: &RateLimitsConfig) -> Option<Limit> {
 /// What the use cases allow.
 fn service_settings(config: &ServeConfig) -> ServiceSettings {
     let (limits, capacity, keys) = (&config.rate_limits, &config.capacity, &config.keys);
+    let writer = WriterSettings::default();
     ServiceSettings {
         max_devices_per_request: config.server.requests.max_devices_per_request,
         key_usage: KeyUsageSettings {
@@ -154,9 +155,10 @@ fn service_settings(config: &ServeConfig) -> ServiceSettings {
         },
         writer: WriterSettings {
             workers: capacity.writer_lanes,
+            bulk_workers: capacity.bulk_workers.unwrap_or(writer.bulk_workers),
             queue_calls: capacity.queue_calls,
             queue_devices: capacity.queue_devices,
-            ..WriterSettings::default()
+            ..writer
         },
         ..ServiceSettings::default()
     }

@@ -13,6 +13,7 @@ use crate::{
     },
     service::{ServiceSettings, create_api_key, create_organization},
     storage::{Database, DatabaseUrl, migrate},
+    supervision::Supervisor,
 };
 
 const SETTINGS: GrpcSettings = GrpcSettings {
@@ -43,7 +44,12 @@ async fn misbehaving(folder: &TempDir) -> (Router, String) {
     let key = create_api_key(&database, "acme", &label, Scope::Write, None)
         .await
         .expect("a key");
-    let service = Service::start(database, ServiceSettings::default(), Arc::default());
+    let service = Service::start(
+        database,
+        ServiceSettings::default(),
+        Arc::default(),
+        &Supervisor::default(),
+    );
     let methods = Router::new()
         .route(PANICS, post(async || -> () { panic!("with a secret") }))
         .route(UNLISTED, post(async || -> () { panic!("called") }))

@@ -25,6 +25,7 @@ pub use self::{
     upstream::{Upstream, UpstreamFiles, UpstreamTls},
 };
 use super::protocol::Protocol;
+use crate::supervision::Supervisor;
 
 /// The ALPN name of HTTP/2.
 const HTTP_2: &[u8] = b"h2";
@@ -74,6 +75,11 @@ impl ListenerTls {
             },
         )?;
         Ok(Self(reloading))
+    }
+
+    /// Knows whether the task that reads the files has failed.
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        self.0.supervisor()
     }
 
     /// Performs the handshake with the current certificate.

@@ -6,14 +6,13 @@ use std::{
     time::Duration,
 };
 
-use moka::sync::Cache;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::task::JoinSet;
-
 use crate::{
     domain::id::ApiKeyId,
     storage::{Database, KeyOwner, KeyUse},
+    supervision::{Supervisor, Tasks},
 };
+use moka::sync::Cache;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The most keys in one statement.
 const BATCH: usize = 1_000;
@@ -51,7 +50,7 @@ pub(super) struct KeyUsage {
     unstored: Arc<Unstored>,
     warned: Cache<ApiKeyId, ()>,
     /// The task ends when this is dropped.
-    _storing: JoinSet<()>,
+    _storing: Tasks,
 }
 
 /// Uses that are not stored yet.
@@ -62,20 +61,15 @@ struct Unstored {
 }
 
 impl KeyUsage {
-    pub(super) fn start(database: Database, settings: KeyUsageSettings) -> Self {
+    pub(super) fn start(database: Database, settings: KeyUsageSettings, supervisor: &Supervisor) -> Self {
         let unstored = Arc::new(Unstored {
             database,
             uses: Mutex::default(),
         });
-        let mut storing = JoinSet::new();
-        storing.spawn({
+        let mut storing = Tasks::new(supervisor);
+        storing.keep_running("key_usage", {
             let unstored = Arc::clone(&unstored);
-            async move {
-                loop {
-                    tokio::time::sleep(settings.interval).await;
-                    unstored.store(TIMEOUT).await;
-                }
-            }
+            move || keep_storing(Arc::clone(&unstored), settings.interval)
         });
         let warned = Cache::builder().max_capacity(WARNED).time_to_live(WARN_EVERY).build();
         Self {
@@ -113,6 +107,13 @@ impl KeyUsage {
     /// Stores the uses that are not stored yet, if possible.
     pub(super) async fn close(&self) {
         self.unstored.store(LAST_TIMEOUT).await;
+    }
+}
+
+async fn keep_storing(unstored: Arc<Unstored>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        unstored.store(TIMEOUT).await;
     }
 }
 

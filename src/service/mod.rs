@@ -22,6 +22,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     log_sampler::LogSampler,
     storage::{Database, Writer, WriterSettings},
+    supervision::Supervisor,
 };
 
 pub use crate::storage::{Completed, KeyOwner};
@@ -78,14 +79,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the service over a database whose schema is up to date. `log_sampler` is that of the process.
-    pub fn start(database: Database, settings: ServiceSettings, log_sampler: Arc<LogSampler>) -> Self {
-        let writer = Writer::start(&database, settings.writer);
+    /// Starts the service over a database whose schema is up to date. `log_sampler` and `supervisor` are those of
+    /// the process.
+    pub fn start(
+        database: Database,
+        settings: ServiceSettings,
+        log_sampler: Arc<LogSampler>,
+        supervisor: &Supervisor,
+    ) -> Self {
+        let writer = Writer::start(&database, settings.writer, supervisor);
         Self {
             settings,
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
-            key_usage: key_usage::KeyUsage::start(database, settings.key_usage),
+            key_usage: key_usage::KeyUsage::start(database, settings.key_usage, supervisor),
             rate_limiter: limits::RateLimiter::new(settings.limits),
             log_sampler,
             writer,

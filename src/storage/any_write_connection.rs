@@ -1,12 +1,12 @@
 //! A connection that writes, for what is not generic over the database.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use sea_orm::sqlx::{Postgres, Sqlite};
 
 use super::{
     Database, DatabaseError,
-    commit::{Committed, Locking},
+    commit::{Committed, LockWait, Locking},
     group::Group,
     sql::Statement,
     write_connection::WriteConnection,
@@ -35,12 +35,12 @@ impl AnyWriteConnection {
         }
     }
 
-    /// Commits one group, as [`WriteConnection::commit`] does.
-    pub(super) async fn commit(&mut self, group: Group<'_>, deadline: Instant) -> Result<Committed, DatabaseError> {
-        let groups = &mut [group];
+    /// Commits one group, as [`WriteConnection::commit`] does. It waits up to `lock_wait` for the lock of its organization.
+    pub(super) async fn commit(&mut self, group: Group<'_>, lock_wait: Duration) -> Result<Committed, DatabaseError> {
+        let (groups, lock_wait) = (&mut [group], &mut LockWait::up_to(lock_wait));
         let committed = match self {
-            Self::Postgres(connection) => connection.commit(groups, Locking::Exclusive, deadline).await?,
-            Self::Sqlite(connection) => connection.commit(groups, Locking::Exclusive, deadline).await?,
+            Self::Postgres(connection) => connection.commit(groups, Locking::Exclusive, lock_wait).await?,
+            Self::Sqlite(connection) => connection.commit(groups, Locking::Exclusive, lock_wait).await?,
         };
         Ok(committed.first().copied().unwrap_or(Committed::Held))
     }

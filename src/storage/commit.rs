@@ -47,18 +47,40 @@ pub(super) enum Locking {
     Exclusive,
 }
 
+/// How long an attempt to commit a group may wait for the lock of its organization, and how long all attempts have waited.
+#[derive(Debug)]
+pub(super) struct LockWait {
+    longest: Duration,
+    waited: Duration,
+}
+
+impl LockWait {
+    /// A wait of at most `longest`, and of at most [`LONGEST_LOCK_WAIT`].
+    pub(super) fn up_to(longest: Duration) -> Self {
+        Self {
+            longest: longest.min(LONGEST_LOCK_WAIT),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// How long all attempts have waited.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
 /// What became of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
     /// It is durable. This is the revision that it was applied to.
     At(Revision),
-    /// Another instance holds the lock of the organization. Nothing happened, and the group has to run alone.
+    /// Another instance holds the lock of the organization. Nothing happened, and the group can run later.
     Held,
 }
 
 impl<B: Backend> WriteConnection<B> {
     /// Commits `groups` in one transaction, and runs it again while other writers come first. A single group waits for the
-    /// lock of its organization until `deadline`; of several groups, those whose organization is locked are left out.
+    /// lock of its organization as `lock_wait` says; of several groups, those whose organization is locked are left out.
     ///
     /// # Errors
     /// When nothing happened, with one exception: if the connection broke during the commit, the outcome is unknown.
@@ -66,12 +88,12 @@ impl<B: Backend> WriteConnection<B> {
         &mut self,
         groups: &mut [Group<'_>],
         locking: Locking,
-        deadline: Instant,
+        lock_wait: &mut LockWait,
     ) -> Result<Vec<Committed>, BatchError> {
         let mut locking = locking;
         for attempt in 1.. {
             let mut connection = self.take().await?;
-            let result = attempt_commit::<B>(&mut connection, groups, locking, deadline).await;
+            let result = attempt_commit::<B>(&mut connection, groups, locking, lock_wait).await;
             let conflict = match &result {
                 Err(error) => error.conflict(),
                 Ok(_) => None,
@@ -100,7 +122,7 @@ async fn attempt_commit<B: Backend>(
     connection: &mut B::Connection,
     groups: &mut [Group<'_>],
     locking: Locking,
-    deadline: Instant,
+    lock_wait: &mut LockWait,
 ) -> Result<Vec<Committed>, BatchError> {
     if B::IS_EMBEDDED {
         return embedded::<B>(connection, groups, locking).await;
@@ -108,7 +130,7 @@ async fn attempt_commit<B: Backend>(
     let [group] = groups else {
         return together::<B>(connection, groups).await;
     };
-    let committed = alone::<B>(connection, group, locking, deadline).await;
+    let committed = alone::<B>(connection, group, locking, lock_wait).await;
     let committed = committed.map_err(|error| BatchError { index: Some(0), error })?;
     Ok(vec![committed])
 }
@@ -119,7 +141,7 @@ async fn alone<B: Backend>(
     connection: &mut B::Connection,
     group: &mut Group<'_>,
     locking: Locking,
-    deadline: Instant,
+    lock_wait: &mut LockWait,
 ) -> Result<Committed, DatabaseError> {
     if locking == Locking::Optimistic && group.touches().only_assign() {
         match group.find_and_assign::<B>(connection).await {
@@ -136,7 +158,7 @@ async fn alone<B: Backend>(
     }
     let mut transaction = begin::<B>(connection).await?;
     let written = async {
-        if !lock::<B>(&mut transaction, group.organization, deadline).await? {
+        if !lock::<B>(&mut transaction, group.organization, lock_wait).await? {
             return Ok(Committed::Held);
         }
         let found = group.find::<B>(&mut transaction).await?;
@@ -264,15 +286,15 @@ async fn end<B: Backend, T>(
 async fn lock<B: Backend>(
     transaction: &mut sqlx::Transaction<'_, B>,
     organization: OrganizationId,
-    deadline: Instant,
+    lock_wait: &mut LockWait,
 ) -> Result<bool, DatabaseError> {
-    let wait = deadline
-        .saturating_duration_since(Instant::now())
-        .min(LONGEST_LOCK_WAIT);
     // 0 would mean to wait without end.
-    let milliseconds = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).max(1);
+    let milliseconds = i64::try_from(lock_wait.longest.as_millis()).unwrap_or(i64::MAX).max(1);
     let statement = LOCK_ORGANIZATION.bind([Scalar::Id(organization.uuid()), Scalar::Number(milliseconds)], []);
-    match rows::<B, (bool, bool, bool)>(transaction, &statement).await {
+    let start = Instant::now();
+    let locked = rows::<B, (bool, bool, bool)>(transaction, &statement).await;
+    lock_wait.waited += start.elapsed();
+    match locked {
         Ok(_) => Ok(true),
         Err(DatabaseError::Busy(_)) => Ok(false),
         Err(error) => Err(error),

@@ -44,7 +44,8 @@ impl DeviceImport {
                 organization: self.organization,
                 jobs: vec![&mut job],
             };
-            match self.connection.commit(group, deadline).await? {
+            let lock_wait = deadline.saturating_duration_since(Instant::now());
+            match self.connection.commit(group, lock_wait).await? {
                 Committed::At(head) => {
                     let applied = job.finish(head);
                     let (outcome, revision) = applied

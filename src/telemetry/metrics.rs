@@ -32,6 +32,7 @@ const ACCEPT_ERRORS: &str = "device_assignment_accept_errors_total";
 const CONNECTIONS_REFUSED: &str = "device_assignment_connections_refused_total";
 const POOL_CONNECTIONS: &str = "device_assignment_pool_connections";
 const DATABASE_UP: &str = "device_assignment_database_up";
+const TASK_RESTARTS: &str = "device_assignment_task_restarts_total";
 const BUILD_INFO: &str = "device_assignment_build_info";
 
 /// The label value for everything without a name of its own.
@@ -59,7 +60,7 @@ enum MetricKind {
 }
 
 /// Every metric except those of the process.
-const ALL: [(MetricKind, &str, Unit, &str); 22] = [
+const ALL: [(MetricKind, &str, Unit, &str); 23] = [
     (
         MetricKind::Histogram,
         CALL_DURATION,
@@ -180,6 +181,12 @@ const ALL: [(MetricKind, &str, Unit, &str); 22] = [
         DATABASE_UP,
         Unit::Count,
         "1 if the database answers, is writable and has the schema of this version, otherwise 0",
+    ),
+    (
+        MetricKind::Counter,
+        TASK_RESTARTS,
+        Unit::Count,
+        "Tasks of the process that ended unexpectedly and were started again, by task",
     ),
     (
         MetricKind::Gauge,
@@ -376,6 +383,11 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.decrement(1);
     }
+}
+
+/// Counts a task that ended unexpectedly and is started again.
+pub fn task_restarted(task: &'static str) {
+    counter!(TASK_RESTARTS, "task" => task).increment(1);
 }
 
 /// Sets the number of connections in a pool.

@@ -106,7 +106,8 @@ pub fn failed(span: &Span) {
 /// The time that a call waits in a queue, with the span of the call.
 #[derive(Debug)]
 pub struct Wait {
-    since: Instant,
+    /// When it began; `None` when it has ended.
+    since: Option<Instant>,
     span: Span,
     origin: Option<Context>,
 }
@@ -114,7 +115,7 @@ pub struct Wait {
 impl Wait {
     /// Starts to wait in the queue with this name.
     pub fn begin(queue: &'static str) -> Self {
-        let since = Instant::now();
+        let since = Some(Instant::now());
         let (span, origin) = if is_under_way() {
             let context = Span::current().context();
             let is_wanted = context.span().span_context().is_sampled();
@@ -126,10 +127,10 @@ impl Wait {
         Self { since, span, origin }
     }
 
-    /// Ends the wait and returns its duration.
-    pub fn end(&mut self) -> Duration {
+    /// Ends the wait and returns its duration; `None` if it has ended before.
+    pub fn end(&mut self) -> Option<Duration> {
         self.span = Span::none();
-        self.since.elapsed()
+        Some(self.since.take()?.elapsed())
     }
 }
 

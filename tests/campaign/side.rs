@@ -16,6 +16,7 @@ use device_assignment::{
     },
     service::create_organization,
     storage::{Completed, Database, PendingOutcome, Writer, WriterSettings},
+    supervision::Supervisor,
 };
 use futures_util::{FutureExt, future::BoxFuture};
 
@@ -58,7 +59,7 @@ impl Side {
         let mut writers = Vec::new();
         for settings in settings {
             // Each instance has its own pools.
-            writers.push(Writer::start(&database.open().await, *settings));
+            writers.push(Writer::start(&database.open().await, *settings, &Supervisor::default()));
         }
         Self {
             database,

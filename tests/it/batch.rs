@@ -13,6 +13,7 @@ use device_assignment::{
         change::{Actor, ChangeOrigin},
     },
     storage::{Writer, WriterSettings},
+    supervision::Supervisor,
 };
 use futures_util::{FutureExt, future::join_all};
 use sea_orm::{ConnectionTrait, TransactionTrait};
@@ -36,9 +37,43 @@ pub fn register(suite: &mut Suite) {
     );
     suite.on(
         Kind::Postgres,
+        "batch::a_standby_answers_calls_that_change_nothing",
+        standby,
+    );
+    suite.on(
+        Kind::Postgres,
         "batch::an_organization_does_not_suffer_for_a_locked_one",
         locked_neighbour,
     );
+}
+
+/// A standby answers calls that change nothing, whatever they share a transaction with.
+async fn standby(database: &'static TestDatabase) {
+    let names = ["acme", "globex", "initech"];
+    run_together(database, names.map(|name| command(name, "SN-1")).into()).await;
+    let before = database.dump().await;
+    let outside = database.connect().await;
+    let sql = format!(
+        "ALTER DATABASE {} SET default_transaction_read_only = on",
+        database.name()
+    );
+    outside.execute_unprepared(&sql).await.expect(&sql);
+    outside.close().await.expect("closed");
+
+    let commands = vec![
+        command("acme", "SN-1"),
+        command("acme", "SN-2"),
+        command("acme", "SN-1"),
+        command("globex", "SN-2"),
+        command("initech", "SN-1"),
+    ];
+    let outcomes = run_together(database, commands).await;
+    let are_ok: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(are_ok, [true, false, true, false, true], "{outcomes:?}");
+    for position in [1, 3] {
+        assert!(matches!(outcomes[position], Err(Error::Unavailable(_))), "{outcomes:?}");
+    }
+    assert_eq!(database.dump().await, before);
 }
 
 /// Makes the database reject one device that the service accepts.
@@ -58,7 +93,8 @@ async fn refuse_poison(database: &TestDatabase) {
 /// Keeps the workers waiting, so that calls gather in the queue.
 fn block(kind: Kind) -> &'static str {
     match kind {
-        Kind::Postgres => "LOCK TABLE customer IN ACCESS EXCLUSIVE MODE",
+        // Also in a database whose transactions only read.
+        Kind::Postgres => "SET TRANSACTION READ WRITE; LOCK TABLE customer IN ACCESS EXCLUSIVE MODE",
         Kind::Sqlite => "UPDATE organization SET name = name",
     }
 }
@@ -87,7 +123,7 @@ async fn run_within(database: &TestDatabase, commands: Vec<For>, time: Duration)
         workers: 1,
         ..WriterSettings::default()
     };
-    let writer = Writer::start(&service, settings);
+    let writer = Writer::start(&service, settings, &Supervisor::default());
     let outside = database.connect().await;
     let blocker = outside.begin().await.expect("begun");
     blocker.execute_unprepared(block(database.kind)).await.expect("blocked");

@@ -60,6 +60,7 @@ mod show;
 mod shutdown;
 mod start;
 mod storage;
+mod supervision;
 mod support;
 mod terminated;
 mod tls;
@@ -67,6 +68,7 @@ mod traces;
 mod unassign;
 mod usage;
 mod wire;
+mod workers;
 mod writable;
 
 use libtest_mimic::Arguments;
@@ -126,12 +128,14 @@ fn main() {
     shutdown::register(&mut suite);
     start::register(&mut suite);
     storage::register(&mut suite);
+    supervision::register(&mut suite);
     terminated::register(&mut suite);
     tls::register(&mut suite);
     traces::register(&mut suite);
     unassign::register(&mut suite);
     usage::register(&mut suite);
     wire::register(&mut suite);
+    workers::register(&mut suite);
     writable::register(&mut suite);
     // Last: it looks at the names of the others.
     matrix::register(&mut suite);

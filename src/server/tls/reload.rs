@@ -2,18 +2,17 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    task::{JoinSet, spawn_blocking},
-};
+use tokio::{sync::watch, task::spawn_blocking};
 
 use super::pem::{Expiry, Files, TlsError};
+use crate::supervision::{Supervisor, Tasks};
 
 /// A value built from files. Users keep the value that they took when it is replaced.
 pub(super) struct Reloading<T> {
     current: watch::Receiver<Arc<T>>,
     /// Ends with the last clone.
-    _task: Arc<JoinSet<()>>,
+    _task: Arc<Tasks>,
+    supervisor: Supervisor,
 }
 
 /// The value, and its expiry if there is one.
@@ -36,12 +35,23 @@ impl<T: Send + Sync + 'static> Reloading<T> {
         let (first, expiry) = built?;
         tracing::info!(expires = at(&expiry), "{what} is in use");
         let (sender, current) = watch::channel(Arc::new(first));
-        let mut task = JoinSet::new();
-        task.spawn(reload(what, interval, Arc::new(load), (digest, expiry), sender));
+        let supervisor = Supervisor::default();
+        let mut task = Tasks::new(&supervisor);
+        let load = Arc::new(load);
+        task.keep_running("tls_reload", move || {
+            let in_use = (digest, expiry.clone());
+            reload(what, interval, Arc::clone(&load), in_use, sender.clone())
+        });
         Ok(Self {
             current,
             _task: Arc::new(task),
+            supervisor,
         })
+    }
+
+    /// Knows whether the task that reads the files has failed.
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     pub(super) fn current(&self) -> Arc<T> {
@@ -97,6 +107,7 @@ impl<T> Clone for Reloading<T> {
         Self {
             current: self.current.clone(),
             _task: Arc::clone(&self._task),
+            supervisor: self.supervisor.clone(),
         }
     }
 }

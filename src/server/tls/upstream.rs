@@ -14,6 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::{BoxError, ServiceExt, service_fn};
 
 use super::{HTTP_2, IdentityFiles, TlsError, pem::Files, provider, reload::Reloading};
+use crate::supervision::Supervisor;
 
 /// The service of a gateway.
 #[derive(Debug, Clone)]
@@ -69,6 +70,11 @@ impl UpstreamTls {
             Ok((config, expiry))
         })?;
         Ok(Self(reloading))
+    }
+
+    /// Knows whether the task that reads the files has failed.
+    pub(in crate::server) fn supervisor(&self) -> &Supervisor {
+        self.0.supervisor()
     }
 
     /// Connects with the current certificates.

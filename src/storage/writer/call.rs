@@ -137,10 +137,11 @@ impl<O> Future for PendingOutcome<O> {
     type Output = Result<Completed<O>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // Only a bug makes a worker drop a call that it has taken.
+        // Only a bug ends a worker while it has a call. The transaction may have been committed.
+        let unknown = || Error::Unavailable(Cause::new("the writer worker ended before it answered the call"));
         Pin::new(&mut self.outcome)
             .poll(context)
-            .map(|outcome| outcome.unwrap_or_else(|_| Err(Error::Internal(Cause::new("a worker dropped a call")))))
+            .map(|outcome| outcome.unwrap_or_else(|_| Err(unknown())))
     }
 }
 

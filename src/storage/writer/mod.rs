@@ -14,27 +14,28 @@ mod worker;
 
 use std::{
     fmt, iter,
+    num::NonZero,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
-
-use sea_orm::sqlx::{Postgres, Sqlite};
-use tokio::task::JoinSet;
 
 pub use self::call::{Completed, PendingOutcome};
 use self::{call::Call, exclusion::Class, queue::Queue, worker::Worker};
 use super::{Database, backend::Backend};
 use crate::{
     domain::{Error, change::ChangeOrigin, command::Command, id::OrganizationId},
+    supervision::{Supervisor, Tasks},
     telemetry::trace::Wait,
 };
+use sea_orm::sqlx::{Postgres, Sqlite};
 
 /// The bounds of a writer. The defaults suit two cores; they are bounds, not targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterSettings {
     /// Workers for small calls. SQLite has one writer, and always one worker for all calls.
     pub workers: usize,
-    /// Workers for large calls alone, so that small ones do not wait behind them.
+    /// Workers for large calls alone, so that small ones do not wait behind them. Each carries other organizations.
     pub bulk_workers: usize,
     /// The most device identifiers of a small call.
     pub small_devices: usize,
@@ -54,7 +55,7 @@ impl Default for WriterSettings {
     fn default() -> Self {
         Self {
             workers: 4,
-            bulk_workers: 1,
+            bulk_workers: default_bulk_workers(thread::available_parallelism().map_or(1, NonZero::get)),
             small_devices: 100,
             batch_calls: 64,
             batch_devices: 2_000,
@@ -65,6 +66,12 @@ impl Default for WriterSettings {
     }
 }
 
+/// Half the cores: a large call keeps the database about as busy as this process. At least 2, so that a large call of one
+/// organization does not hold up those of another, and at most 8, because each has a connection.
+fn default_bulk_workers(cores: usize) -> usize {
+    (cores / 2).clamp(2, 8)
+}
+
 /// Runs commands, many in one transaction.
 pub struct Writer {
     small: Arc<Queue>,
@@ -72,7 +79,8 @@ pub struct Writer {
     /// The most device identifiers of a call in the queue for small calls.
     small_devices: usize,
     database: Database,
-    workers: tokio::sync::Mutex<JoinSet<()>>,
+    supervisor: Supervisor,
+    workers: tokio::sync::Mutex<Tasks>,
 }
 
 impl fmt::Debug for Writer {
@@ -82,8 +90,8 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the workers.
-    pub fn start(database: &Database, settings: WriterSettings) -> Self {
+    /// Starts the workers. `supervisor` keeps them running.
+    pub fn start(database: &Database, settings: WriterSettings, supervisor: &Supervisor) -> Self {
         if database.url().is_sqlite() {
             let settings = WriterSettings {
                 workers: 1,
@@ -91,31 +99,35 @@ impl Writer {
                 small_devices: usize::MAX,
                 ..settings
             };
-            Self::start_on::<Sqlite>(database, settings)
+            Self::start_on::<Sqlite>(database, settings, supervisor)
         } else {
             let settings = WriterSettings {
                 workers: settings.workers.max(1),
                 bulk_workers: settings.bulk_workers.max(1),
                 ..settings
             };
-            Self::start_on::<Postgres>(database, settings)
+            Self::start_on::<Postgres>(database, settings, supervisor)
         }
     }
 
-    fn start_on<B: Backend>(database: &Database, settings: WriterSettings) -> Self {
+    fn start_on<B: Backend>(database: &Database, settings: WriterSettings, supervisor: &Supervisor) -> Self {
         let queue = |class, workers| Queue::new(class, settings.queue_calls, settings.queue_devices, workers);
         let small = queue(Class::Small, settings.workers);
         let bulk = queue(Class::Bulk, settings.bulk_workers).beside(&small);
         let (small, bulk) = (Arc::new(small), Arc::new(bulk));
-        let mut workers = JoinSet::new();
+        let mut workers = Tasks::new(supervisor);
         for queue in iter::repeat_n(&small, settings.workers).chain(iter::repeat_n(&bulk, settings.bulk_workers)) {
-            workers.spawn(Worker::<B>::new(database.clone(), Arc::clone(queue), settings).run());
+            let (database, queue) = (database.clone(), Arc::clone(queue));
+            workers.keep_running("writer_worker", move || {
+                Worker::<B>::new(database.clone(), Arc::clone(&queue), settings).run()
+            });
         }
         Self {
             small,
             bulk,
             small_devices: settings.small_devices,
             database: database.clone(),
+            supervisor: supervisor.clone(),
             workers: tokio::sync::Mutex::new(workers),
         }
     }
@@ -144,11 +156,22 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Takes no further calls, and returns when all queued ones are done.
+    /// Takes no further calls, and returns when all queued ones are done: the process stops.
     pub async fn close(&self) {
+        self.supervisor.stop();
         self.small.close();
         self.bulk.close();
-        let mut workers = self.workers.lock().await;
-        while workers.join_next().await.is_some() {}
+        self.workers.lock().await.ended().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_bulk_workers;
+
+    #[test]
+    fn half_the_cores_carry_large_calls() {
+        let workers = [1, 2, 4, 6, 8, 16, 64].map(default_bulk_workers);
+        assert_eq!(workers, [2, 2, 2, 3, 4, 8, 8]);
     }
 }

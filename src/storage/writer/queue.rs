@@ -170,7 +170,9 @@ impl Queue {
                 }
                 if !batch.is_empty() {
                     for call in batch.iter_mut().flat_map(|group| &mut group.calls) {
-                        self.metrics.wait.record(call.wait.end());
+                        if let Some(waited) = call.wait.end() {
+                            self.metrics.wait.record(waited);
+                        }
                     }
                     return Some(batch);
                 }
@@ -194,6 +196,26 @@ impl Queue {
         self.exclusion.give_back(organizations, self.class);
         self.changed.notify_one();
         self.other_changed.notify_one();
+    }
+
+    /// Puts calls back before the others of their organization, which a worker has taken and could not run yet. It gets its next
+    /// turn after the other organizations.
+    pub(super) fn put_back(&self, group: Group) {
+        let mut waiting = self.waiting();
+        let Group { organization, calls } = group;
+        let devices: usize = calls.iter().map(|call| call.job.weight()).sum();
+        waiting.call_count += calls.len();
+        waiting.device_count += devices;
+        let own = waiting.organizations.entry(organization).or_default();
+        let has_turn = !own.calls.is_empty();
+        own.device_count += devices;
+        for call in calls.into_iter().rev() {
+            own.calls.push_front(call);
+        }
+        if !has_turn {
+            waiting.turns.push_back(organization);
+        }
+        self.count(&waiting);
     }
 
     /// Notes how long it took to commit a batch, and whether the batch was about as large as the bounds allow.

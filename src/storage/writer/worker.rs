@@ -19,11 +19,11 @@ use super::{
     queue::{Batch, Group, Queue},
 };
 use crate::{
-    domain::{Error, change::Revision},
+    domain::{Error, change::Revision, id::OrganizationId},
     storage::{
         Database, DatabaseError,
         backend::Backend,
-        commit::{Committed, LONGEST_LOCK_WAIT, Locking},
+        commit::{Committed, LONGEST_LOCK_WAIT, LockWait, Locking},
         error::BatchError,
         group,
         health::{Health, out_of_reach},
@@ -31,6 +31,11 @@ use crate::{
     },
     telemetry::{metrics::BATCHES, trace},
 };
+
+/// How long a worker waits for organizations that another instance holds before it goes on with others.
+const LOCK_WAIT: Duration = Duration::from_millis(250);
+/// The shortest wait for one of several such organizations.
+const SHORTEST_LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// A task that owns one connection and commits one batch after another.
 pub(super) struct Worker<B: Backend> {
@@ -62,7 +67,7 @@ impl<B: Backend> Worker<B> {
         while let Some(mut batch) = self.queue.take(batch_calls, batch_devices).await {
             // Two writers that take the same rows in different orders can deadlock.
             batch.sort_by_key(|group| group.organization);
-            let mut organizations: Vec<_> = batch.iter().map(|group| group.organization).collect();
+            let mut taken = Taken::new(&self.queue, &batch);
             // A database that was out of reach may have dropped the connection without telling.
             if matches!(self.health.has_changed(), Ok(true)) {
                 self.health.mark_unchanged();
@@ -72,23 +77,31 @@ impl<B: Backend> Worker<B> {
                 Class::Small => Locking::Optimistic,
                 Class::Bulk => Locking::Exclusive,
             };
-            let held = self.process(batch, locking).await;
+            let is_alone = batch.len() == 1;
+            let held = self.process(batch, locking, LOCK_WAIT).await;
             // The others need not wait until those are done that another instance holds.
-            organizations.retain(|organization| !held.iter().any(|group| group.organization == *organization));
-            self.queue.done(&organizations);
+            taken.give_back(|organization| !held.iter().any(|group| group.organization == organization));
+            let lock_wait = share_of_lock_wait(held.len());
             for group in held {
                 let organization = group.organization;
-                self.process(vec![group], Locking::Exclusive).await;
-                self.queue.done(&[organization]);
+                let still_held = if is_alone {
+                    vec![group]
+                } else {
+                    self.process(vec![group], Locking::Exclusive, lock_wait).await
+                };
+                for group in still_held {
+                    self.queue.put_back(group);
+                }
+                taken.give_back(|done| done == organization);
             }
         }
         self.connection.close().await;
     }
 
     /// Commits a batch. One that fails is split and tried again, so that no call fails because of another. Returns the groups
-    /// that have to run alone because another instance holds their organizations; a single group waits until it can run.
-    async fn process(&mut self, batch: Batch, locking: Locking) -> Vec<Group> {
-        let is_alone = batch.len() == 1;
+    /// that could not run because another instance holds their organizations. A single group waits up to `lock_wait` for that
+    /// instance; one of several does not wait, and has to run alone.
+    async fn process(&mut self, batch: Batch, locking: Locking, lock_wait: Duration) -> Vec<Group> {
         let mut held = Vec::new();
         let mut batches = VecDeque::from([batch]);
         while let Some(batch) = batches.pop_front() {
@@ -96,12 +109,11 @@ impl<B: Backend> Worker<B> {
             if batch.is_empty() {
                 continue;
             }
-            let BatchError { index, error } = match self.commit(&mut batch, locking).await {
+            let BatchError { index, error } = match self.commit(&mut batch, locking, lock_wait).await {
                 Ok(committed) => {
                     for (group, committed) in batch.into_iter().zip(committed) {
                         match committed {
                             Committed::At(revision) => settle(group.calls, &Ok(revision)),
-                            Committed::Held if is_alone => batches.push_back(vec![group]),
                             Committed::Held => hold(&mut held, group),
                         }
                     }
@@ -122,7 +134,9 @@ impl<B: Backend> Worker<B> {
                 }
                 // It may have been the commit: the outcome is unknown, and in a rerun nothing would be new. Perhaps only this
                 // connection broke: the rest runs on a new one.
-                DatabaseError::Unreachable(_) | DatabaseError::Silent(_) => reject(calls_of(batch), error),
+                DatabaseError::Unreachable(_) | DatabaseError::Silent(_) if !error.is_read_only() => {
+                    reject(calls_of(batch), error);
+                }
                 error => {
                     let (failed, again) = split(batch, index, &error);
                     if !again.is_empty() {
@@ -138,12 +152,20 @@ impl<B: Backend> Worker<B> {
     }
 
     /// Commits a batch in one transaction.
-    async fn commit(&mut self, batch: &mut Batch, locking: Locking) -> Result<Vec<Committed>, BatchError> {
+    async fn commit(
+        &mut self,
+        batch: &mut Batch,
+        locking: Locking,
+        lock_wait: Duration,
+    ) -> Result<Vec<Committed>, BatchError> {
         let calls = batch.iter().flat_map(|group| &group.calls);
         let devices = calls.clone().map(|call| call.job.weight()).sum();
-        let span = trace::batch(calls.clone().map(|call| &call.wait), calls.count(), devices);
+        let span = trace::batch(calls.clone().map(|call| &call.wait), calls.clone().count(), devices);
+        let deadline = calls.map(|call| call.deadline).min().unwrap_or_else(Instant::now);
         let start = Instant::now();
-        let result = self.run_transaction(batch, locking).instrument(span.clone()).await;
+        let mut lock_wait = LockWait::up_to(lock_wait.min(deadline.saturating_duration_since(start)));
+        let transaction = self.run_transaction(batch, locking, &mut lock_wait);
+        let result = transaction.instrument(span.clone()).await;
         let took = start.elapsed();
         // Groups that have to run again count when they are committed.
         let groups = batch.iter().enumerate().filter(|(index, _)| match &result {
@@ -167,7 +189,9 @@ impl<B: Backend> Worker<B> {
                 } = self.settings;
                 // The next call may have been too large to fit.
                 let was_full = calls >= batch_calls.div_ceil(2) || devices >= batch_devices.div_ceil(2);
-                self.queue.measure(calls, devices, took, was_full);
+                // Another instance's lock says nothing about the rate of the work.
+                let worked = took.saturating_sub(lock_wait.waited());
+                self.queue.measure(calls, devices, worked, was_full);
                 BATCHES.committed.record(took);
             }
             Err(_) => {
@@ -180,9 +204,12 @@ impl<B: Backend> Worker<B> {
 
     /// Gives the connection up when the transaction takes too long, and when the database is out of reach: the connection is
     /// closed with the future that uses it.
-    async fn run_transaction(&mut self, batch: &mut Batch, locking: Locking) -> Result<Vec<Committed>, BatchError> {
-        let calls = batch.iter().flat_map(|group| &group.calls);
-        let deadline = calls.map(|call| call.deadline).min().unwrap_or_else(Instant::now);
+    async fn run_transaction(
+        &mut self,
+        batch: &mut Batch,
+        locking: Locking,
+        lock_wait: &mut LockWait,
+    ) -> Result<Vec<Committed>, BatchError> {
         let mut groups: Vec<_> = batch
             .iter_mut()
             .map(|group| group::Group {
@@ -196,7 +223,7 @@ impl<B: Backend> Worker<B> {
             // While it waits for a lock, the server does answer, but late.
             self.settings.batch_timeout + LONGEST_LOCK_WAIT
         };
-        let transaction = self.connection.commit(&mut groups, locking, deadline);
+        let transaction = self.connection.commit(&mut groups, locking, lock_wait);
         // A panic counts as a failed batch, so that it cannot stop the worker.
         let transaction = AssertUnwindSafe(transaction).catch_unwind();
         tokio::select! {
@@ -212,9 +239,50 @@ impl<B: Backend> Worker<B> {
     }
 }
 
+/// Organizations that a worker has taken from its queue. They go back when this is dropped, also by a panic.
+struct Taken {
+    queue: Arc<Queue>,
+    organizations: Vec<OrganizationId>,
+}
+
+impl Taken {
+    fn new(queue: &Arc<Queue>, batch: &Batch) -> Self {
+        Self {
+            queue: Arc::clone(queue),
+            organizations: batch.iter().map(|group| group.organization).collect(),
+        }
+    }
+
+    /// Gives back the organizations that are done.
+    fn give_back(&mut self, is_done: impl Fn(OrganizationId) -> bool) {
+        let organizations = std::mem::take(&mut self.organizations);
+        let (done, rest) = organizations
+            .into_iter()
+            .partition::<Vec<_>, _>(|organization| is_done(*organization));
+        self.organizations = rest;
+        self.queue.done(&done);
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.queue.done(&self.organizations);
+    }
+}
+
+/// How long each of several groups waits for its organization.
+fn share_of_lock_wait(groups: usize) -> Duration {
+    let groups = u32::try_from(groups).unwrap_or(u32::MAX).max(1);
+    (LOCK_WAIT / groups).max(SHORTEST_LOCK_WAIT)
+}
+
 /// Splits a failed batch into the calls that get the error and the batches that run again without them.
 fn split(mut batch: Batch, index: Option<usize>, error: &DatabaseError) -> (Vec<Call>, Vec<Batch>) {
     let index = match index {
+        // A standby runs none of those that change something, and all others.
+        Some(_) if error.is_read_only() && batch.len() > 1 => {
+            return (Vec::new(), batch.into_iter().map(|group| vec![group]).collect());
+        }
         Some(index) => index,
         None if batch.len() == 1 => 0,
         // Any group may be the cause.
@@ -225,9 +293,9 @@ fn split(mut batch: Batch, index: Option<usize>, error: &DatabaseError) -> (Vec<
     if !batch.is_empty() {
         again.push(batch);
     }
-    // A single call may be the cause for the whole group.
     let is_a_bug = matches!(error, DatabaseError::Fault(_) | DatabaseError::Panicked);
-    if is_a_bug && calls.len() > 1 {
+    // A single call may be the cause for the whole group.
+    if (is_a_bug || error.is_read_only()) && calls.len() > 1 {
         let alone = |call| {
             vec![Group {
                 organization,
