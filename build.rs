@@ -65,7 +65,10 @@ mod server {
                 Kind::Request(schema) => format!("{OPTIONAL} #[schema({schema})]"),
                 // The gateway sets it.
                 Kind::GrpcOnly => "#[serde(skip)]".to_owned(),
+                Kind::MinRevision => format!("{OPTIONAL_NUMBER} #[schema({MIN_REVISION})]"),
                 Kind::Response(schema) => format!("#[schema({schema})]"),
+                Kind::Revision => format!("{NUMBER} #[schema({REVISION})]"),
+                Kind::Time => "#[schema(format = DateTime)]".to_owned(),
                 Kind::Id(kind) => format!("#[schema(pattern = \"^{kind}_[0-9a-hjkmnp-tv-z]{{26}}$\")]"),
             };
             config = config.field_attribute(message(field), attribute);
@@ -74,17 +77,21 @@ mod server {
     }
 
     /// The messages that REST reads, and those that it writes.
-    const REQUESTS: [&str; 3] = [
+    const REQUESTS: &[&str] = &[
         "AssignDevicesToOwnerRequest",
         "UnassignDevicesFromOwnerRequest",
         "UnassignDeviceFromOwnerRequest",
+        "BatchGetDeviceOwnersRequest",
     ];
-    const RESPONSES: [&str; 5] = [
+    const RESPONSES: &[&str] = &[
         "AssignDevicesToOwnerResponse",
         "AssignedDevice",
         "UnassignDevicesFromOwnerResponse",
         "UnassignDeviceFromOwnerResponse",
         "CheckCredentialsResponse",
+        "BatchGetDeviceOwnersResponse",
+        "DeviceOwners",
+        "DeviceOwner",
     ];
 
     /// How a field is read or described.
@@ -93,6 +100,12 @@ mod server {
         Request(&'static str),
         /// A field of a request that REST does not have.
         GrpcOnly,
+        /// The revision that the answer to a read must have or exceed.
+        MinRevision,
+        /// The revision that a response was read at.
+        Revision,
+        /// A time in a response.
+        Time,
         /// A field of a response, with rules that the type does not express.
         Response(&'static str),
         /// An id of this kind in a response.
@@ -100,6 +113,11 @@ mod server {
     }
 
     const OPTIONAL: &str = "#[serde(default, deserialize_with = \"crate::pb::null_as_absent\")]";
+    /// JSON has 64-bit integers as strings (ProtoJSON); requests may also send numbers.
+    const NUMBER: &str = "#[serde(serialize_with = \"crate::pb::number_as_text\")]";
+    const OPTIONAL_NUMBER: &str = "#[serde(default, deserialize_with = \"crate::pb::number_or_text\")]";
+    const REVISION: &str = r#"value_type = String, pattern = "^[0-9]{1,19}$", example = "4711""#;
+    const MIN_REVISION: &str = r#"value_type = Option<String>, pattern = "^[0-9]{1,19}$", example = "4711""#;
     const EMAIL: Kind = Kind::Request(
         r#"required, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#,
     );
@@ -110,7 +128,7 @@ mod server {
     const IDENTIFIER: Kind = Kind::Request(r#"required, min_length = 1, max_length = 255, example = "SN-12345-ABCDE""#);
 
     /// The fields that need more than their type.
-    const FIELDS: [(&str, Kind); 23] = [
+    const FIELDS: &[(&str, Kind)] = &[
         ("AssignDevicesToOwnerRequest.customer_email", EMAIL),
         ("AssignDevicesToOwnerRequest.device_identifiers", IDENTIFIERS),
         (
@@ -147,6 +165,13 @@ mod server {
             "UnassignDeviceFromOwnerResponse.devices_remaining_count",
             Kind::Response("minimum = 0"),
         ),
+        ("BatchGetDeviceOwnersRequest.device_identifiers", IDENTIFIERS),
+        ("BatchGetDeviceOwnersRequest.min_revision", Kind::MinRevision),
+        ("BatchGetDeviceOwnersResponse.revision", Kind::Revision),
+        ("DeviceOwners.owners", Kind::Response("max_items = 100")),
+        ("DeviceOwner.customer_id", Kind::Id("cust")),
+        ("DeviceOwner.email", Kind::Response("format = Email")),
+        ("DeviceOwner.assigned_at", Kind::Time),
         ("CheckCredentialsResponse.organization_id", Kind::Id("org")),
         ("CheckCredentialsResponse.api_key_id", Kind::Id("key")),
         (

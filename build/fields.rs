@@ -27,7 +27,8 @@ pub(crate) fn generate(descriptors: &FileDescriptorSet, package: &str, out: &Pat
                 let kind = match field.r#type().as_str_name() {
                     "TYPE_STRING" => "String",
                     "TYPE_BOOL" => "Boolean",
-                    "TYPE_UINT32" => "Integer",
+                    "TYPE_UINT32" | "TYPE_INT32" => "Integer",
+                    "TYPE_UINT64" => "Revision",
                     other => return Err(format!("{}: no sentence about {other}", field.name()).into()),
                 };
                 let is_list = field.label().as_str_name() == "LABEL_REPEATED";

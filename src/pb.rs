@@ -46,3 +46,36 @@ where
     use serde::Deserialize;
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
+
+/// JSON has 64-bit integers as strings, because numbers of JavaScript are exact up to 53 bits only (ProtoJSON).
+#[cfg(feature = "server")]
+fn number_as_text<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
+}
+
+/// A 64-bit integer as a string of digits or as a number. Null means that the field is absent.
+#[cfg(feature = "server")]
+fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    use serde::{Deserialize, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number<'a> {
+        Number(u64),
+        Text(std::borrow::Cow<'a, str>),
+    }
+
+    match Option::deserialize(deserializer)? {
+        None => Ok(0),
+        Some(Number::Number(number)) => Ok(number),
+        Some(Number::Text(text)) => parse_number(&text).ok_or_else(|| D::Error::custom("not a number")),
+    }
+}
+
+/// The number that these digits are.
+#[cfg(feature = "server")]
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
+    // `parse` would accept a sign, too.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
+}

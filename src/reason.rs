@@ -58,6 +58,8 @@ reasons! {
     CustomerNotFound = "CUSTOMER_NOT_FOUND", NotFound;
     /// The device does not exist, or does not belong to this customer.
     NotAssigned = "NOT_ASSIGNED", FailedPrecondition;
+    /// The organization has not reached the revision that the call wants to read.
+    RevisionInFuture = "REVISION_IN_FUTURE", InvalidArgument;
     /// Other writers changed the organization each time that the call was tried.
     TooMuchContention = "TOO_MUCH_CONTENTION", Aborted;
     /// Something that the call names does not exist. Reserved.

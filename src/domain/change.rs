@@ -42,6 +42,12 @@ impl Revision {
     }
 }
 
+impl From<u64> for Revision {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::Violations;
+use super::{Violations, change::Revision};
 use crate::error_chain::error_chain;
 
 /// Why a call failed.
@@ -39,6 +39,12 @@ pub enum Error {
     /// The device does not exist, or does not belong to this customer.
     #[error("The device is not assigned to this customer")]
     NotAssigned,
+    /// The caller wants to read at a revision that the organization has not reached.
+    #[error("min_revision is greater than the organization's current revision, {current}")]
+    RevisionInFuture {
+        /// The current revision.
+        current: Revision,
+    },
     /// Other writers changed the organization before each of many attempts.
     #[error("Too many concurrent changes in this organization; try again shortly")]
     TooMuchContention,

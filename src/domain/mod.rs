@@ -5,6 +5,7 @@ pub mod assign_devices;
 pub mod change;
 pub mod command;
 pub mod device;
+pub mod device_owners;
 pub mod email;
 mod error;
 pub mod id;

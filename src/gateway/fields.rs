@@ -16,6 +16,8 @@ pub(super) enum Kind {
     String,
     Boolean,
     Integer,
+    /// A 64-bit integer: a string of digits, or a number.
+    Revision,
 }
 
 /// The members of the request of an RPC.

@@ -3,6 +3,7 @@
 
 pub mod access_log;
 mod assign_devices;
+mod batch_get_device_owners;
 mod call;
 mod check_credentials;
 mod compression;
@@ -123,6 +124,10 @@ where
         .route(
             "/api/ext-v1/deviceAssignment/unassignDeviceFromOwner",
             post(unassign_devices::one).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/deviceAssignment/batchGetDeviceOwners",
+            post(batch_get_device_owners::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
         .route(
             "/api/ext-v1/credentials",

@@ -13,7 +13,9 @@ use utoipa::{
 };
 
 use self::common::Common;
-use super::{GatewaySettings, assign_devices, check_credentials, fields, problem, unassign_devices};
+use super::{
+    GatewaySettings, assign_devices, batch_get_device_owners, check_credentials, fields, problem, unassign_devices,
+};
 use crate::{code::code_name, key_headers::X_API_KEY, reason::Reason};
 
 const INTRODUCTION: &str = "\
@@ -37,6 +39,7 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
         assign_devices::handle,
         unassign_devices::many,
         unassign_devices::one,
+        batch_get_device_owners::handle,
         check_credentials::handle,
     ),
     components(schemas(problem::Envelope)),
@@ -79,6 +82,7 @@ impl Modify for Keys {
 pub fn document(settings: &GatewaySettings) -> Value {
     let mut document = json!(Api::openapi());
     merge(&mut document, rules(settings.max_devices_per_request));
+    allow_numbers(&mut document);
     give_json_names(&mut document);
     document
 }
@@ -88,6 +92,8 @@ fn rules(max_devices: usize) -> Value {
     let devices = json!({ "items": { "pattern": NO_CONTROL_CHARACTER }, "maxItems": max_devices });
     let device_type = json!({ "type": "string", "minLength": 1, "maxLength": 100, "pattern": NO_CONTROL_CHARACTER });
     let unassign = json!({ "properties": { "deviceIdentifiers": devices } });
+    let looked_up = json!({ "items": { "pattern": NO_CONTROL_CHARACTER }, "maxItems": max_devices.min(1_000) });
+    let batch_get = json!({ "properties": { "deviceIdentifiers": looked_up } });
     let unassign_one = json!({ "properties": { "deviceIdentifier": { "pattern": NO_CONTROL_CHARACTER } } });
     let assign = json!({
         "properties": { "deviceIdentifiers": devices },
@@ -101,8 +107,24 @@ fn rules(max_devices: usize) -> Value {
         "AssignDevicesToOwnerRequest": assign,
         "UnassignDevicesFromOwnerRequest": unassign,
         "UnassignDeviceFromOwnerRequest": unassign_one,
+        "BatchGetDeviceOwnersRequest": batch_get,
         "Error": error,
     } } })
+}
+
+/// Describes that requests may have 64-bit integers as numbers, too (ProtoJSON).
+fn allow_numbers(document: &mut Value) {
+    let Some(schemas) = document["components"]["schemas"].as_object_mut() else {
+        return;
+    };
+    for schema in schemas.values_mut() {
+        if let Some(revision) = schema.pointer_mut("/properties/minRevision") {
+            merge(
+                revision,
+                json!({ "type": ["string", "integer", "null"], "minimum": 0, "maximum": u64::MAX }),
+            );
+        }
+    }
 }
 
 /// Merges `more` into `value`, member by member.

@@ -1,11 +1,10 @@
 //! `CheckCredentials`: the record of a key as a message.
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tonic::{Request, Response, Status};
 
-use super::{Admitted, admitted, status::to_status};
+use super::{Admitted, admitted, status::to_status, timestamp::text};
 use crate::{
-    domain::{Cause, Error},
+    domain::Error,
     pb::{CheckCredentialsRequest, CheckCredentialsResponse},
     service::{KeyOwner, Service},
 };
@@ -30,13 +29,4 @@ fn message_of(owner: &KeyOwner) -> Result<CheckCredentialsResponse, Error> {
         created_at: text(owner.created_at)?,
         expires_at: owner.expires_at.map(text).transpose()?,
     })
-}
-
-/// A time to the second: the databases store times with different precisions.
-fn text(time: OffsetDateTime) -> Result<String, Error> {
-    let seconds = time.replace_nanosecond(0).unwrap_or(time);
-    // Only years with five digits cannot be formatted.
-    seconds
-        .format(&Rfc3339)
-        .map_err(|error| Error::Internal(Cause::new(error)))
 }

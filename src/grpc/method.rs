@@ -10,6 +10,13 @@ use crate::{
     telemetry::metrics::{CallDurations, OTHER},
 };
 
+/// The most that a device adds to the size of an answer, its identifier excepted: an id of 30 bytes, tags and lengths.
+pub(super) const ANSWER_BYTES_PER_DEVICE: usize = 48;
+
+/// What is reserved for a device with its type and its owners: an id, a type of up to 400 bytes, and one owner with an address of
+/// usual length. A read that returns more is accounted for when it has.
+const OWNED_DEVICE_BYTES: usize = 600;
+
 /// A method: what the policies need to know about it, and how long its calls took.
 pub(super) struct Method {
     /// Its full name.
@@ -20,18 +27,23 @@ pub(super) struct Method {
     pub(super) is_counted: bool,
     /// The field of its request that lists device identifiers.
     pub(super) device_list: Option<u32>,
+    /// What is reserved for each device in its answer, the identifier excepted, in bytes.
+    pub(super) answer_bytes_per_device: usize,
     /// The flag of its request that asks for the list of a customer's devices.
     pub(super) remaining_flag: Option<u32>,
     durations: CallDurations,
 }
 
 /// Every method without streams. A stream is meant to stay open, so its duration means nothing.
-static KNOWN: [Method; 5] = [
+static KNOWN: [Method; 6] = [
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
         .with_devices(2)
         .with_remaining(3),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDeviceFromOwner").with_remaining(3),
+    Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/BatchGetDeviceOwners")
+        .with_devices(1)
+        .with_answer_bytes_per_device(OWNED_DEVICE_BYTES),
     Method::read("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
     Method::read("grpc.health.v1.Health/Check"),
 ];
@@ -61,6 +73,7 @@ impl Method {
             scope,
             is_counted: true,
             device_list: None,
+            answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
             remaining_flag: None,
             durations: CallDurations::of(name),
         }
@@ -69,6 +82,12 @@ impl Method {
     /// This method, whose request lists device identifiers in this field.
     const fn with_devices(mut self, field: u32) -> Self {
         self.device_list = Some(field);
+        self
+    }
+
+    /// This method, for whose answer so many bytes are reserved for each device.
+    const fn with_answer_bytes_per_device(mut self, bytes: usize) -> Self {
+        self.answer_bytes_per_device = bytes;
         self
     }
 

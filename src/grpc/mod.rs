@@ -4,6 +4,7 @@
 mod answer;
 mod assign_devices;
 mod authenticate;
+mod batch_get_device_owners;
 mod call_log;
 mod check_credentials;
 mod deadline;
@@ -16,6 +17,7 @@ mod rate_limit;
 mod receive;
 mod revision;
 mod status;
+mod timestamp;
 mod unassign_devices;
 mod violations;
 
@@ -105,6 +107,13 @@ impl DeviceAssignmentService for Handlers {
         request: Request<pb::UnassignDeviceFromOwnerRequest>,
     ) -> Result<Response<pb::UnassignDeviceFromOwnerResponse>, Status> {
         unassign_devices::one(&self.service, request, self.max_answer_bytes).await
+    }
+
+    async fn batch_get_device_owners(
+        &self,
+        request: Request<pb::BatchGetDeviceOwnersRequest>,
+    ) -> Result<Response<pb::BatchGetDeviceOwnersResponse>, Status> {
+        batch_get_device_owners::handle(&self.service, request, self.max_answer_bytes).await
     }
 }
 

@@ -22,9 +22,6 @@ const PREFIX: usize = 5;
 const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
-/// The most that a device adds to the size of an answer, its identifier excepted: an id of 30 bytes, tags and lengths.
-const ANSWER_BYTES_PER_DEVICE: usize = 48;
-
 /// The largest size of an answer without devices.
 const ANSWER_BYTES: usize = 1_024;
 
@@ -40,6 +37,8 @@ pub(super) struct Received {
     pub(super) devices: usize,
     /// The bytes that they take in the message.
     device_bytes: usize,
+    /// What is reserved for each of them in the answer, in addition.
+    answer_bytes_per_device: usize,
     /// Whether the answer lists the devices of a customer.
     lists_remaining: bool,
 }
@@ -87,6 +86,7 @@ pub(super) async fn request(
         body,
         devices,
         device_bytes,
+        answer_bytes_per_device: method.map_or(0, |method| method.answer_bytes_per_device),
         lists_remaining,
     })
 }
@@ -98,7 +98,7 @@ impl Received {
     /// [`Error::InvalidRequest`] when the answer could be larger than `max_bytes`, [`Error::NoRoom`] when the
     /// bytes in flight do not allow it now.
     pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
-        let answer = self.devices * ANSWER_BYTES_PER_DEVICE + self.device_bytes + ANSWER_BYTES;
+        let answer = self.devices * self.answer_bytes_per_device + self.device_bytes + ANSWER_BYTES;
         if answer > max_bytes {
             return Err(Error::InvalidRequest(Violations::response_too_large(max_bytes)));
         }
@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        grpc::method::ANSWER_BYTES_PER_DEVICE,
         pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice},
         shares::Shares,
     };
@@ -146,6 +147,7 @@ mod tests {
             body,
             devices,
             device_bytes,
+            answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
             lists_remaining: false,
         }
     }

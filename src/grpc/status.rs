@@ -72,6 +72,7 @@ fn reason(error: &Error) -> Reason {
         Error::NoValidDevices { .. } => Reason::NoValidDevices,
         Error::CustomerNotFound => Reason::CustomerNotFound,
         Error::NotAssigned => Reason::NotAssigned,
+        Error::RevisionInFuture { .. } => Reason::RevisionInFuture,
         Error::TooMuchContention => Reason::TooMuchContention,
         Error::NotFound(_) => Reason::NotFound,
         Error::AlreadyExists(_) => Reason::AlreadyExists,
@@ -110,6 +111,7 @@ fn sentence(error: &Error) -> String {
         | Error::QueueFull { .. }
         | Error::DeadlineExceeded
         | Error::ShuttingDown
+        | Error::RevisionInFuture { .. }
         | Error::TooMuchContention
         | Error::Unavailable(_)
         | Error::Internal(_) => error.to_string(),
@@ -122,6 +124,7 @@ fn metadata(error: &Error) -> Vec<(&'static str, u64)> {
         Error::InvalidRequest(violations) => violation_metadata(violations),
         Error::NoValidDevices { count } => vec![("deviceCount", *count as u64)],
         Error::RateLimited { limit, .. } => vec![("limit", u64::from(*limit))],
+        Error::RevisionInFuture { current } => vec![("currentRevision", current.number())],
         _ => Vec::new(),
     }
 }

@@ -283,6 +283,11 @@ impl Service {
 }
 
 impl Caller {
+    /// Counts units of a call of this caller.
+    pub(super) fn count(&self, of: Metered, units: usize) -> Result<(), Error> {
+        self.rate_limits.take(of, u32::try_from(units).unwrap_or(u32::MAX))
+    }
+
     /// Counts what a gateway itself rejected for this caller.
     pub(super) fn count_rejected(&self, calls: u32, devices: u32) -> Result<(), Error> {
         let counts = [(Metered::Calls, calls), (Metered::Devices, devices)];

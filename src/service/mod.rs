@@ -4,6 +4,7 @@ mod api_key;
 mod assign_devices;
 mod audit;
 mod authenticate;
+mod batch_get_device_owners;
 mod check_credentials;
 mod existing_keys;
 mod failed_keys;
@@ -21,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     log_sampler::LogSampler,
-    storage::{Database, Writer, WriterSettings},
+    storage::{Database, Reads, Writer, WriterSettings},
     supervision::Supervisor,
 };
 
@@ -29,6 +30,7 @@ pub use crate::storage::{Completed, KeyOwner};
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
+pub use batch_get_device_owners::{BatchGetDeviceOwnersCall, FoundDevices};
 pub use history::begin_history;
 pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices};
 pub use key_usage::KeyUsageSettings;
@@ -75,6 +77,7 @@ pub struct Service {
     key_usage: key_usage::KeyUsage,
     rate_limiter: limits::RateLimiter,
     log_sampler: Arc<LogSampler>,
+    reads: Reads,
     writer: Writer,
 }
 
@@ -88,6 +91,7 @@ impl Service {
         supervisor: &Supervisor,
     ) -> Self {
         let writer = Writer::start(&database, settings.writer, supervisor);
+        let reads = Reads::new(database.clone());
         Self {
             settings,
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
@@ -95,6 +99,7 @@ impl Service {
             key_usage: key_usage::KeyUsage::start(database, settings.key_usage, supervisor),
             rate_limiter: limits::RateLimiter::new(settings.limits),
             log_sampler,
+            reads,
             writer,
         }
     }

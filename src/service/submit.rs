@@ -25,9 +25,7 @@ impl Service {
         if count <= max {
             return Ok(());
         }
-        caller
-            .rate_limits
-            .take(Metered::Devices, u32::try_from(count).unwrap_or(u32::MAX))?;
+        caller.count(Metered::Devices, count)?;
         Err(Error::InvalidRequest(Violations::too_many_devices(count, max)))
     }
 
@@ -46,8 +44,7 @@ impl Service {
         identifiers: usize,
         deadline: Instant,
     ) -> Result<Completed<C::Outcome>, Error> {
-        let identifiers = u32::try_from(identifiers).unwrap_or(u32::MAX);
-        caller.rate_limits.take(Metered::Devices, identifiers)?;
+        caller.count(Metered::Devices, identifiers)?;
         let origin = ChangeOrigin {
             actor: Actor::ApiKey(caller.key),
             request_id: Some(caller.origin.request_id.clone()),

@@ -1,52 +1,39 @@
-//! The database as the rest of the program knows it, and its pool of connections for reads.
+//! The database as the rest of the program knows it, and its pools of connections for reads.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
+    DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{Connection as _, Postgres},
 };
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    DatabaseError, FileError,
+    DatabaseError,
     backend::Backend as _,
     file,
     health::{Health, out_of_reach},
-    options::{Purpose, postgres_options, sqlite_options},
+    options::Purpose,
+    read_pool::{ReadPool, connect},
     statement_kind::{POSTGRES, SQLITE, StatementKind},
     url::DatabaseUrl,
 };
-use crate::telemetry::metrics;
 
-/// How long to wait for a connection of a pool before the database counts as out of reach.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long connecting may take when a command starts.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that was idle this long is tested before it is used: a restarted server or a proxy may have closed it.
-const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// How long the read of a call may take before its connection counts as dead: longer than the health check needs.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
-/// Connections for reads: API keys, and what operators list.
-const READ_CONNECTIONS: u32 = 4;
 
-/// A database, with a pool of connections for reads. Each writer has its own connection.
+/// A database, with two pools of connections for reads. Each writer has its own connection.
 #[derive(Debug, Clone)]
 pub struct Database {
     url: DatabaseUrl,
-    reads: Arc<RwLock<Reads>>,
+    /// For API keys, and for what operators list.
+    reads: Arc<ReadPool>,
+    /// For what calls read: many of them at once do not delay the look-up of an API key.
+    call_reads: Arc<ReadPool>,
     /// The result of the last health check.
     pub(super) health: Arc<watch::Sender<Health>>,
-}
-
-/// The pool for reads. It is replaced when its connections hang.
-#[derive(Debug)]
-struct Reads {
-    connection: DatabaseConnection,
-    generation: u64,
 }
 
 impl Database {
@@ -70,16 +57,15 @@ impl Database {
     }
 
     async fn open_file(url: DatabaseUrl) -> Result<Self, DatabaseError> {
-        let connection = match (connect(&url, READ_CONNECTIONS, Purpose::Reads).await, url.sqlite_path()) {
-            (Err(source), Some(path)) => return Err(FileError::CannotOpen { path, source }.into()),
-            (result, _) => result?,
-        };
-        let reads = Arc::new(RwLock::new(Reads {
-            connection,
-            generation: 0,
-        }));
+        let reads = Arc::new(ReadPool::open(&url, Purpose::Reads).await?);
+        let call_reads = Arc::new(ReadPool::open(&url, Purpose::CallReads).await?);
         let health = Arc::new(watch::Sender::new(Health::Good));
-        Ok(Self { url, reads, health })
+        Ok(Self {
+            url,
+            reads,
+            call_reads,
+            health,
+        })
     }
 
     /// Where the database is.
@@ -104,11 +90,11 @@ impl Database {
 
     /// The pool of connections for reads, also used for the few writes of operators.
     pub fn reads(&self) -> DatabaseConnection {
-        self.current_reads().0
+        self.reads.current().0
     }
 
-    /// Reads for a call. A task of its own finishes the statement even if the caller leaves: a connection that is dropped in
-    /// the middle of a statement stays in use until the server answers.
+    /// Reads API keys. A task of its own finishes the statement even if the caller leaves: a connection that is dropped in the
+    /// middle of a statement stays in use until the server answers.
     ///
     /// # Errors
     /// As `query`, [`DatabaseError::Silent`] when the database does not answer in time, and [`DatabaseError::OutOfReach`] as
@@ -122,12 +108,38 @@ impl Database {
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
+        self.read_from(&self.reads, kind, query).await
+    }
+
+    /// Reads for a call, as [`read`](Self::read) does, on connections of its own.
+    pub(super) async fn read_for_call<T, F>(
+        &self,
+        kind: &'static StatementKind,
+        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
+    ) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    {
+        self.read_from(&self.call_reads, kind, query).await
+    }
+
+    async fn read_from<T, F>(
+        &self,
+        pool: &Arc<ReadPool>,
+        kind: &'static StatementKind,
+        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
+    ) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    {
         self.check_reach()?;
         let mut health = self.health();
-        let database = self.clone();
+        let pool = Arc::clone(pool);
         let span = kind.span(if self.url.is_sqlite() { SQLITE } else { POSTGRES });
         let reading = tokio::spawn(async move {
-            let (connection, generation) = database.current_reads();
+            let (connection, generation) = pool.current();
             let error = match bounded(kind.observe_in(span.clone(), query(connection))).await {
                 Err(
                     error @ (DatabaseError::Unreachable(_) | DatabaseError::NotWritable(_) | DatabaseError::Silent(_)),
@@ -135,11 +147,11 @@ impl Database {
                 result => return result,
             };
             // The other connections may be like this one: closed while idle, or hanging in the pool's test, which has no bound.
-            database.replace_reads(generation).await?;
+            pool.replace(generation).await?;
             match error {
                 DatabaseError::Silent(_) | DatabaseError::Unreachable(DbErr::ConnectionAcquire(_)) => Err(error),
                 // It took no time, and a second read does no harm.
-                _ => bounded(kind.observe_in(span, query(database.reads()))).await,
+                _ => bounded(kind.observe_in(span, query(pool.current().0))).await,
             }
         });
         tokio::select! {
@@ -150,31 +162,8 @@ impl Database {
 
     /// Replaces the connections for reads: they hang or are dead if the database was out of reach.
     pub(super) async fn renew_reads(&self) -> Result<(), DatabaseError> {
-        let (_, generation) = self.current_reads();
-        self.replace_reads(generation).await
-    }
-
-    fn current_reads(&self) -> (DatabaseConnection, u64) {
-        // Nothing panics while it holds the lock.
-        let reads = self.reads.read().unwrap_or_else(PoisonError::into_inner);
-        (reads.connection.clone(), reads.generation)
-    }
-
-    /// Replaces the pool of this generation, unless that is done already.
-    async fn replace_reads(&self, generation: u64) -> Result<(), DatabaseError> {
-        let fresh = connect(&self.url, READ_CONNECTIONS, Purpose::Reads).await?;
-        let stuck = {
-            let mut reads = self.reads.write().unwrap_or_else(PoisonError::into_inner);
-            if reads.generation != generation {
-                return Ok(());
-            }
-            reads.generation += 1;
-            std::mem::replace(&mut reads.connection, fresh)
-        };
-        tracing::warn!("the connections for reads are dead or hang; replacing them");
-        // Closing waits for a peer that may not answer.
-        tokio::spawn(async move { stuck.close().await });
-        Ok(())
+        self.reads.renew().await?;
+        self.call_reads.renew().await
     }
 
     /// A connection that changes the schema.
@@ -184,22 +173,13 @@ impl Database {
 
     /// Updates the metrics of the connections for reads.
     pub fn count_connections(&self) {
-        let reads = self.reads();
-        let (size, idle) = if self.url.is_sqlite() {
-            let pool = reads.get_sqlite_connection_pool();
-            (pool.size(), pool.num_idle())
-        } else {
-            let pool = reads.get_postgres_connection_pool();
-            (pool.size(), pool.num_idle())
-        };
-        metrics::pool("reads", idle, (size as usize).saturating_sub(idle));
+        self.reads.count("reads");
+        self.call_reads.count("call_reads");
     }
 
     /// Closes the connections for reads.
     pub async fn close(&self) {
-        if let Err(error) = self.reads().close_by_ref().await {
-            tracing::debug!(%error, "closing a connection failed");
-        }
+        tokio::join!(self.reads.close(), self.call_reads.close());
     }
 }
 
@@ -207,24 +187,6 @@ impl Database {
 async fn bounded<T>(read: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatabaseError> {
     let result = timeout(READ_TIMEOUT, read).await;
     result.map_or(Err(DatabaseError::Silent(READ_TIMEOUT)), |result| Ok(result?))
-}
-
-async fn connect(url: &DatabaseUrl, connections: u32, purpose: Purpose) -> Result<DatabaseConnection, DbErr> {
-    let mut options = ConnectOptions::new(url.as_str());
-    options
-        .max_connections(connections)
-        // Either of these makes the pool start a task for idle connections, which can spin for ever: it counts them while they
-        // are taken and returned, and may get a count below zero (sqlx-core 0.9.0, pool/inner.rs, `release` and
-        // `spawn_maintenance_tasks`). A dead connection is found when it is next used.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_lazy(true)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire_if_idle_for(TEST_AFTER_IDLE)
-        .record_stmt_in_spans(false)
-        .map_sqlx_sqlite_opts(move |options| sqlite_options(options, purpose))
-        .map_sqlx_postgres_opts(move |options| postgres_options(options, purpose));
-    sea_orm::Database::connect(options).await
 }
 
 #[cfg(test)]

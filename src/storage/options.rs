@@ -31,8 +31,10 @@ const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Short reads.
+    /// Short reads of API keys, and what operators list.
     Reads,
+    /// The reads of calls.
+    CallReads,
     /// Statements over sets of rows.
     Writes,
     /// Changes of the schema, which may take long.
@@ -71,7 +73,7 @@ pub(super) fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) ->
         Purpose::Writes => options
             .pragma("cache_size", SQLITE_CACHE)
             .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT),
-        Purpose::Reads | Purpose::Schema | Purpose::Health => options,
+        Purpose::Reads | Purpose::CallReads | Purpose::Schema | Purpose::Health => options,
     }
 }
 
@@ -96,13 +98,26 @@ pub(super) fn postgres_options(options: PgConnectOptions, purpose: Purpose) -> P
         ("statement_timeout", millis(STATEMENT_TIMEOUT)),
         ("lock_timeout", millis(LOCK_TIMEOUT)),
     ]);
-    if purpose != Purpose::Writes {
-        return options;
+    match purpose {
+        Purpose::Writes => options.options(BY_KEY),
+        Purpose::CallReads => options.options(BY_KEY).options(IN_KEY_ORDER),
+        Purpose::Reads | Purpose::Schema | Purpose::Health => options,
     }
-    // Every statement looks rows up by their keys and is planned once. A plan made for an empty table must not scan the
-    // whole table for each row once the table is full.
-    options.options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")])
 }
+
+/// Every statement looks rows up by their keys and is planned once. A plan made for an empty table must not scan the whole table
+/// for each row once the table is full.
+const BY_KEY: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+
+/// A page is read in the order of an index, from where the page before ended, one row after the other. Any other plan reads
+/// everything first, and is cheaper only in the estimate. Compiling a plan takes longer than such a read.
+const IN_KEY_ORDER: [(&str, &str); 5] = [
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+    ("default_transaction_read_only", "on"),
+];
 
 fn with_log<O: ConnectOptions>(options: O, purpose: Purpose) -> O {
     if purpose == Purpose::Health {

@@ -3,7 +3,15 @@
 //! PostgreSQL takes each column as an array, SQLite all rows of a set as one JSON array of arrays. A list of placeholders
 //! would be a new text for each length: that fills the statement cache, and meets the limit on parameters.
 
-use sea_orm::sqlx::{Arguments, Error, error::BoxDynError, postgres::PgArguments, sqlite::SqliteArguments};
+use sea_orm::{
+    DatabaseConnection, DbBackend, DbErr, RuntimeErr,
+    sqlx::{
+        self, Arguments, Error, FromRow,
+        error::BoxDynError,
+        postgres::{PgArguments, PgRow},
+        sqlite::{SqliteArguments, SqliteRow},
+    },
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -85,6 +93,26 @@ impl<'a> Statement<'a> {
     pub(super) fn and(mut self, rows: impl IntoIterator<Item = Column<'a>>) -> Self {
         self.sets.push(rows.into_iter().collect());
         self
+    }
+
+    /// Runs the statement on a connection of a pool, and returns its rows.
+    pub(super) async fn rows_of<T>(&self, pool: &DatabaseConnection) -> Result<Vec<T>, DbErr>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let rows = async {
+            if pool.get_database_backend() == DbBackend::Sqlite {
+                let (sql, arguments) = self.for_sqlite()?;
+                let query = sqlx::query_as_with(sql, arguments);
+                query.fetch_all(pool.get_sqlite_connection_pool()).await
+            } else {
+                let (sql, arguments) = self.for_postgres()?;
+                let query = sqlx::query_as_with(sql, arguments);
+                query.fetch_all(pool.get_postgres_connection_pool()).await
+            }
+        };
+        let rows = rows.await;
+        rows.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))
     }
 
     pub(super) fn kind(&self) -> &'static StatementKind {

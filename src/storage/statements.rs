@@ -26,6 +26,7 @@ macro_rules! statements {
 statements! {
     FIND: "find", "find", "SELECT", "SELECT customer device device_assignment";
     FIND_TYPES: "find_types", "find_types", "SELECT", "SELECT device";
+    FIND_OWNERS: "find_owners", "find_owners", "SELECT", "SELECT device device_assignment customer";
     LIST_DEVICES: "list_devices", "list_devices", "SELECT", "SELECT device_assignment device";
     INSERT_CHANGES: "insert_changes", "insert_changes", "INSERT", "INSERT change_log";
     INSERT_CUSTOMERS: "insert_customers", "insert_customers", "INSERT", "INSERT customer";

@@ -49,6 +49,7 @@ mod overload;
 mod pages;
 mod race;
 mod reach;
+mod reads;
 mod request_ids;
 mod rest;
 mod revision;
@@ -117,6 +118,7 @@ fn main() {
     pages::register(&mut suite);
     race::register(&mut suite);
     reach::register(&mut suite);
+    reads::register(&mut suite);
     request_ids::register(&mut suite);
     rest::register(&mut suite);
     revision::register(&mut suite);

@@ -121,18 +121,24 @@ async fn served(database: &TestDatabase, api: Api) {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "application/json");
     let mut served: Value = response.json().await.expect("JSON");
-    let limit = |document: &mut Value| {
-        let limits = ["AssignDevicesToOwnerRequest", "UnassignDevicesFromOwnerRequest"].map(|request| {
+    let limits = |document: &mut Value| {
+        let requests = [
+            "AssignDevicesToOwnerRequest",
+            "UnassignDevicesFromOwnerRequest",
+            "BatchGetDeviceOwnersRequest",
+        ];
+        requests.map(|request| {
             let devices = format!("/components/schemas/{request}/properties/deviceIdentifiers");
             let devices = document.pointer_mut(&devices).expect("a schema");
             devices.as_object_mut().expect("an object").remove("maxItems")
-        });
-        assert_eq!(limits[0], limits[1]);
-        limits[0].clone()
+        })
     };
-    assert_eq!(limit(&mut served), Some(json!(7)));
+    assert_eq!(limits(&mut served), [7, 7, 7].map(|limit| Some(json!(limit))));
     let mut committed = description();
-    assert_eq!(limit(&mut committed), Some(json!(10_000)));
+    assert_eq!(
+        limits(&mut committed),
+        [10_000, 10_000, 1_000].map(|limit| Some(json!(limit)))
+    );
     assert!(served == committed, "what is served is not docs/openapi.json");
     server.stop().await;
 }

@@ -10,9 +10,12 @@ use serde::{
 use serde_json::error::Category;
 
 use super::bounded;
-use crate::gateway::{
-    fields::{Kind, Member},
-    problem::Problem,
+use crate::{
+    gateway::{
+        fields::{Kind, Member},
+        problem::Problem,
+    },
+    pb::parse_number,
 };
 
 /// The problem of a body that is not a message with these `members`.
@@ -96,6 +99,8 @@ impl Rule {
                 (Kind::Boolean, true) => "an array of true and false",
                 (Kind::Integer, false) => "an integer",
                 (Kind::Integer, true) => "an array of integers",
+                (Kind::Revision, false) => "a number of 0 to 18446744073709551615, as a string of digits",
+                (Kind::Revision, true) => "an array of strings of digits",
             },
         };
         format!("{path} must be {expected}")
@@ -195,12 +200,18 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
         self.accept(Kind::Boolean)
     }
 
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        self.accept(Kind::String)
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let is_number = self.member.kind == Kind::Revision && parse_number(text).is_some();
+        self.accept(if is_number { Kind::Revision } else { Kind::String })
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        self.accept(Kind::Integer)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        match self.member.kind {
+            Kind::Revision => self.accept(Kind::Revision),
+            // The integers of the messages have 32 bits.
+            _ if i32::try_from(number).is_err() => self.reject(),
+            _ => self.accept(Kind::Integer),
+        }
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {

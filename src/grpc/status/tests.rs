@@ -18,6 +18,7 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::NoValidDevices => Error::NoValidDevices { count: 3 },
         Reason::CustomerNotFound => Error::CustomerNotFound,
         Reason::NotAssigned => Error::NotAssigned,
+        Reason::RevisionInFuture => Error::RevisionInFuture { current: 7.into() },
         Reason::TooMuchContention => Error::TooMuchContention,
         Reason::NotFound => Error::NotFound("no such thing".into()),
         Reason::AlreadyExists => Error::AlreadyExists("there is one".into()),

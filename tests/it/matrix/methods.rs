@@ -83,7 +83,8 @@ impl Row {
 
 pub fn rows() -> Vec<Row> {
     use device_assignment::pb::{
-        AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
+        AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest,
+        device_assignment_service_client::DeviceAssignmentServiceClient,
     };
     vec![
         Row {
@@ -136,6 +137,22 @@ pub fn rows() -> Vec<Row> {
             ),
             stranger: "CUSTOMER_NOT_FOUND",
             contract: "unassign::rejected::one",
+        },
+        Row {
+            rpc: "BatchGetDeviceOwners",
+            scope: Scope::Read,
+            http: Method::POST,
+            path: "/api/ext-v1/deviceAssignment/batchGetDeviceOwners",
+            query: "",
+            body: |_| json!({ "deviceIdentifiers": ["SN-002"] }),
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.batch_get_device_owners(|_| BatchGetDeviceOwnersRequest {
+                    device_identifiers: vec!["SN-002".into()],
+                    ..Default::default()
+                })
+            ),
+            stranger: "OK",
+            contract: "reads::batch_get",
         },
         Row {
             rpc: "CheckCredentials",

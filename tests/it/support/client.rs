@@ -411,9 +411,17 @@ fn revision_of(metadata: &MetadataMap) -> Option<u64> {
 
 /// `text` with the names of JSON for the fields of the proto.
 fn json_name(text: &str) -> String {
-    text.replace("customer_email", "customerEmail")
-        .replace("device_identifiers", "deviceIdentifiers")
-        .replace("device_identifier", "deviceIdentifier")
-        .replace("auto_create_devices", "autoCreateDevices")
-        .replace("device_type", "deviceType")
+    let mut name = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(char) = chars.next() {
+        let is_inside = char == '_' && name.ends_with(|before: char| before.is_ascii_lowercase());
+        match chars.peek() {
+            Some(next) if is_inside && next.is_ascii_lowercase() => {
+                name.push(next.to_ascii_uppercase());
+                chars.next();
+            }
+            _ => name.push(char),
+        }
+    }
+    name
 }

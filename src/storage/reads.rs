@@ -1,0 +1,75 @@
+//! What calls read. The revision is read in the same snapshot, and many reads at once wait for their turn.
+
+use std::sync::Arc;
+
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::sync::Semaphore;
+
+use super::{Database, read_pool::POOL_CONNECTIONS, statement_kind::StatementKind};
+use crate::domain::{Cause, Error, change::Revision};
+
+/// Something that was read, and the revision of the organization that it was read at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadAt<T> {
+    /// What was read.
+    pub value: T,
+    /// The revision.
+    pub revision: Revision,
+}
+
+impl<T> ReadAt<T> {
+    /// The same revision with another value.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> ReadAt<U> {
+        ReadAt {
+            value: map(self.value),
+            revision: self.revision,
+        }
+    }
+}
+
+/// Reads for calls. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Reads {
+    primary: Database,
+    /// A permit for each connection of the pool. Waiting here ends when the caller leaves; in the pool, it would end with an error
+    /// that looks like an outage.
+    turns: Arc<Semaphore>,
+}
+
+impl Reads {
+    /// Reads from `primary`.
+    pub fn new(primary: Database) -> Self {
+        Self {
+            primary,
+            turns: Arc::new(Semaphore::new(POOL_CONNECTIONS as usize)),
+        }
+    }
+
+    /// Reads at revision `min` or later.
+    ///
+    /// # Errors
+    /// [`Error::RevisionInFuture`] if there is no such revision yet, [`Error::Unavailable`] if the database cannot be read.
+    pub(super) async fn read<T, F>(
+        &self,
+        kind: &'static StatementKind,
+        min: Revision,
+        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
+    ) -> Result<ReadAt<T>, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<ReadAt<T>, DbErr>> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|closed| Error::Internal(Cause::new(closed)))?;
+        let query = move |connection| {
+            // Held until the statement is done, even if the caller has left.
+            let _ = &turn;
+            query(connection)
+        };
+        let read = self.primary.read_for_call(kind, query).await?;
+        if read.revision < min {
+            return Err(Error::RevisionInFuture { current: read.revision });
+        }
+        Ok(read)
+    }
+}
