@@ -54,8 +54,12 @@ reasons! {
     InvalidRequest = "INVALID_REQUEST", InvalidArgument;
     /// None of the devices exists, and the call may not create them.
     NoValidDevices = "NO_VALID_DEVICES", FailedPrecondition;
-    /// The organization has no customer with this email address.
+    /// The organization has no customer with this email address or id.
     CustomerNotFound = "CUSTOMER_NOT_FOUND", NotFound;
+    /// The organization has no device with this identifier.
+    DeviceNotFound = "DEVICE_NOT_FOUND", NotFound;
+    /// Another customer of the organization has this email address.
+    CustomerExists = "CUSTOMER_EXISTS", AlreadyExists;
     /// The device does not exist, or does not belong to this customer.
     NotAssigned = "NOT_ASSIGNED", FailedPrecondition;
     /// The organization has not reached the revision that the call wants to read.

@@ -3,13 +3,17 @@
 use std::fmt;
 
 use super::{
+    customer::CustomerData,
     device::{DeviceIdentifier, DeviceType},
-    email::Email,
     id::{ApiKeyId, CustomerId, DeviceId},
+    json_object::JsonObject,
 };
 
 /// A customer and a device that belongs to it.
 pub type Pair = (CustomerId, DeviceId);
+
+/// The most assignments that one change creates or removes.
+pub const MAX_PAIRS: usize = 10_000;
 
 /// The number of a change in its organization's history, from 1 without gaps. Revision 0 is the state before the first
 /// change.
@@ -64,8 +68,18 @@ pub struct ChangeSet {
     pub customers: Vec<NewCustomer>,
     /// Devices to create.
     pub devices: Vec<NewDevice>,
+    /// Customers that get other data.
+    pub customers_updated: Vec<(CustomerId, CustomerData)>,
+    /// Those of them whose email addresses other customers get.
+    pub emails_freed: Vec<CustomerId>,
+    /// Customers to delete.
+    pub customers_deleted: Vec<CustomerId>,
     /// Devices that get another type.
     pub types: Vec<(DeviceIdentifier, DeviceType)>,
+    /// Devices that get other properties.
+    pub properties: Vec<(DeviceIdentifier, JsonObject)>,
+    /// Devices to delete.
+    pub devices_deleted: Vec<DeviceId>,
     /// Assignments to create.
     pub assigned: Vec<Pair>,
     /// Assignments to remove.
@@ -82,7 +96,28 @@ impl ChangeSet {
 
     /// Whether assignments between existing customers and devices are all that is written.
     pub fn only_assigns(&self) -> bool {
-        self.customers.is_empty() && self.devices.is_empty() && self.types.is_empty() && self.unassigned.is_empty()
+        let Self {
+            customers,
+            devices,
+            customers_updated,
+            emails_freed,
+            customers_deleted,
+            types,
+            properties,
+            devices_deleted,
+            assigned: _,
+            unassigned,
+            log: _,
+        } = self;
+        customers.is_empty()
+            && devices.is_empty()
+            && customers_updated.is_empty()
+            && emails_freed.is_empty()
+            && customers_deleted.is_empty()
+            && types.is_empty()
+            && properties.is_empty()
+            && devices_deleted.is_empty()
+            && unassigned.is_empty()
     }
 }
 
@@ -91,8 +126,8 @@ impl ChangeSet {
 pub struct NewCustomer {
     /// The new id.
     pub id: CustomerId,
-    /// The address, of which the part before the `@` becomes the name.
-    pub email: Email,
+    /// What is known of it.
+    pub data: CustomerData,
 }
 
 /// A device to create.
@@ -104,6 +139,8 @@ pub struct NewDevice {
     pub identifier: DeviceIdentifier,
     /// Its type.
     pub device_type: DeviceType,
+    /// Its properties, if it has any.
+    pub properties: Option<JsonObject>,
 }
 
 /// One change: what one command changed, by id. Emails, identifiers and types are not in the log, so erasing a customer or
@@ -116,10 +153,16 @@ pub struct LogEntry {
     pub origin: ChangeOrigin,
     /// Customers that it created.
     pub customers_created: Vec<CustomerId>,
+    /// Customers that it changed.
+    pub customers_updated: Vec<CustomerId>,
+    /// Customers that it deleted.
+    pub customers_deleted: Vec<CustomerId>,
     /// Devices that it created.
     pub devices_created: Vec<DeviceId>,
     /// Devices that it changed.
     pub devices_updated: Vec<DeviceId>,
+    /// Devices that it deleted.
+    pub devices_deleted: Vec<DeviceId>,
     /// Assignments that it created.
     pub assigned: Vec<Pair>,
     /// Assignments that it removed.
@@ -132,8 +175,11 @@ impl LogEntry {
             kind,
             origin,
             customers_created: Vec::new(),
+            customers_updated: Vec::new(),
+            customers_deleted: Vec::new(),
             devices_created: Vec::new(),
             devices_updated: Vec::new(),
+            devices_deleted: Vec::new(),
             assigned: Vec::new(),
             unassigned: Vec::new(),
         }
@@ -141,8 +187,11 @@ impl LogEntry {
 
     pub(super) fn is_empty(&self) -> bool {
         self.customers_created.is_empty()
+            && self.customers_updated.is_empty()
+            && self.customers_deleted.is_empty()
             && self.devices_created.is_empty()
             && self.devices_updated.is_empty()
+            && self.devices_deleted.is_empty()
             && self.assigned.is_empty()
             && self.unassigned.is_empty()
     }
@@ -159,6 +208,10 @@ pub enum ChangeKind {
     Unassign,
     /// Devices were imported from a list.
     Import,
+    /// Devices or customers were created or changed.
+    Update,
+    /// A device or a customer was deleted, or assignments were removed before that.
+    Delete,
 }
 
 impl ChangeKind {
@@ -169,6 +222,8 @@ impl ChangeKind {
             Self::Assign => "assign",
             Self::Unassign => "unassign",
             Self::Import => "import",
+            Self::Update => "update",
+            Self::Delete => "delete",
         }
     }
 }

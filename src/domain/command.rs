@@ -1,13 +1,15 @@
 //! Commands: what callers want changed. A command says what it touches, and applies itself to the state of its
 //! organization. It knows no SQL, and the writer knows no command.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    Error, Tally,
+    Error, Field, FieldProblem, Tally, Violations,
     change::{ChangeKind, ChangeOrigin},
+    customer::CustomerKey,
     device::DeviceIdentifier,
     email::Email,
+    json_object::JsonObject,
     state::{MAX_LISTED_DEVICES, State},
 };
 
@@ -43,8 +45,14 @@ pub enum Rejection {
         /// How many distinct identifiers the command has.
         count: usize,
     },
-    /// The organization has no customer with this email address.
-    CustomerNotFound,
+    /// The organization has no customer with the value of this field.
+    CustomerNotFound(Field),
+    /// The organization has no device with this identifier.
+    DeviceNotFound,
+    /// Another customer of the organization has this email address.
+    CustomerExists,
+    /// The device does not exist, and the command does not say which type it is to have.
+    TypeRequired,
     /// The device does not exist, or does not belong to this customer.
     NotAssigned,
 }
@@ -53,7 +61,12 @@ impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::NoValidDevices { count } => Self::NoValidDevices { count },
-            Rejection::CustomerNotFound => Self::CustomerNotFound,
+            Rejection::CustomerNotFound(field) => Self::CustomerNotFound(field),
+            Rejection::DeviceNotFound => Self::DeviceNotFound,
+            Rejection::CustomerExists => Self::CustomerExists,
+            Rejection::TypeRequired => {
+                Self::InvalidRequest(Violations::one(Field::Type, FieldProblem::MissingToCreate))
+            }
             Rejection::NotAssigned => Self::NotAssigned,
         }
     }
@@ -89,6 +102,16 @@ pub struct Touches<'a> {
     /// The emails of customers whose devices are counted, and whether they are listed, too.
     counted: BTreeMap<&'a str, bool>,
     removals: usize,
+    /// Customers that a command creates, changes or deletes, and the metadata that it gives them.
+    customers: Vec<(CustomerKey, Option<&'a str>)>,
+    /// Devices whose properties a command reads, or the properties that it gives them.
+    properties: Vec<(&'a str, Option<&'a str>)>,
+    /// Customers of whose devices so many are read.
+    owned: Vec<(CustomerKey, usize)>,
+    /// Devices whose owners are read.
+    owners: BTreeSet<&'a str>,
+    /// How many owners of each are read.
+    owner_limit: usize,
     creates_devices: bool,
     needs_types: bool,
     does_more_than_assign: bool,
@@ -128,13 +151,42 @@ impl<'a> Touches<'a> {
         *self.counted.entry(email.as_str()).or_default() |= lists;
     }
 
-    /// The command creates or updates these devices.
+    /// The command creates, changes or deletes these devices.
     pub fn devices(&mut self, devices: impl IntoIterator<Item = &'a DeviceIdentifier>) {
-        self.needs_types = true;
         self.does_more_than_assign = true;
         for device in devices {
             self.pairs.entry((None, device.as_str())).or_insert(self.commands);
         }
+    }
+
+    /// The command depends on the types of the devices that it names.
+    pub fn types(&mut self) {
+        self.needs_types = true;
+    }
+
+    /// The command gives the device these properties. Without any, it has to know those that the device has.
+    pub fn properties(&mut self, device: &'a DeviceIdentifier, new: Option<&'a JsonObject>) {
+        self.properties.push((device.as_str(), new.map(JsonObject::as_str)));
+    }
+
+    /// The command creates, changes or deletes this customer, or gives it this metadata.
+    pub fn customer(&mut self, customer: CustomerKey, metadata: Option<&'a JsonObject>) {
+        self.does_more_than_assign = true;
+        self.customers.push((customer, metadata.map(JsonObject::as_str)));
+    }
+
+    /// The command has to know the devices of the customer, at least `limit` if there are as many.
+    pub fn devices_of(&mut self, customer: CustomerKey, limit: usize) {
+        self.does_more_than_assign = true;
+        self.removals += limit;
+        self.owned.push((customer, limit));
+    }
+
+    /// The command has to know the owners of the devices, of each at least `limit` if there are as many.
+    pub fn owners_of(&mut self, devices: impl IntoIterator<Item = &'a DeviceIdentifier>, limit: usize) {
+        self.does_more_than_assign = true;
+        self.owners.extend(devices.into_iter().map(DeviceIdentifier::as_str));
+        self.owner_limit = self.owner_limit.max(limit);
     }
 
     fn pairs(&mut self, email: &'a Email, devices: &'a [DeviceIdentifier]) {
@@ -183,6 +235,26 @@ impl<'a> Touches<'a> {
         let limit = MAX_LISTED_DEVICES + self.removals;
         let counted = self.counted.iter();
         counted.map(move |(email, is_listed)| (*email, if *is_listed { limit } else { 0 }))
+    }
+
+    /// The customers that commands create, change or delete, and the metadata that they give them.
+    pub fn customers(&self) -> &[(CustomerKey, Option<&'a str>)] {
+        &self.customers
+    }
+
+    /// The devices whose properties commands read, and the properties that commands give to devices.
+    pub fn devices_with_properties(&self) -> &[(&'a str, Option<&'a str>)] {
+        &self.properties
+    }
+
+    /// The customers whose devices have to be read, and how many at least.
+    pub fn owned(&self) -> impl Iterator<Item = (&CustomerKey, usize)> {
+        self.owned.iter().map(|(customer, limit)| (customer, *limit))
+    }
+
+    /// The devices whose owners have to be read, and how many of each at least.
+    pub fn owners(&self) -> (Vec<&'a str>, usize) {
+        (self.owners.iter().copied().collect(), self.owner_limit)
     }
 
     /// Whether a command creates devices that do not exist.

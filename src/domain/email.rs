@@ -36,6 +36,11 @@ impl Email {
         Ok(Self(text.to_ascii_lowercase()))
     }
 
+    /// An address that was stored as [`as_str`](Self::as_str) returns it.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The address.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Violations, change::Revision};
+use super::{Field, Violations, change::Revision};
 use crate::error_chain::error_chain;
 
 /// Why a call failed.
@@ -33,9 +33,15 @@ pub enum Error {
         /// How many distinct identifiers the call has.
         count: usize,
     },
-    /// The organization has no customer with this email address.
-    #[error("There is no customer with this email address in your organization")]
-    CustomerNotFound,
+    /// The organization has no customer with the value of this field.
+    #[error("There is no such customer in your organization")]
+    CustomerNotFound(Field),
+    /// The organization has no device with this identifier.
+    #[error("There is no device with this identifier in your organization")]
+    DeviceNotFound,
+    /// Another customer of the organization has this email address.
+    #[error("Another customer of your organization has this email address")]
+    CustomerExists,
     /// The device does not exist, or does not belong to this customer.
     #[error("The device is not assigned to this customer")]
     NotAssigned,

@@ -45,6 +45,7 @@ impl Command for ImportDevices {
 
     fn touch<'a>(&'a self, touches: &mut Touches<'a>) {
         touches.devices(self.devices.keys());
+        touches.types();
     }
 
     fn apply(&self, state: &mut State<'_>) -> Result<Imported, Rejection> {

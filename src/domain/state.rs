@@ -1,14 +1,19 @@
 //! The state of an organization as a group of commands sees it: what exists, and what earlier commands of the group changed.
 
+mod customers;
+mod devices;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::{
-    change::{ChangeKind, ChangeOrigin, ChangeSet, LogEntry, NewCustomer, NewDevice, Pair},
+    change::{ChangeKind, ChangeOrigin, ChangeSet, LogEntry, Pair},
+    customer::CustomerData,
     device::{DeviceIdentifier, DeviceType},
     email::Email,
     id::{CustomerId, DeviceId},
+    json_object::JsonObject,
 };
 
 /// The most devices that an answer lists of a customer.
@@ -23,10 +28,46 @@ pub struct Existing {
     pub devices: HashMap<String, DeviceId>,
     /// The types of these devices, if a command asks for them.
     pub types: HashMap<DeviceId, String>,
-    /// The assignments among these customers and devices.
+    /// The properties of devices, if a command asks for them or wants to set the same.
+    pub properties: HashMap<DeviceId, String>,
+    /// What is stored of customers, if a command asks for it. The metadata is there if a command wants to set the same.
+    pub data: HashMap<CustomerId, CustomerData>,
+    /// The assignments among these customers and devices, and those of `owned` and `owners`.
     pub assignments: HashSet<Pair>,
-    /// The devices of customers, if a command asks for them or for their number.
+    /// The devices of customers, if a command asks for their number or for the first of them by identifier.
     pub listed: HashMap<CustomerId, DeviceList>,
+    /// The devices of customers, if a command asks for them.
+    pub owned: HashMap<CustomerId, Linked<DeviceId>>,
+    /// The owners of devices, if a command asks for them.
+    pub owners: HashMap<DeviceId, Linked<CustomerId>>,
+}
+
+/// What is assigned to a customer, or the customers that a device is assigned to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linked<Id> {
+    /// The ids that were read, in order.
+    pub known: Vec<Id>,
+    /// Whether there are no others.
+    pub is_complete: bool,
+}
+
+impl<Id> Linked<Id> {
+    /// The first `limit` of `ids`, which are in order and one more than `limit` if there are as many.
+    pub fn first(ids: impl IntoIterator<Item = Id>, limit: usize) -> Self {
+        let mut known: Vec<_> = ids.into_iter().collect();
+        let is_complete = known.len() <= limit;
+        known.truncate(limit);
+        Self { known, is_complete }
+    }
+}
+
+impl<Id> Default for Linked<Id> {
+    fn default() -> Self {
+        Self {
+            known: Vec::new(),
+            is_complete: true,
+        }
+    }
 }
 
 /// The devices of a customer.
@@ -42,11 +83,17 @@ pub struct DeviceList {
 pub struct State<'e> {
     existing: &'e Existing,
     new_id: &'e mut (dyn FnMut() -> Uuid + Send),
-    customers: HashMap<Email, CustomerId>,
-    devices: HashMap<DeviceIdentifier, DeviceId>,
+    /// Whose each email address is now, for the addresses of which that was changed.
+    customers: HashMap<Email, Option<CustomerId>>,
+    /// What is known of customers that were created, changed or deleted.
+    data: HashMap<CustomerId, Option<CustomerData>>,
+    created_customers: HashSet<CustomerId>,
+    /// Which device each identifier means now, for the identifiers of which that was changed.
+    devices: HashMap<DeviceIdentifier, Option<DeviceId>>,
     /// The positions of created devices in the change set.
-    created: HashMap<DeviceId, usize>,
+    created_devices: HashMap<DeviceId, usize>,
     types: BTreeMap<DeviceIdentifier, DeviceType>,
+    properties: BTreeMap<DeviceIdentifier, JsonObject>,
     /// Whether a pair is assigned now, for the pairs of which that was changed.
     pairs: HashMap<Pair, bool>,
     changes: ChangeSet,
@@ -60,72 +107,16 @@ impl<'e> State<'e> {
             existing,
             new_id,
             customers: HashMap::new(),
+            data: HashMap::new(),
+            created_customers: HashSet::new(),
             devices: HashMap::new(),
-            created: HashMap::new(),
+            created_devices: HashMap::new(),
             types: BTreeMap::new(),
+            properties: BTreeMap::new(),
             pairs: HashMap::new(),
             changes: ChangeSet::default(),
             entry: None,
         }
-    }
-
-    /// The customer with this address.
-    pub fn customer(&self, email: &Email) -> Option<CustomerId> {
-        let existing = self.existing.customers.get(email.as_str());
-        existing.or_else(|| self.customers.get(email)).copied()
-    }
-
-    /// The customer with this address, and whether it was created just now.
-    pub fn find_or_create_customer(&mut self, email: &Email) -> (CustomerId, bool) {
-        if let Some(id) = self.customer(email) {
-            return (id, false);
-        }
-        let id = CustomerId::from_uuid((self.new_id)());
-        self.customers.insert(email.clone(), id);
-        let email = email.clone();
-        self.changes.customers.push(NewCustomer { id, email });
-        self.record(|entry| entry.customers_created.push(id));
-        (id, true)
-    }
-
-    /// The device with this identifier.
-    pub fn device(&self, identifier: &DeviceIdentifier) -> Option<DeviceId> {
-        let existing = self.existing.devices.get(identifier.as_str());
-        existing.or_else(|| self.devices.get(identifier)).copied()
-    }
-
-    /// Creates a device. There must be none with this identifier.
-    pub fn create_device(&mut self, identifier: &DeviceIdentifier, device_type: &DeviceType) -> DeviceId {
-        let id = DeviceId::from_uuid((self.new_id)());
-        self.devices.insert(identifier.clone(), id);
-        self.created.insert(id, self.changes.devices.len());
-        self.changes.devices.push(NewDevice {
-            id,
-            identifier: identifier.clone(),
-            device_type: device_type.clone(),
-        });
-        self.record(|entry| entry.devices_created.push(id));
-        id
-    }
-
-    /// Gives a device this type. Returns whether it had another one.
-    pub fn set_type(&mut self, (identifier, device): (&DeviceIdentifier, DeviceId), device_type: &DeviceType) -> bool {
-        let created = self.created.get(&device).copied();
-        let created = created.and_then(|position| self.changes.devices.get_mut(position));
-        let known = created.as_ref().map(|created| created.device_type.as_str());
-        let known = known.or_else(|| self.types.get(identifier).map(DeviceType::as_str));
-        let known = known.or_else(|| self.existing.types.get(&device).map(String::as_str));
-        if known == Some(device_type.as_str()) {
-            return false;
-        }
-        match created {
-            Some(created) => created.device_type = device_type.clone(),
-            None => {
-                self.types.insert(identifier.clone(), device_type.clone());
-            }
-        }
-        self.record(|entry| entry.devices_updated.push(device));
-        true
     }
 
     /// Whether the device belongs to the customer.
@@ -165,36 +156,75 @@ impl<'e> State<'e> {
     pub fn devices_of(&self, customer: CustomerId) -> (Vec<String>, usize) {
         let none = DeviceList::default();
         let existing = self.existing.listed.get(&customer).unwrap_or(&none);
-        let mut first: BTreeMap<&str, DeviceId> =
-            existing.first.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+        let first = existing.first.iter().map(|(name, id)| (name.as_str(), *id));
+        let was_removed = |id| self.pairs.get(&(customer, id)) == Some(&false);
+        let mut first: BTreeMap<&str, DeviceId> = first.filter(|(_, id)| !was_removed(*id)).collect();
         // What is behind the end of a list that was cut is only counted.
         let is_cut = existing.count > existing.first.len();
         let end = existing.first.last_key_value().map(|(name, _)| name.as_str());
         let end = end.filter(|_| is_cut);
+        let changed = self.pairs.iter().filter(|((owner, _), _)| *owner == customer);
         let mut count = existing.count;
-        let created = self.devices.iter().map(|(name, id)| (name.as_str(), *id));
-        let touched = self.existing.devices.iter().map(|(name, id)| (name.as_str(), *id));
-        for (name, device) in touched.chain(created) {
-            let pair = (customer, device);
-            let Some(assigned) = self.pairs.get(&pair).copied() else {
-                continue;
-            };
-            match (self.existing.assignments.contains(&pair), assigned) {
-                (false, true) => {
-                    count += 1;
-                    if end.is_none_or(|end| name < end) {
-                        first.insert(name, device);
-                    }
-                }
-                (true, false) => {
-                    count = count.saturating_sub(1);
-                    first.remove(name);
-                }
+        for (pair, assigned) in changed {
+            match (self.existing.assignments.contains(pair), assigned) {
+                (false, true) => count += 1,
+                (true, false) => count = count.saturating_sub(1),
                 _ => {}
+            }
+        }
+        let touched = self
+            .existing
+            .devices
+            .iter()
+            .map(|(name, id)| (name.as_str(), Some(*id)));
+        let changed = self.devices.iter().map(|(name, id)| (name.as_str(), *id));
+        for (name, device) in touched.chain(changed) {
+            let Some(device) = device else { continue };
+            if self.pairs.get(&(customer, device)) == Some(&true) && end.is_none_or(|end| name < end) {
+                first.insert(name, device);
             }
         }
         let listed = first.into_keys().take(MAX_LISTED_DEVICES).map(str::to_owned);
         (listed.collect(), count)
+    }
+
+    /// The devices of a customer. The command must have asked for them.
+    pub fn devices_owned_by(&self, customer: CustomerId) -> Linked<DeviceId> {
+        self.linked(
+            self.existing.owned.get(&customer),
+            |(owner, device)| (owner == customer).then_some(device),
+            |device| (customer, device),
+        )
+    }
+
+    /// The owners of a device. The command must have asked for them.
+    pub fn owners_of(&self, device: DeviceId) -> Linked<CustomerId> {
+        self.linked(
+            self.existing.owners.get(&device),
+            |(customer, owned)| (owned == device).then_some(customer),
+            |customer| (customer, device),
+        )
+    }
+
+    /// What is linked now: those of `existing` that still are, and those that were added.
+    fn linked<Id: Copy + Ord>(
+        &self,
+        existing: Option<&Linked<Id>>,
+        other_end: impl Fn(Pair) -> Option<Id>,
+        pair_with: impl Fn(Id) -> Pair,
+    ) -> Linked<Id> {
+        let known = existing.iter().flat_map(|linked| &linked.known).copied();
+        let added = self.pairs.keys().filter_map(|pair| other_end(*pair));
+        let mut known: Vec<_> = known
+            .chain(added)
+            .filter(|id| self.is_assigned(pair_with(*id)))
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        Linked {
+            known,
+            is_complete: existing.is_none_or(|linked| linked.is_complete),
+        }
     }
 
     /// Begins the entry of a command in the log.
@@ -225,28 +255,17 @@ impl<'e> State<'e> {
     }
 
     /// Everything that the commands changed. What one command did and a later one undid is in the log alone.
-    pub fn into_changes(self) -> ChangeSet {
-        let Self {
-            existing,
-            types,
-            pairs,
-            mut changes,
-            ..
-        } = self;
-        changes.types = types.into_iter().collect();
-        for (pair, assigned) in pairs {
-            match (existing.assignments.contains(&pair), assigned) {
+    pub fn into_changes(mut self) -> ChangeSet {
+        let mut changes = std::mem::take(&mut self.changes);
+        self.customer_changes(&mut changes);
+        self.device_changes(&mut changes);
+        for (pair, assigned) in self.pairs {
+            match (self.existing.assignments.contains(&pair), assigned) {
                 (false, true) => changes.assigned.push(pair),
                 (true, false) => changes.unassigned.push(pair),
                 _ => {}
             }
         }
-        changes
-            .customers
-            .sort_unstable_by(|one, other| one.email.cmp(&other.email));
-        changes
-            .devices
-            .sort_unstable_by(|one, other| one.identifier.cmp(&other.identifier));
         changes.assigned.sort_unstable();
         changes.unassigned.sort_unstable();
         changes

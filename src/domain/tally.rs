@@ -15,8 +15,14 @@ pub struct Tally {
     pub devices_created: usize,
     /// Devices that were changed.
     pub devices_updated: usize,
+    /// Devices that were deleted.
+    pub devices_deleted: usize,
     /// Customers that were created.
     pub customers_created: usize,
+    /// Customers that were changed.
+    pub customers_updated: usize,
+    /// Customers that were deleted.
+    pub customers_deleted: usize,
 }
 
 impl Tally {

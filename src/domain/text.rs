@@ -52,6 +52,11 @@ pub enum InvalidText {
     ControlCharacter,
 }
 
+/// Whether a character ends a line.
+pub(super) fn is_line_break(char: char) -> bool {
+    matches!(char, '\n' | '\r')
+}
+
 /// Trims the white space around `text` and checks the rest: 1 to `max` characters, no control character. U+0000 must not
 /// pass: PostgreSQL rejects it in text, and SQLite would store it.
 pub(super) fn trimmed(text: &str, max: usize) -> Result<&str, InvalidText> {

@@ -1,7 +1,7 @@
 //! The command to unassign devices from a customer, and its outcome.
 
 use super::{
-    Tally, Violations,
+    Field, Tally, Violations,
     assign_devices::{customer, device, devices},
     change::ChangeKind,
     command::{Command, Rejection, Touches},
@@ -115,7 +115,9 @@ impl Command for UnassignDevices {
     }
 
     fn apply(&self, state: &mut State<'_>) -> Result<Outcome, Rejection> {
-        let customer_id = state.customer(&self.customer).ok_or(Rejection::CustomerNotFound)?;
+        let customer_id = state
+            .customer(&self.customer)
+            .ok_or(Rejection::CustomerNotFound(Field::CustomerEmail))?;
         let pairs = self.devices.iter().map(|identifier| {
             let pair = state.device(identifier).map(|device| (customer_id, device));
             pair.filter(|pair| state.is_assigned(*pair))

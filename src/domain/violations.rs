@@ -1,7 +1,7 @@
 //! What is wrong with a request, field by field. The sentences are made by the protocol, which has its own names for the
 //! fields; nothing here holds a text of the caller.
 
-use super::text::InvalidText;
+use super::{json_object::InvalidJson, text::InvalidText};
 
 /// A field of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,30 @@ pub enum Field {
     OneDeviceIdentifier,
     /// The type of the devices to create.
     DeviceType,
+    /// The identifier of the device that a request is about.
+    Identifier,
+    /// The type of that device.
+    Type,
+    /// The properties of that device.
+    Properties,
+    /// The list of devices with their metadata as a whole.
+    Devices,
+    /// The identifier of the device at this index of that list, counted from 0.
+    IdentifierOf(usize),
+    /// The metadata of the device at this index of that list, counted from 0.
+    MetadataOf(usize),
+    /// The email address of the customer that a request is about.
+    Email,
+    /// The name of that customer.
+    Name,
+    /// The phone number of that customer.
+    Phone,
+    /// The postal address of that customer.
+    Address,
+    /// The metadata of that customer.
+    Metadata,
+    /// The id of that customer.
+    CustomerId,
 }
 
 /// Why a field is invalid.
@@ -29,6 +53,20 @@ pub enum FieldProblem {
     NotAnEmail,
     /// It is not a valid text.
     Text(InvalidText),
+    /// It is not a valid JSON object.
+    Json(InvalidJson),
+    /// It is required for a device that does not exist yet.
+    MissingToCreate,
+    /// It has no entries.
+    NoEntries,
+    /// It is the same as an earlier one.
+    Repeated,
+    /// It is not the id of a customer.
+    NotACustomerId,
+    /// Either this field or another one is required, and both are missing.
+    MissingWithout(Field),
+    /// Only this field or another one may be given, and both are.
+    GivenWith(Field),
     /// It lists more devices than a request may have.
     TooManyDevices {
         /// How many it lists.
@@ -70,14 +108,14 @@ impl Violations {
         violations
     }
 
-    /// A request that lists `count` devices, more than `max`.
-    pub fn too_many_devices(count: usize, max: usize) -> Self {
-        Self::one(Field::DeviceIdentifiers, FieldProblem::TooManyDevices { count, max })
+    /// A request that lists `count` devices in `list`, more than `max`.
+    pub fn too_many_devices(list: Field, count: usize, max: usize) -> Self {
+        Self::one(list, FieldProblem::TooManyDevices { count, max })
     }
 
-    /// A request whose response could be larger than `max_bytes`.
-    pub fn response_too_large(max_bytes: usize) -> Self {
-        Self::one(Field::DeviceIdentifiers, FieldProblem::ResponseTooLarge { max_bytes })
+    /// A request that lists so many devices in `list` that the response could be larger than `max_bytes`.
+    pub fn response_too_large(list: Field, max_bytes: usize) -> Self {
+        Self::one(list, FieldProblem::ResponseTooLarge { max_bytes })
     }
 
     /// Adds an invalid field.
@@ -86,6 +124,16 @@ impl Violations {
         if self.listed.len() < Self::MAX_LISTED {
             self.listed.push(Violation { field, problem });
         }
+    }
+
+    /// The value of a field, if it is given and valid. Otherwise adds what is wrong with it.
+    pub(super) fn check<T, E>(
+        &mut self,
+        field: Field,
+        problem: impl FnOnce(E) -> FieldProblem,
+        parsed: Option<Result<T, E>>,
+    ) -> Option<T> {
+        parsed?.map_err(|error| self.push(field, problem(error))).ok()
     }
 
     /// The first [`MAX_LISTED`](Self::MAX_LISTED), in the order in which they were found.

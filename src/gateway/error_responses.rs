@@ -164,13 +164,18 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     },
     ErrorResponse {
         http: 404,
-        description: "Unknown path, or your organization has no customer with this email address (CUSTOMER_NOT_FOUND)",
+        description: "Unknown path, or your organization has no such customer (CUSTOMER_NOT_FOUND) or device (DEVICE_NOT_FOUND)",
         examples: &[
             Example::new("path", Reason::PathNotFound, "There is nothing at this path"),
             Example::new(
                 "customer",
                 Reason::CustomerNotFound,
                 "There is no customer with this customerEmail in your organization",
+            ),
+            Example::new(
+                "device",
+                Reason::DeviceNotFound,
+                "There is no device with this identifier in your organization",
             ),
         ],
         headers: &[],
@@ -193,14 +198,22 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     },
     ErrorResponse {
         http: 409,
-        description: "ABORTED: other calls changed the organization each time that this call was tried. The call changed \
-                      nothing. Wait for `Retry-After` seconds, then repeat it",
-        examples: &[Example::new(
-            "contention",
-            Reason::TooMuchContention,
-            "Too many concurrent changes in this organization; try again shortly",
-        )
-        .with_metadata(&[("retryAfterSeconds", "1")])],
+        description: "The call changed nothing. ABORTED: other calls changed the organization each time that this call was tried. \
+                      Wait for `Retry-After` seconds, then repeat it. ALREADY_EXISTS: another customer has the email address \
+                      (CUSTOMER_EXISTS)",
+        examples: &[
+            Example::new(
+                "contention",
+                Reason::TooMuchContention,
+                "Too many concurrent changes in this organization; try again shortly",
+            )
+            .with_metadata(&[("retryAfterSeconds", "1")]),
+            Example::new(
+                "email",
+                Reason::CustomerExists,
+                "Another customer of your organization has this email address",
+            ),
+        ],
         headers: &[RETRY_AFTER],
     },
     ErrorResponse {

@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::{
     code::code_name,
-    domain::api_key::Scope,
+    domain::{Field, api_key::Scope},
     telemetry::metrics::{CallDurations, OTHER},
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Method {
     pub(super) device_list: Option<u32>,
     /// What is reserved for each device in its answer, the identifier excepted, in bytes.
     pub(super) answer_bytes_per_device: usize,
+    /// The name of this field.
+    pub(super) list_name: Field,
     /// The flag of its request that asks for the list of a customer's devices.
     pub(super) remaining_flag: Option<u32>,
     durations: CallDurations,
@@ -74,6 +76,7 @@ impl Method {
             is_counted: true,
             device_list: None,
             answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
+            list_name: Field::DeviceIdentifiers,
             remaining_flag: None,
             durations: CallDurations::of(name),
         }

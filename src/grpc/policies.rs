@@ -193,7 +193,7 @@ impl Policies {
             if checked_at.elapsed() > CHECKED_FOR {
                 Box::pin(authenticate::caller(service, &parts.headers)).await?;
             }
-            service.check_device_count(&caller, received.devices)?;
+            service.check_device_count(&caller, received.list, received.devices)?;
             received.reserve_answer(self.settings.max_answer_bytes, &mut share)
         };
         admitted.await.map_err(|error| to_status(&error))?;

@@ -10,7 +10,7 @@ use tonic::{Status, metadata::MetadataValue};
 use super::{method::Method, status::with_reason};
 use crate::{
     body::{BodyError, BodyLimits, receive},
-    domain::{Error, Violations},
+    domain::{Error, Field, Violations, device::DeviceIdentifier},
     reason::Reason,
     shares::{Holder, Share},
 };
@@ -21,6 +21,10 @@ const PREFIX: usize = 5;
 /// The header that names the encoding of the messages, and the one that lists what the other side supports.
 const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+
+/// The most that the identifier of a device takes in an answer: 4 bytes a character. What a request says of a device beside its
+/// identifier is not in the answer.
+const MAX_IDENTIFIER_BYTES: usize = 4 * DeviceIdentifier::MAX_CHARS;
 
 /// The largest size of an answer without devices.
 const ANSWER_BYTES: usize = 1_024;
@@ -33,7 +37,9 @@ pub(super) const LIST_BYTES: usize = 256 * 1024;
 pub(super) struct Received {
     /// Its body: the prefix and the message.
     pub(super) body: Bytes,
-    /// The number of device identifiers.
+    /// The field that lists devices.
+    pub(super) list: Field,
+    /// The number of devices in it.
     pub(super) devices: usize,
     /// The bytes that they take in the message.
     device_bytes: usize,
@@ -84,9 +90,10 @@ pub(super) async fn request(
     let lists_remaining = flag.is_some_and(|field| measure(message, field).0 > 0);
     Ok(Received {
         body,
+        list: method.map_or(Field::DeviceIdentifiers, |method| method.list_name),
         devices,
-        device_bytes,
         answer_bytes_per_device: method.map_or(0, |method| method.answer_bytes_per_device),
+        device_bytes: device_bytes.min(devices.saturating_mul(MAX_IDENTIFIER_BYTES)),
         lists_remaining,
     })
 }
@@ -100,7 +107,9 @@ impl Received {
     pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
         let answer = self.devices * self.answer_bytes_per_device + self.device_bytes + ANSWER_BYTES;
         if answer > max_bytes {
-            return Err(Error::InvalidRequest(Violations::response_too_large(max_bytes)));
+            return Err(Error::InvalidRequest(Violations::response_too_large(
+                self.list, max_bytes,
+            )));
         }
         // The list is cut where the answer would be too large.
         let list = if self.lists_remaining { LIST_BYTES } else { 0 };
@@ -145,6 +154,7 @@ mod tests {
         let body = [&[0; PREFIX], &message[..]].concat().into();
         Received {
             body,
+            list: Field::DeviceIdentifiers,
             devices,
             device_bytes,
             answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,

@@ -70,7 +70,9 @@ fn reason(error: &Error) -> Reason {
         Error::ScopeMissing => Reason::ScopeMissing,
         Error::InvalidRequest(_) => Reason::InvalidRequest,
         Error::NoValidDevices { .. } => Reason::NoValidDevices,
-        Error::CustomerNotFound => Reason::CustomerNotFound,
+        Error::CustomerNotFound(_) => Reason::CustomerNotFound,
+        Error::DeviceNotFound => Reason::DeviceNotFound,
+        Error::CustomerExists => Reason::CustomerExists,
         Error::NotAssigned => Reason::NotAssigned,
         Error::RevisionInFuture { .. } => Reason::RevisionInFuture,
         Error::TooMuchContention => Reason::TooMuchContention,
@@ -100,7 +102,12 @@ fn sentence(error: &Error) -> String {
             "No valid devices: none of the {count} device identifiers exist in your organization; \
              set auto_create_devices to create them"
         ),
-        Error::CustomerNotFound => "There is no customer with this customer_email in your organization".into(),
+        Error::CustomerNotFound(field) => {
+            format!(
+                "There is no customer with this {} in your organization",
+                violations::path(*field)
+            )
+        }
         Error::NotAssigned => "The device is not assigned to this customer".into(),
         Error::NotFound(_) => "Not found".into(),
         Error::AlreadyExists(_) => "Already exists".into(),
@@ -112,6 +119,8 @@ fn sentence(error: &Error) -> String {
         | Error::DeadlineExceeded
         | Error::ShuttingDown
         | Error::RevisionInFuture { .. }
+        | Error::DeviceNotFound
+        | Error::CustomerExists
         | Error::TooMuchContention
         | Error::Unavailable(_)
         | Error::Internal(_) => error.to_string(),

@@ -29,6 +29,13 @@ fn description(&Violation { field, problem }: &Violation) -> String {
         FieldProblem::MissingToCreateDevices => format!("{path} is required when auto_create_devices is true"),
         FieldProblem::NotAnEmail => format!("{path} must be a valid email address"),
         FieldProblem::Text(problem) => format!("{path} {problem}"),
+        FieldProblem::Json(problem) => format!("{path} {problem}"),
+        FieldProblem::MissingToCreate => format!("{path} is required for a new device"),
+        FieldProblem::NoEntries => format!("{path} must contain at least one entry"),
+        FieldProblem::Repeated => format!("{path} is repeated; send it once"),
+        FieldProblem::NotACustomerId => format!("{path} must be the id of a customer: cust_ and 26 characters"),
+        FieldProblem::MissingWithout(other) => format!("{path} or {} is required", self::path(other)),
+        FieldProblem::GivenWith(other) => format!("Send {path} or {}, not both", self::path(other)),
         FieldProblem::TooManyDevices { max, .. } => format!("Too many devices. Maximum {max} per request"),
         FieldProblem::ResponseTooLarge { max_bytes } => {
             format!("The response could be larger than {max_bytes} bytes; send fewer {path} per request")
@@ -37,13 +44,25 @@ fn description(&Violation { field, problem }: &Violation) -> String {
 }
 
 /// The path of a field in the request message.
-fn path(field: Field) -> String {
+pub(super) fn path(field: Field) -> String {
     match field {
         Field::CustomerEmail => "customer_email".into(),
         Field::DeviceIdentifiers => "device_identifiers".into(),
         Field::DeviceIdentifier(index) => format!("device_identifiers[{index}]"),
         Field::OneDeviceIdentifier => "device_identifier".into(),
         Field::DeviceType => "device_type".into(),
+        Field::Identifier => "identifier".into(),
+        Field::Type => "type".into(),
+        Field::Properties => "properties_json".into(),
+        Field::Devices => "devices".into(),
+        Field::IdentifierOf(index) => format!("devices[{index}].identifier"),
+        Field::MetadataOf(index) => format!("devices[{index}].metadata_json"),
+        Field::Email => "email".into(),
+        Field::Name => "name".into(),
+        Field::Phone => "phone".into(),
+        Field::Address => "address".into(),
+        Field::Metadata => "metadata_json".into(),
+        Field::CustomerId => "telemetron_customer_id".into(),
     }
 }
 

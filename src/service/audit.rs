@@ -108,28 +108,45 @@ pub(super) fn changed(caller: &Caller, kind: ChangeKind, tally: &Tally, revision
     let address = origin.address.map(tracing::field::display);
     let request_id = &origin.request_id;
     let (organization, key) = (&caller.organization, &caller.key);
+    macro_rules! changed {
+        ($event:literal, $($fields:tt)+) => {
+            audit!($event, %organization, %key, request_id, address, revision = revision.number(), $($fields)+)
+        };
+    }
     match kind {
-        ChangeKind::Assign if tally.assigned > 0 => audit!(
+        ChangeKind::Assign if tally.assigned > 0 => changed!(
             "devices.assigned",
-            %organization,
-            %key,
-            request_id,
-            address,
-            revision = revision.number(),
             assigned = tally.assigned,
             created = tally.devices_created,
             customer_created = tally.customers_created > 0
         ),
-        ChangeKind::Unassign if tally.unassigned > 0 => audit!(
-            "devices.unassigned",
-            %organization,
-            %key,
-            request_id,
-            address,
-            revision = revision.number(),
-            unassigned = tally.unassigned
+        ChangeKind::Unassign if tally.unassigned > 0 => {
+            changed!("devices.unassigned", unassigned = tally.unassigned);
+        }
+        ChangeKind::Update if tally.devices_created + tally.devices_updated > 0 => changed!(
+            "devices.updated",
+            created = tally.devices_created,
+            updated = tally.devices_updated
         ),
-        // A customer is only created for devices that are assigned. Callers make no other changes.
-        ChangeKind::Assign | ChangeKind::Unassign | ChangeKind::Import | ChangeKind::Baseline => {}
+        ChangeKind::Update if tally.customers_created + tally.customers_updated > 0 => {
+            changed!("customer.updated", created = tally.customers_created > 0)
+        }
+        ChangeKind::Delete if tally.customers_deleted > 0 => {
+            changed!("customer.deleted", unassigned = tally.unassigned);
+        }
+        ChangeKind::Delete if tally.devices_deleted > 0 => {
+            changed!("device.deleted", unassigned = tally.unassigned);
+        }
+        // A change before the last one of a deletion.
+        ChangeKind::Delete if tally.unassigned > 0 => {
+            changed!("devices.unassigned", unassigned = tally.unassigned);
+        }
+        // Operators import devices, and the migration writes the baseline.
+        ChangeKind::Assign
+        | ChangeKind::Unassign
+        | ChangeKind::Update
+        | ChangeKind::Delete
+        | ChangeKind::Import
+        | ChangeKind::Baseline => {}
     }
 }

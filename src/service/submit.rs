@@ -7,7 +7,8 @@ use tokio::runtime::Handle;
 use super::{Caller, Service, audit};
 use crate::{
     domain::{
-        Error, Metered, Violations,
+        Error, Field, Metered, Violations,
+        bulk_update_metadata::BulkUpdateMetadata,
         change::{Actor, ChangeOrigin},
         command::Command,
     },
@@ -15,18 +16,21 @@ use crate::{
 };
 
 impl Service {
-    /// Rejects a request that lists more identifiers than one may, before it is decoded. All of them count toward the caller's
+    /// Rejects a request that lists more devices in the field `list` than one may, before it is decoded. All of them count toward the caller's
     /// limits.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] and [`Error::RateLimited`].
-    pub fn check_device_count(&self, caller: &Caller, count: usize) -> Result<(), Error> {
-        let max = self.settings.max_devices_per_request;
+    pub fn check_device_count(&self, caller: &Caller, list: Field, count: usize) -> Result<(), Error> {
+        let max = match list {
+            Field::Devices => BulkUpdateMetadata::MAX_DEVICES,
+            _ => self.settings.max_devices_per_request,
+        };
         if count <= max {
             return Ok(());
         }
         caller.count(Metered::Devices, count)?;
-        Err(Error::InvalidRequest(Violations::too_many_devices(count, max)))
+        Err(Error::InvalidRequest(Violations::too_many_devices(list, count, max)))
     }
 
     /// Submits `command` for the caller's organization, counts the `identifiers` of the request toward the caller's limits, and

@@ -7,9 +7,10 @@ use uuid::Uuid;
 use super::{
     DatabaseError,
     backend::Backend,
+    find_others::find_others,
     group::Group,
     sql::{Column, Scalar, Statement},
-    statements::{FIND, FIND_AND_ASSIGN, FIND_TYPES, LIST_DEVICES},
+    statements::{FIND, FIND_AND_ASSIGN, FIND_TYPES, LIST_DEVICES, READ_REVISION},
     write_connection::rows,
 };
 use crate::domain::{
@@ -28,16 +29,33 @@ pub(super) struct Found {
     pub(super) is_carried_out: bool,
 }
 
+impl Found {
+    fn at(revision: i64) -> Self {
+        Self {
+            existing: Existing::default(),
+            revision: Revision::from_stored(revision),
+            is_carried_out: false,
+        }
+    }
+}
+
 /// A row of the result of [`FIND`] and [`FIND_AND_ASSIGN`]: the ids of a customer and of a device, whether the device was
 /// assigned to the customer, whether the group was carried out, and the revision.
 type Row = (Option<Uuid>, Option<Uuid>, Option<bool>, bool, i64);
 
 impl Group<'_> {
-    /// Reads what the group touches, in one snapshot except for lists and types: on PostgreSQL under the lock of the organization,
+    /// Reads what the group touches, in one snapshot except for what is not needed by every call: on PostgreSQL under the lock of the organization,
     /// on SQLite checked by the log.
     pub(super) async fn find<B: Backend>(&self, connection: &mut B::Connection) -> Result<Found, DatabaseError> {
         let touches = self.touches();
         let pairs = touches.sorted_pairs();
+        if pairs.is_empty() {
+            let statement = READ_REVISION.bind([Scalar::Id(self.organization.uuid())], []);
+            let revisions: Vec<(i64,)> = rows::<B, _>(connection, &statement).await?;
+            let mut found = Found::at(revisions.first().map_or(0, |(revision,)| *revision));
+            find_others::<B>(connection, self.organization, &touches, &mut found.existing).await?;
+            return Ok(found);
+        }
         let statement = FIND
             .bind(
                 [Scalar::Id(self.organization.uuid())],
@@ -51,6 +69,7 @@ impl Group<'_> {
         if touches.needs_types() {
             self.find_types::<B>(connection, &mut found.existing).await?;
         }
+        find_others::<B>(connection, self.organization, &touches, &mut found.existing).await?;
         for (email, limit) in touches.counted() {
             if let Some(customer) = found.existing.customers.get(email).copied() {
                 let list = list::<B>(connection, self.organization, customer, limit).await?;
@@ -115,11 +134,7 @@ async fn read<B: Backend>(
     pairs: &[TouchedPair<'_>],
 ) -> Result<Found, DatabaseError> {
     let rows: Vec<Row> = rows::<B, _>(connection, statement).await?;
-    let mut found = Found {
-        existing: Existing::default(),
-        revision: Revision::default(),
-        is_carried_out: false,
-    };
+    let mut found = Found::at(0);
     let existing = &mut found.existing;
     for ((customer_id, device_id, is_assigned, is_carried_out, revision), pair) in rows.into_iter().zip(pairs) {
         if let (Some(id), Some(email)) = (customer_id, touches.email_of(pair)) {

@@ -11,6 +11,7 @@ pub mod entity;
 mod error;
 mod file;
 mod find;
+mod find_others;
 mod group;
 mod health;
 mod history;

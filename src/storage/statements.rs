@@ -25,6 +25,11 @@ macro_rules! statements {
 
 statements! {
     FIND: "find", "find", "SELECT", "SELECT customer device device_assignment";
+    READ_REVISION: "read_revision", "read_revision", "SELECT", "SELECT change_log";
+    FIND_CUSTOMERS: "find_customers", "find_customers", "SELECT", "SELECT customer";
+    FIND_PROPERTIES: "find_properties", "find_properties", "SELECT", "SELECT device";
+    FIND_OWNED: "find_owned", "find_owned", "SELECT", "SELECT device_assignment";
+    FIND_OWNERS: "find_owners", "find_owners", "SELECT", "SELECT device device_assignment";
     FIND_TYPES: "find_types", "find_types", "SELECT", "SELECT device";
     FIND_OWNERS: "find_owners", "find_owners", "SELECT", "SELECT device device_assignment customer";
     LIST_DEVICES: "list_devices", "list_devices", "SELECT", "SELECT device_assignment device";
@@ -32,6 +37,11 @@ statements! {
     INSERT_CUSTOMERS: "insert_customers", "insert_customers", "INSERT", "INSERT customer";
     INSERT_DEVICES: "insert_devices", "insert_devices", "INSERT", "INSERT device";
     UPDATE_DEVICE_TYPES: "update_device_types", "update_device_types", "UPDATE", "UPDATE device";
+    UPDATE_PROPERTIES: "update_properties", "update_properties", "UPDATE", "UPDATE device";
+    FREE_EMAILS: "free_emails", "free_emails", "UPDATE", "UPDATE customer";
+    UPDATE_CUSTOMERS: "update_customers", "update_customers", "UPDATE", "UPDATE customer";
+    DELETE_CUSTOMERS: "delete_customers", "delete_customers", "DELETE", "DELETE customer";
+    DELETE_DEVICES: "delete_devices", "delete_devices", "DELETE", "DELETE device";
     INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
     DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment";
     VERIFY: "verify", "verify", "SELECT", "SELECT change_log customer device device_assignment";

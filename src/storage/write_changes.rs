@@ -2,6 +2,7 @@
 
 use sea_orm::DbErr;
 use time::OffsetDateTime;
+use type_safe_id::{StaticType, TypeSafeId};
 use uuid::Uuid;
 
 use super::{
@@ -9,13 +10,16 @@ use super::{
     backend::Backend,
     sql::{Column, Scalar, Statement},
     statements::{
-        DELETE_ASSIGNMENTS, INSERT_ASSIGNMENTS, INSERT_CHANGES, INSERT_CUSTOMERS, INSERT_DEVICES, UPDATE_DEVICE_TYPES,
+        DELETE_ASSIGNMENTS, DELETE_CUSTOMERS, DELETE_DEVICES, FREE_EMAILS, INSERT_ASSIGNMENTS, INSERT_CHANGES,
+        INSERT_CUSTOMERS, INSERT_DEVICES, UPDATE_CUSTOMERS, UPDATE_DEVICE_TYPES, UPDATE_PROPERTIES,
     },
     write_connection::execute_all,
 };
 use crate::domain::{
     change::{ChangeSet, LogEntry, Pair, Revision},
-    id::OrganizationId,
+    customer::CustomerData,
+    id::{CustomerId, OrganizationId},
+    json_object::JsonObject,
 };
 
 /// Writes `changes`, which were planned at revision `head`.
@@ -49,11 +53,17 @@ pub(super) async fn write_changes<B: Backend>(
     Ok(())
 }
 
-fn statements<'a>(organization: OrganizationId, changes: &'a ChangeSet, head: Revision) -> [Statement<'a>; 6] {
+/// The statements in the order in which they can run: rows are deleted before others get their names, and after their assignments.
+fn statements<'a>(organization: OrganizationId, changes: &'a ChangeSet, head: Revision) -> [Statement<'a>; 11] {
     let ChangeSet {
         customers,
         devices,
+        customers_updated,
+        emails_freed,
+        customers_deleted,
         types,
+        properties,
+        devices_deleted,
         assigned,
         unassigned,
         log,
@@ -62,13 +72,17 @@ fn statements<'a>(organization: OrganizationId, changes: &'a ChangeSet, head: Re
     let now = Scalar::Time(OffsetDateTime::now_utc());
     [
         log_entries([organization, now], log, head),
+        DELETE_ASSIGNMENTS.bind([organization], pairs(unassigned)),
+        DELETE_CUSTOMERS.bind([organization], [ids(customers_deleted)]),
+        DELETE_DEVICES.bind([organization], [ids(devices_deleted)]),
+        FREE_EMAILS.bind([organization], [ids(emails_freed)]),
+        UPDATE_CUSTOMERS.bind(
+            [organization],
+            customer_columns(customers_updated.iter().map(|(id, data)| (*id, data))),
+        ),
         INSERT_CUSTOMERS.bind(
             [organization, now],
-            [
-                Column::Ids(customers.iter().map(|customer| customer.id.uuid()).collect()),
-                Column::Texts(customers.iter().map(|customer| customer.email.as_str()).collect()),
-                Column::Texts(customers.iter().map(|customer| customer.email.local_part()).collect()),
-            ],
+            customer_columns(customers.iter().map(|customer| (customer.id, &customer.data))),
         ),
         INSERT_DEVICES.bind(
             [organization, now],
@@ -76,6 +90,12 @@ fn statements<'a>(organization: OrganizationId, changes: &'a ChangeSet, head: Re
                 Column::Ids(devices.iter().map(|device| device.id.uuid()).collect()),
                 Column::Texts(devices.iter().map(|device| device.identifier.as_str()).collect()),
                 Column::Texts(devices.iter().map(|device| device.device_type.as_str()).collect()),
+                Column::OptionalTexts(
+                    devices
+                        .iter()
+                        .map(|device| device.properties.as_ref().map(JsonObject::as_str))
+                        .collect(),
+                ),
             ],
         ),
         UPDATE_DEVICE_TYPES.bind(
@@ -85,8 +105,35 @@ fn statements<'a>(organization: OrganizationId, changes: &'a ChangeSet, head: Re
                 Column::Texts(types.iter().map(|(_, device_type)| device_type.as_str()).collect()),
             ],
         ),
+        UPDATE_PROPERTIES.bind(
+            [organization],
+            [
+                Column::Texts(properties.iter().map(|(identifier, _)| identifier.as_str()).collect()),
+                Column::Texts(properties.iter().map(|(_, properties)| properties.as_str()).collect()),
+            ],
+        ),
         INSERT_ASSIGNMENTS.bind([organization, now], pairs(assigned)),
-        DELETE_ASSIGNMENTS.bind([organization], pairs(unassigned)),
+    ]
+}
+
+fn ids<'a, T: StaticType>(ids: &[TypeSafeId<T>]) -> Column<'a> {
+    Column::Ids(uuids(ids))
+}
+
+fn uuids<T: StaticType>(ids: &[TypeSafeId<T>]) -> Vec<Uuid> {
+    ids.iter().map(TypeSafeId::uuid).collect()
+}
+
+fn customer_columns<'a>(customers: impl Iterator<Item = (CustomerId, &'a CustomerData)> + Clone) -> [Column<'a>; 6] {
+    let texts =
+        |text: fn(&'a CustomerData) -> &'a str| Column::Texts(customers.clone().map(|(_, data)| text(data)).collect());
+    [
+        Column::Ids(customers.clone().map(|(id, _)| id.uuid()).collect()),
+        texts(|data| data.email.as_str()),
+        texts(|data| &data.name),
+        texts(|data| &data.phone),
+        texts(|data| &data.address),
+        Column::OptionalTexts(customers.clone().map(|(_, data)| data.metadata.as_deref()).collect()),
     ]
 }
 
@@ -107,9 +154,12 @@ fn log_entries<'a>(scalars: [Scalar; 2], log: &'a [LogEntry], head: Revision) ->
             Column::OptionalIds(log.iter().map(|entry| entry.origin.actor.api_key()).collect()),
             Column::OptionalTexts(log.iter().map(|entry| entry.origin.actor.operator()).collect()),
             Column::OptionalTexts(log.iter().map(|entry| entry.origin.request_id.as_deref()).collect()),
-            lists(|entry| entry.customers_created.iter().map(|customer| customer.uuid()).collect()),
-            lists(|entry| entry.devices_created.iter().map(|device| device.uuid()).collect()),
-            lists(|entry| entry.devices_updated.iter().map(|device| device.uuid()).collect()),
+            lists(|entry| uuids(&entry.customers_created)),
+            lists(|entry| uuids(&entry.customers_updated)),
+            lists(|entry| uuids(&entry.customers_deleted)),
+            lists(|entry| uuids(&entry.devices_created)),
+            lists(|entry| uuids(&entry.devices_updated)),
+            lists(|entry| uuids(&entry.devices_deleted)),
             lists(|entry| customers_of(&entry.assigned)),
             lists(|entry| devices_of(&entry.assigned)),
             lists(|entry| customers_of(&entry.unassigned)),

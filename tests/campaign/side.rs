@@ -21,7 +21,7 @@ use device_assignment::{
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
-    calls::{AnyCommand, CUSTOMERS, Call},
+    calls::{AnyCommand, CUSTOMERS, Call, DEVICES},
     domain::organization::OrganizationName,
     model::{Answer, Ids, Names, Outcome, World},
     support::{Kind, TestDatabase},
@@ -86,6 +86,11 @@ impl Side {
             AnyCommand::Assign(command) => to.submit(command, Outcome::Assigned),
             AnyCommand::Unassign(command) => to.submit(command, Outcome::Unassigned),
             AnyCommand::Import(command) => to.submit(command, Outcome::Imported),
+            AnyCommand::UpdateDevice(command) => to.submit(command, Outcome::DeviceUpdated),
+            AnyCommand::UpdateMetadata(command) => to.submit(command, Outcome::MetadataUpdated),
+            AnyCommand::DeleteDevice(command) => to.submit(command, Outcome::DeviceDeleted),
+            AnyCommand::CreateCustomer(command) => to.submit(command, Outcome::CustomerCreated),
+            AnyCommand::DeleteCustomer(command) => to.submit(command, Outcome::CustomerDeleted),
         }
     }
 
@@ -106,6 +111,27 @@ impl Side {
                 Outcome::Unassigned(Ok(outcome)),
             ) => {
                 meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+            }
+            (Call::UpdateDevice { device, .. }, Outcome::DeviceUpdated(Ok(outcome))) => {
+                meet(&mut ids.devices, outcome.device_id, DEVICES[*device]);
+            }
+            (Call::UpdateMetadata { .. }, Outcome::MetadataUpdated(Ok(outcome))) => {
+                for (identifier, device) in &outcome.devices {
+                    if let Some(device) = device {
+                        meet(&mut ids.devices, *device, identifier.as_str());
+                    }
+                }
+            }
+            (Call::CreateCustomer { customer }, Outcome::CustomerCreated(Ok(outcome))) => {
+                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+            }
+            (Call::DeleteDevice { device }, Outcome::DeviceDeleted(Ok(outcome))) => {
+                meet(&mut ids.devices, outcome.device_id, DEVICES[*device]);
+                ids.devices.forget(DEVICES[*device]);
+            }
+            (Call::DeleteCustomer { customer }, Outcome::CustomerDeleted(Ok(outcome))) => {
+                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+                ids.customers.forget(CUSTOMERS[*customer]);
             }
             _ => {}
         }
@@ -205,7 +231,11 @@ async fn answered<C: Command>(
 fn rejection(error: Error) -> Rejection {
     match error {
         Error::NoValidDevices { count } => Rejection::NoValidDevices { count },
-        Error::CustomerNotFound => Rejection::CustomerNotFound,
+        Error::CustomerNotFound(field) => Rejection::CustomerNotFound(field),
+        Error::DeviceNotFound => Rejection::DeviceNotFound,
+        Error::CustomerExists => Rejection::CustomerExists,
+        // The only rule of a field that depends on what exists.
+        Error::InvalidRequest(_) => Rejection::TypeRequired,
         Error::NotAssigned => Rejection::NotAssigned,
         error => panic!("a command failed: {error:?}"),
     }

@@ -17,20 +17,23 @@ pub async fn world(database: &TestDatabase, organization: &str) -> World {
     let here = format!("organization_id = (SELECT id FROM organization WHERE name = '{organization}')");
     let customers = format!("SELECT email FROM customer WHERE {here}");
     let devices = format!("SELECT identifier, device_type FROM device WHERE {here}");
+    let properties = format!("SELECT identifier, properties FROM device WHERE {here} AND properties <> '{{}}'");
     let assignments = format!(
         "SELECT (SELECT email FROM customer AS c WHERE c.organization_id = a.organization_id AND c.id = a.customer_id), \
          (SELECT identifier FROM device AS d WHERE d.organization_id = a.organization_id AND d.id = a.device_id) \
          FROM device_assignment AS a WHERE {here}"
     );
-    let (customers, devices, assignments) = tokio::join!(
+    let (customers, devices, properties, assignments) = tokio::join!(
         database.rows(&customers),
         database.rows(&devices),
+        database.rows(&properties),
         database.rows(&assignments)
     );
     let pair = |row| (text(row, 0), text(row, 1));
     World {
         customers: customers.iter().map(|row| text(row, 0)).collect(),
         devices: devices.iter().map(pair).collect(),
+        properties: properties.iter().map(pair).collect(),
         assignments: assignments.iter().map(pair).collect(),
     }
 }

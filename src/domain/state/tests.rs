@@ -1,4 +1,5 @@
 mod calls;
+mod customers;
 mod model;
 
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use self::{
     model::{Ids, World},
 };
 use super::*;
-use crate::domain::command::Touches;
+use crate::domain::{command::Touches, customer::CustomerKey};
 
 fn worlds() -> impl Strategy<Value = World> {
     let (customers, devices) = (any::<[bool; 3]>(), any::<[Option<bool>; 6]>());
@@ -119,7 +120,10 @@ proptest! {
         let mut ids = Ids::default();
         let existing = before.existing(&mut ids);
         let (_, changes) = ids.carry_out(&existing, &calls);
-        prop_assert!(is_sorted_and_unique(changes.customers.iter().map(|customer| &customer.email)));
+        prop_assert!(is_sorted_and_unique(changes.customers.iter().map(|customer| &customer.data.email)));
+        prop_assert!(is_sorted_and_unique(&changes.customers_deleted));
+        prop_assert!(is_sorted_and_unique(&changes.devices_deleted));
+        prop_assert!(is_sorted_and_unique(changes.properties.iter().map(|(device, _)| device)));
         prop_assert!(is_sorted_and_unique(changes.devices.iter().map(|device| &device.identifier)));
         prop_assert!(is_sorted_and_unique(changes.types.iter().map(|(device, _)| device)));
         prop_assert!(is_sorted_and_unique(&changes.assigned));
@@ -138,6 +142,11 @@ proptest! {
                 AnyCommand::Assign(command) => touches.add(command),
                 AnyCommand::Unassign(command) => touches.add(command),
                 AnyCommand::Import(command) => touches.add(command),
+                AnyCommand::UpdateDevice(command) => touches.add(command),
+                AnyCommand::UpdateMetadata(command) => touches.add(command),
+                AnyCommand::DeleteDevice(command) => touches.add(command),
+                AnyCommand::CreateCustomer(command) => touches.add(command),
+                AnyCommand::DeleteCustomer(command) => touches.add(command),
             }
         }
         let mut touched = Existing::default();
@@ -163,6 +172,35 @@ proptest! {
                 && existing.assignments.contains(&(*customer, *device))
             {
                 touched.assignments.insert((*customer, *device));
+            }
+        }
+        for (key, _) in touches.customers() {
+            let CustomerKey::Email(email) = key else { panic!("{key:?}: the model has no ids") };
+            if let Some((email, id)) = existing.customers.get_key_value(email.as_str()) {
+                touched.customers.insert(email.clone(), *id);
+                touched.data.insert(*id, existing.data[id].clone());
+            }
+        }
+        for (key, _) in touches.owned() {
+            let CustomerKey::Email(email) = key else { panic!("{key:?}: the model has no ids") };
+            if let Some(id) = existing.customers.get(email.as_str()) {
+                let linked = existing.owned[id].clone();
+                touched.assignments.extend(linked.known.iter().map(|device| (*id, *device)));
+                touched.owned.insert(*id, linked);
+            }
+        }
+        for (identifier, new) in touches.devices_with_properties() {
+            if let Some(id) = existing.devices.get(*identifier)
+                && new.is_none_or(|new| existing.properties[id] == new)
+            {
+                touched.properties.insert(*id, existing.properties[id].clone());
+            }
+        }
+        for identifier in touches.owners().0 {
+            if let Some(id) = existing.devices.get(identifier) {
+                let linked = existing.owners[id].clone();
+                touched.assignments.extend(linked.known.iter().map(|customer| (*customer, *id)));
+                touched.owners.insert(*id, linked);
             }
         }
         let mut other_ids = Ids::default();

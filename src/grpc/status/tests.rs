@@ -1,7 +1,7 @@
 //! The sentences in `docs/ERRORS.md` are those that callers get.
 
 use super::*;
-use crate::domain::{Cause, Metered};
+use crate::domain::{Cause, Field, Metered};
 
 const DOCUMENT: &str = include_str!("../../../docs/ERRORS.md");
 
@@ -16,7 +16,9 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::ScopeMissing => Error::ScopeMissing,
         Reason::InvalidRequest => Error::InvalidRequest(Violations::default()),
         Reason::NoValidDevices => Error::NoValidDevices { count: 3 },
-        Reason::CustomerNotFound => Error::CustomerNotFound,
+        Reason::CustomerNotFound => Error::CustomerNotFound(Field::Email),
+        Reason::DeviceNotFound => Error::DeviceNotFound,
+        Reason::CustomerExists => Error::CustomerExists,
         Reason::NotAssigned => Error::NotAssigned,
         Reason::RevisionInFuture => Error::RevisionInFuture { current: 7.into() },
         Reason::TooMuchContention => Error::TooMuchContention,

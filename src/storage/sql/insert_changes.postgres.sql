@@ -11,12 +11,15 @@
 --   $6   text[]       name of the operator, or null
 --   $7   text[]       id of the request, or null
 --   $8   text[]       created customers, as the text of a uuid[], or null; so are the following
---   $9   text[]       created devices
---   $10  text[]       updated devices
---   $11  text[]       customers of created assignments; one stands for all
---   $12  text[]       devices of created assignments
---   $13  text[]       customers of removed assignments; one stands for all
---   $14  text[]       devices of removed assignments
+--   $9   text[]       changed customers
+--   $10  text[]       deleted customers
+--   $11  text[]       created devices
+--   $12  text[]       changed devices
+--   $13  text[]       deleted devices
+--   $14  text[]       customers of created assignments; one stands for all
+--   $15  text[]       devices of created assignments
+--   $16  text[]       customers of removed assignments; one stands for all
+--   $17  text[]       devices of removed assignments
 INSERT INTO change_log (
     organization_id,
     revision,
@@ -26,8 +29,11 @@ INSERT INTO change_log (
     operator,
     request_id,
     customers_created,
+    customers_updated,
+    customers_deleted,
     devices_created,
     devices_updated,
+    devices_deleted,
     assigned_customers,
     assigned_devices,
     unassigned_customers,
@@ -42,8 +48,11 @@ SELECT
     change.operator,
     change.request_id,
     change.customers_created::uuid[],
+    change.customers_updated::uuid[],
+    change.customers_deleted::uuid[],
     change.devices_created::uuid[],
     change.devices_updated::uuid[],
+    change.devices_deleted::uuid[],
     change.assigned_customers::uuid[],
     change.assigned_devices::uuid[],
     change.unassigned_customers::uuid[],
@@ -60,7 +69,10 @@ FROM unnest(
     $11::text[],
     $12::text[],
     $13::text[],
-    $14::text[]
+    $14::text[],
+    $15::text[],
+    $16::text[],
+    $17::text[]
 ) AS change (
     revision,
     kind,
@@ -68,8 +80,11 @@ FROM unnest(
     operator,
     request_id,
     customers_created,
+    customers_updated,
+    customers_deleted,
     devices_created,
     devices_updated,
+    devices_deleted,
     assigned_customers,
     assigned_devices,
     unassigned_customers,

@@ -5,9 +5,9 @@
 --   ?1  blob  organization
 --   ?2  text  time of the changes
 --   ?3  text  the changes in the order of their revisions, each an array: revision, kind, API key of the caller, name of the
---             operator, id of the request, created customers, created devices, updated devices, customers and devices of created
---             assignments, customers and devices of removed assignments. Ids are hexadecimal digits, lists of them one after
---             the other; absent values are null
+--             operator, id of the request, created customers, changed customers, deleted customers, created devices, changed
+--             devices, deleted devices, customers and devices of created assignments, customers and devices of removed
+--             assignments. Ids are hexadecimal digits, lists of them one after the other; absent values are null
 INSERT INTO change_log (
     organization_id,
     revision,
@@ -17,8 +17,11 @@ INSERT INTO change_log (
     operator,
     request_id,
     customers_created,
+    customers_updated,
+    customers_deleted,
     devices_created,
     devices_updated,
+    devices_deleted,
     assigned_customers,
     assigned_devices,
     unassigned_customers,
@@ -38,5 +41,8 @@ SELECT
     unhex(value ->> 8),
     unhex(value ->> 9),
     unhex(value ->> 10),
-    unhex(value ->> 11)
+    unhex(value ->> 11),
+    unhex(value ->> 12),
+    unhex(value ->> 13),
+    unhex(value ->> 14)
 FROM json_each(?3);

@@ -4,9 +4,9 @@
 -- Parameters
 --   ?1  blob  organization
 --   ?2  text  creation time, RFC 3339
---   ?3  text  devices, ids in hexadecimal: [[id, identifier, device type], ...]
+--   ?3  text  devices, ids in hexadecimal, properties or null for none: [[id, identifier, device type, properties], ...]
 --
 -- In sqlite3 (3.41 or later): .parameter set ?1 "x'0190...'" and so on, then this file.
-INSERT INTO device (organization_id, id, identifier, device_type, created_at)
-SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, ?2
+INSERT INTO device (organization_id, id, identifier, device_type, properties, created_at)
+SELECT ?1, unhex(value ->> 0), value ->> 1, value ->> 2, coalesce(value ->> 3, '{}'), ?2
 FROM json_each(?3);

@@ -1,9 +1,16 @@
 //! Random calls of all kinds, on few names.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use crate::domain::{
     assign_devices::AssignDevices,
+    bulk_update_metadata::BulkUpdateMetadata,
+    create_or_update_customer::{CreateOrUpdateCustomer, Fields},
+    create_or_update_device::CreateOrUpdateDevice,
+    delete_customer::DeleteCustomer,
+    delete_device::DeleteDevice,
     device::{DeviceIdentifier, DeviceType},
     import_devices::ImportDevices,
     unassign_devices::UnassignDevices,
@@ -13,6 +20,7 @@ use crate::domain::{
 pub(super) const CUSTOMERS: [&str; 3] = ["ann@example.com", "bob@example.com", "cat@example.org"];
 pub(super) const DEVICES: [&str; 6] = ["0", "SN-1", "sn-1", "sn-10", "sn-2", "ü"];
 pub(super) const TYPES: [&str; 2] = ["sensor", "Gateway"];
+pub(super) const PROPERTIES: [&str; 3] = ["{}", r#"{"a":1}"#, r#"{"a":1.0}"#];
 
 /// A call, in positions of the tables above.
 #[derive(Debug, Clone)]
@@ -34,6 +42,24 @@ pub(super) enum Call {
     },
     Import {
         devices: Vec<(usize, usize)>,
+    },
+    UpdateDevice {
+        device: usize,
+        device_type: Option<usize>,
+        properties: Option<usize>,
+    },
+    /// The devices are distinct.
+    UpdateMetadata {
+        devices: BTreeMap<usize, usize>,
+    },
+    DeleteDevice {
+        device: usize,
+    },
+    CreateCustomer {
+        customer: usize,
+    },
+    DeleteCustomer {
+        customer: usize,
     },
 }
 
@@ -71,7 +97,32 @@ pub(super) fn calls() -> impl Strategy<Value = Call> {
     let unassign_one = unassign_one.prop_map(|(customer, device)| Call::UnassignOne { customer, device });
     let import = prop::collection::vec((0..DEVICES.len(), 0..TYPES.len()), 1..=4);
     let import = import.prop_map(|devices| Call::Import { devices });
-    prop_oneof![4 => assign, 3 => unassign, 2 => unassign_one, 1 => import]
+    let update_device = (
+        0..DEVICES.len(),
+        prop::option::of(0..TYPES.len()),
+        prop::option::of(0..PROPERTIES.len()),
+    )
+        .prop_map(|(device, device_type, properties)| Call::UpdateDevice {
+            device,
+            device_type,
+            properties,
+        });
+    let update_metadata = prop::collection::btree_map(0..DEVICES.len(), 0..PROPERTIES.len(), 1..=3);
+    let update_metadata = update_metadata.prop_map(|devices| Call::UpdateMetadata { devices });
+    let delete_device = (0..DEVICES.len()).prop_map(|device| Call::DeleteDevice { device });
+    let create_customer = (0..CUSTOMERS.len()).prop_map(|customer| Call::CreateCustomer { customer });
+    let delete_customer = (0..CUSTOMERS.len()).prop_map(|customer| Call::DeleteCustomer { customer });
+    prop_oneof![
+        8 => assign,
+        6 => unassign,
+        4 => unassign_one,
+        2 => import,
+        3 => update_device,
+        2 => update_metadata,
+        2 => delete_device,
+        1 => create_customer,
+        2 => delete_customer,
+    ]
 }
 
 /// Any of the commands.
@@ -79,6 +130,11 @@ pub(super) enum AnyCommand {
     Assign(AssignDevices),
     Unassign(UnassignDevices),
     Import(ImportDevices),
+    UpdateDevice(CreateOrUpdateDevice),
+    UpdateMetadata(BulkUpdateMetadata),
+    DeleteDevice(DeleteDevice),
+    CreateCustomer(CreateOrUpdateCustomer),
+    DeleteCustomer(DeleteCustomer),
 }
 
 impl Call {
@@ -120,6 +176,36 @@ impl Call {
                     (identifier, DeviceType::parse(TYPES[*device_type]).expect("a type"))
                 });
                 AnyCommand::Import(ImportDevices::new(devices))
+            }
+            Self::UpdateDevice {
+                device,
+                device_type,
+                properties,
+            } => {
+                let device_type = device_type.map(|device_type| TYPES[device_type]);
+                let properties = properties.map(|properties| PROPERTIES[properties]);
+                let command = CreateOrUpdateDevice::parse(DEVICES[*device], device_type, properties);
+                AnyCommand::UpdateDevice(command.expect("a valid call"))
+            }
+            Self::UpdateMetadata { devices } => {
+                let devices = devices
+                    .iter()
+                    .map(|(device, properties)| (DEVICES[*device], PROPERTIES[*properties]));
+                AnyCommand::UpdateMetadata(BulkUpdateMetadata::parse(devices).expect("a valid call"))
+            }
+            Self::DeleteDevice { device } => {
+                AnyCommand::DeleteDevice(DeleteDevice::parse(DEVICES[*device]).expect("a valid call"))
+            }
+            Self::CreateCustomer { customer } => {
+                let fields = Fields {
+                    email: CUSTOMERS[*customer],
+                    ..Fields::default()
+                };
+                AnyCommand::CreateCustomer(CreateOrUpdateCustomer::parse(fields).expect("a valid call"))
+            }
+            Self::DeleteCustomer { customer } => {
+                let command = DeleteCustomer::parse(CUSTOMERS[*customer], None);
+                AnyCommand::DeleteCustomer(command.expect("a valid call"))
             }
         }
     }

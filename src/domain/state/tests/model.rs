@@ -9,14 +9,21 @@ use std::{
 
 use uuid::Uuid;
 
-use super::calls::{AnyCommand, CUSTOMERS, Call, DEVICES, TYPES, distinct};
+use super::calls::{AnyCommand, CUSTOMERS, Call, DEVICES, PROPERTIES, TYPES, distinct};
 use crate::domain::{
+    Field,
     assign_devices::{self, Fate},
+    bulk_update_metadata,
     change::{Actor, ChangeOrigin, ChangeSet, LogEntry, Pair},
     command::{Rejection, carry_out},
+    create_or_update_customer, create_or_update_device,
+    customer::CustomerData,
+    delete_customer, delete_device,
+    device::DeviceIdentifier,
+    email::Email,
     id::{CustomerId, DeviceId},
     import_devices::Imported,
-    state::{DeviceList, Existing, State},
+    state::{DeviceList, Existing, Linked, State},
     unassign_devices,
 };
 
@@ -26,6 +33,8 @@ pub(super) struct World {
     pub(super) customers: BTreeSet<String>,
     /// Identifiers and types.
     pub(super) devices: BTreeMap<String, String>,
+    /// Identifiers and properties, of the devices that have any.
+    pub(super) properties: BTreeMap<String, String>,
     /// Emails and identifiers.
     pub(super) assignments: BTreeSet<(String, String)>,
 }
@@ -45,6 +54,13 @@ pub(super) enum Answer {
         remaining: (Vec<String>, usize),
     },
     Imported(Imported),
+    /// Identifier, type and properties, and whether it was created or changed.
+    DeviceUpdated([String; 3], [bool; 2]),
+    /// Whether each device exists, and how many were changed.
+    MetadataUpdated(Vec<(String, bool)>, usize),
+    CustomerCreated(String),
+    /// The name, and how many assignments it had.
+    Deleted(String, usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +92,19 @@ impl World {
             } => self.unassign(CUSTOMERS[*customer], &distinct(devices), *lists_remaining),
             Call::UnassignOne { customer, device } => self.unassign_one(CUSTOMERS[*customer], DEVICES[*device]),
             Call::Import { devices } => self.import(devices),
+            Call::UpdateDevice {
+                device,
+                device_type,
+                properties,
+            } => self.update_device(
+                DEVICES[*device],
+                device_type.map(|device_type| TYPES[device_type]),
+                properties.map(|properties| PROPERTIES[properties]),
+            ),
+            Call::UpdateMetadata { devices } => self.update_metadata(devices),
+            Call::DeleteDevice { device } => self.delete_device(DEVICES[*device]),
+            Call::CreateCustomer { customer } => self.create_customer(CUSTOMERS[*customer]),
+            Call::DeleteCustomer { customer } => self.delete_customer(CUSTOMERS[*customer]),
         }
     }
 
@@ -110,7 +139,7 @@ impl World {
 
     fn unassign(&mut self, customer: &str, devices: &[&str], lists_remaining: bool) -> Answer {
         if !self.customers.contains(customer) {
-            return Answer::Rejected(Rejection::CustomerNotFound);
+            return Answer::Rejected(Rejection::CustomerNotFound(Field::CustomerEmail));
         }
         let answers = devices.iter().map(|device| {
             let pair = (customer.to_owned(), (*device).to_owned());
@@ -156,6 +185,74 @@ impl World {
         Answer::Imported(imported)
     }
 
+    fn update_device(&mut self, device: &str, device_type: Option<&str>, properties: Option<&str>) -> Answer {
+        let before = self.devices.get(device).cloned();
+        let Some(device_type) = device_type.map(str::to_owned).or_else(|| before.clone()) else {
+            return Answer::Rejected(Rejection::TypeRequired);
+        };
+        self.devices.insert(device.to_owned(), device_type.clone());
+        let has_new_type = before.as_ref() != Some(&device_type);
+        let has_new_properties = properties.is_some_and(|properties| self.set_properties(device, properties));
+        let was_changed = before.is_some() && (has_new_type || has_new_properties);
+        Answer::DeviceUpdated(
+            [device.to_owned(), device_type, self.properties_of(device)],
+            [before.is_none(), was_changed],
+        )
+    }
+
+    fn update_metadata(&mut self, devices: &BTreeMap<usize, usize>) -> Answer {
+        let mut changed = 0;
+        let devices = devices.iter().map(|(device, properties)| {
+            let exists = self.devices.contains_key(DEVICES[*device]);
+            if exists {
+                changed += usize::from(self.set_properties(DEVICES[*device], PROPERTIES[*properties]));
+            }
+            (DEVICES[*device].to_owned(), exists)
+        });
+        let devices = devices.collect();
+        Answer::MetadataUpdated(devices, changed)
+    }
+
+    fn delete_device(&mut self, device: &str) -> Answer {
+        if self.devices.remove(device).is_none() {
+            return Answer::Rejected(Rejection::DeviceNotFound);
+        }
+        self.properties.remove(device);
+        let before = self.assignments.len();
+        self.assignments.retain(|(_, owned)| owned != device);
+        Answer::Deleted(device.to_owned(), before - self.assignments.len())
+    }
+
+    fn create_customer(&mut self, customer: &str) -> Answer {
+        if !self.customers.insert(customer.to_owned()) {
+            return Answer::Rejected(Rejection::CustomerExists);
+        }
+        Answer::CustomerCreated(customer.to_owned())
+    }
+
+    fn delete_customer(&mut self, customer: &str) -> Answer {
+        if !self.customers.remove(customer) {
+            return Answer::Rejected(Rejection::CustomerNotFound(Field::Email));
+        }
+        let before = self.assignments.len();
+        self.assignments.retain(|(owner, _)| owner != customer);
+        Answer::Deleted(customer.to_owned(), before - self.assignments.len())
+    }
+
+    fn properties_of(&self, device: &str) -> String {
+        self.properties.get(device).map_or("{}", String::as_str).to_owned()
+    }
+
+    /// Whether the device had others.
+    fn set_properties(&mut self, device: &str, properties: &str) -> bool {
+        let before = if properties == "{}" {
+            self.properties.remove(device)
+        } else {
+            self.properties.insert(device.to_owned(), properties.to_owned())
+        };
+        before.as_deref().unwrap_or("{}") != properties
+    }
+
     /// The same with ids, as the database returns it.
     pub(super) fn existing(&self, ids: &mut Ids) -> Existing {
         let mut existing = Existing::default();
@@ -167,6 +264,9 @@ impl World {
             });
             existing.customers.insert(email.clone(), id);
             existing.listed.insert(id, DeviceList::default());
+            let data = CustomerData::new(Email::from_stored(email.clone()));
+            existing.data.insert(id, data);
+            existing.owned.insert(id, Linked::default());
         }
         for (identifier, device_type) in &self.devices {
             let id = ids.devices.id_of(identifier).unwrap_or_else(|| {
@@ -176,6 +276,8 @@ impl World {
             });
             existing.devices.insert(identifier.clone(), id);
             existing.types.insert(id, device_type.clone());
+            existing.properties.insert(id, self.properties_of(identifier));
+            existing.owners.insert(id, Linked::default());
         }
         for (email, identifier) in &self.assignments {
             let pair = (existing.customers[email], existing.devices[identifier]);
@@ -183,27 +285,62 @@ impl World {
             let list = existing.listed.entry(pair.0).or_default();
             list.first.insert(identifier.clone(), pair.1);
             list.count += 1;
+            existing.owned.entry(pair.0).or_default().known.push(pair.1);
+            existing.owners.entry(pair.1).or_default().known.push(pair.0);
+        }
+        for owned in existing.owned.values_mut() {
+            owned.known.sort_unstable();
+        }
+        for owners in existing.owners.values_mut() {
+            owners.known.sort_unstable();
         }
         existing
     }
 
     /// Writes a change set, as the database would.
     pub(super) fn write(&mut self, changes: &ChangeSet, ids: &Ids) {
+        for pair in &changes.unassigned {
+            assert!(self.assignments.remove(&ids.pair(pair)), "{pair:?} is not assigned");
+        }
+        for customer in &changes.customers_deleted {
+            assert!(
+                self.customers.remove(&ids.customers.name(customer)),
+                "{customer} does not exist"
+            );
+        }
+        for device in &changes.devices_deleted {
+            let identifier = ids.devices.name(device);
+            self.properties.remove(&identifier);
+            assert!(self.devices.remove(&identifier).is_some(), "{device} does not exist");
+        }
+        assert!(
+            changes.customers_updated.is_empty(),
+            "no call of the model changes a customer"
+        );
         for customer in &changes.customers {
-            assert!(self.customers.insert(customer.email.to_string()), "{customer:?} exists");
+            assert!(
+                self.customers.insert(customer.data.email.to_string()),
+                "{customer:?} exists"
+            );
         }
         for device in &changes.devices {
-            let before = self
-                .devices
-                .insert(device.identifier.to_string(), device.device_type.to_string());
+            let identifier = device.identifier.to_string();
+            let before = self.devices.insert(identifier.clone(), device.device_type.to_string());
             assert_eq!(before, None, "{device:?} exists");
+            if let Some(properties) = &device.properties {
+                self.set_properties(&identifier, properties.as_str());
+            }
         }
         for (identifier, device_type) in &changes.types {
             let before = self.devices.insert(identifier.to_string(), device_type.to_string());
             assert!(before.is_some(), "{identifier:?} does not exist");
         }
-        for pair in &changes.unassigned {
-            assert!(self.assignments.remove(&ids.pair(pair)), "{pair:?} is not assigned");
+        for (identifier, properties) in &changes.properties {
+            assert!(
+                self.devices.contains_key(identifier.as_str()),
+                "{identifier:?} does not exist"
+            );
+            self.set_properties(identifier.as_str(), properties.as_str());
         }
         for pair in &changes.assigned {
             assert!(self.assignments.insert(ids.pair(pair)), "{pair:?} is assigned");
@@ -223,14 +360,31 @@ impl World {
             for pair in &entry.unassigned {
                 assert!(self.assignments.remove(&ids.pair(pair)), "{pair:?} is not assigned");
             }
+            for customer in &entry.customers_deleted {
+                assert!(
+                    self.customers.remove(&ids.customers.name(customer)),
+                    "{customer} does not exist"
+                );
+            }
+            for device in &entry.devices_deleted {
+                let before = self.devices.remove(&ids.devices.name(device));
+                assert!(before.is_some(), "{device} does not exist");
+            }
+            for device in &entry.devices_updated {
+                assert!(
+                    self.devices.contains_key(&ids.devices.name(device)),
+                    "{device} does not exist"
+                );
+            }
             for pair in &entry.assigned {
                 assert!(self.assignments.insert(ids.pair(pair)), "{pair:?} is assigned");
             }
         }
     }
 
-    /// Without the types, which the log does not know.
+    /// Without the types and properties, which the log does not know.
     pub(super) fn without_types(mut self) -> Self {
+        self.properties.clear();
         for device_type in self.devices.values_mut() {
             device_type.clear();
         }
@@ -265,20 +419,41 @@ impl Ids {
         };
         let mut new_id = || self.next();
         let mut state = State::new(existing, &mut new_id);
+        let mut met = Vec::new();
         let outcomes: Vec<_> = calls
             .iter()
-            .map(|call| match call.command() {
-                AnyCommand::Assign(command) => Outcome::Assigned(carry_out(&command, &mut state, &origin)),
-                AnyCommand::Unassign(command) => Outcome::Unassigned(carry_out(&command, &mut state, &origin)),
-                AnyCommand::Import(command) => Outcome::Imported(carry_out(&command, &mut state, &origin)),
+            .map(|call| {
+                let outcome = match call.command() {
+                    AnyCommand::Assign(command) => Outcome::Assigned(carry_out(&command, &mut state, &origin)),
+                    AnyCommand::Unassign(command) => Outcome::Unassigned(carry_out(&command, &mut state, &origin)),
+                    AnyCommand::Import(command) => Outcome::Imported(carry_out(&command, &mut state, &origin)),
+                    AnyCommand::UpdateDevice(command) => {
+                        Outcome::DeviceUpdated(carry_out(&command, &mut state, &origin))
+                    }
+                    AnyCommand::UpdateMetadata(command) => {
+                        Outcome::MetadataUpdated(carry_out(&command, &mut state, &origin))
+                    }
+                    AnyCommand::DeleteDevice(command) => {
+                        Outcome::DeviceDeleted(carry_out(&command, &mut state, &origin))
+                    }
+                    AnyCommand::CreateCustomer(command) => {
+                        Outcome::CustomerCreated(carry_out(&command, &mut state, &origin))
+                    }
+                    AnyCommand::DeleteCustomer(command) => {
+                        Outcome::CustomerDeleted(carry_out(&command, &mut state, &origin))
+                    }
+                };
+                met.push((
+                    CUSTOMERS.map(|email| state.customer(&Email::parse(email).expect("an address"))),
+                    DEVICES.map(|name| state.device(&DeviceIdentifier::parse(name).expect("an identifier"))),
+                ));
+                outcome
             })
             .collect();
         let changes = state.into_changes();
-        for customer in &changes.customers {
-            self.customers.learn(customer.id, customer.email.as_str());
-        }
-        for device in &changes.devices {
-            self.devices.learn(device.id, device.identifier.as_str());
+        for (customers, devices) in met {
+            self.customers.meet(&CUSTOMERS, &customers);
+            self.devices.meet(&DEVICES, &devices);
         }
         let answers = outcomes.into_iter().map(|outcome| self.answer(outcome)).collect();
         (answers, changes)
@@ -289,7 +464,12 @@ impl Ids {
         match outcome {
             Outcome::Assigned(Err(rejection))
             | Outcome::Unassigned(Err(rejection))
-            | Outcome::Imported(Err(rejection)) => Answer::Rejected(rejection),
+            | Outcome::Imported(Err(rejection))
+            | Outcome::DeviceUpdated(Err(rejection))
+            | Outcome::MetadataUpdated(Err(rejection))
+            | Outcome::DeviceDeleted(Err(rejection))
+            | Outcome::CustomerCreated(Err(rejection))
+            | Outcome::CustomerDeleted(Err(rejection)) => Answer::Rejected(rejection),
             Outcome::Assigned(Ok(outcome)) => self.assigned(&outcome),
             Outcome::Unassigned(Ok(outcome)) => Answer::Unassigned {
                 customer: self.customers.name(&outcome.customer_id),
@@ -301,6 +481,29 @@ impl Ids {
                 remaining: (outcome.remaining.identifiers, outcome.remaining.count),
             },
             Outcome::Imported(Ok(imported)) => Answer::Imported(imported),
+            Outcome::DeviceUpdated(Ok(outcome)) => {
+                assert_eq!(self.devices.name(&outcome.device_id), outcome.identifier.as_str());
+                let flags = [outcome.was_created, outcome.was_changed];
+                let identifier = outcome.identifier.to_string();
+                Answer::DeviceUpdated([identifier, outcome.device_type, outcome.properties], flags)
+            }
+            Outcome::MetadataUpdated(Ok(outcome)) => {
+                let devices = outcome.devices.iter();
+                let devices = devices.map(|(identifier, device)| (identifier.to_string(), device.is_some()));
+                Answer::MetadataUpdated(devices.collect(), outcome.changed)
+            }
+            Outcome::CustomerCreated(Ok(outcome)) => {
+                assert!(outcome.was_created && !outcome.was_changed);
+                Answer::CustomerCreated(self.customers.name(&outcome.customer_id))
+            }
+            Outcome::DeviceDeleted(Ok(outcome)) => {
+                assert!(outcome.is_deleted, "few owners are removed at once");
+                Answer::Deleted(self.devices.name(&outcome.device_id), outcome.unassigned)
+            }
+            Outcome::CustomerDeleted(Ok(outcome)) => {
+                assert!(outcome.is_deleted, "few devices are removed at once");
+                Answer::Deleted(self.customers.name(&outcome.customer_id), outcome.unassigned)
+            }
         }
     }
 
@@ -330,32 +533,63 @@ pub(super) enum Outcome {
     Assigned(Result<assign_devices::Outcome, Rejection>),
     Unassigned(Result<unassign_devices::Outcome, Rejection>),
     Imported(Result<Imported, Rejection>),
+    DeviceUpdated(Result<create_or_update_device::Outcome, Rejection>),
+    MetadataUpdated(Result<bulk_update_metadata::Outcome, Rejection>),
+    DeviceDeleted(Result<delete_device::Outcome, Rejection>),
+    CustomerCreated(Result<create_or_update_customer::Outcome, Rejection>),
+    CustomerDeleted(Result<delete_customer::Outcome, Rejection>),
 }
 
-/// Names by id. No name has two ids and no id two names.
-pub(super) struct Names<Id>(HashMap<Id, String>);
+/// Names by id. No id has two names; a name has another id only after what it named was deleted.
+pub(super) struct Names<Id> {
+    names: HashMap<Id, String>,
+    current: HashMap<String, Id>,
+}
 
 impl<Id> Default for Names<Id> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self {
+            names: HashMap::new(),
+            current: HashMap::new(),
+        }
     }
 }
 
 impl<Id: Copy + Debug + Eq + Hash> Names<Id> {
     pub(super) fn learn(&mut self, id: Id, name: &str) {
-        assert!(self.0.values().all(|known| known != name), "{name} has two ids");
-        let before = self.0.insert(id, name.to_owned());
+        let before = self.current.insert(name.to_owned(), id);
+        assert_eq!(before, None, "{name} has two ids");
+        let before = self.names.insert(id, name.to_owned());
         assert_eq!(before, None, "two things have one id");
     }
 
+    /// What has this name was deleted.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.current.remove(name);
+    }
+
+    /// Notes which id each name has now.
+    fn meet(&mut self, names: &[&str], ids: &[Option<Id>]) {
+        for (name, id) in names.iter().zip(ids) {
+            match id {
+                Some(id) if self.id_of(name) == Some(*id) => {}
+                Some(id) => {
+                    self.forget(name);
+                    self.learn(*id, name);
+                }
+                None => self.forget(name),
+            }
+        }
+    }
+
     fn name(&self, id: &Id) -> String {
-        let Some(name) = self.0.get(id) else {
+        let Some(name) = self.names.get(id) else {
             panic!("{id:?} names nothing");
         };
         name.clone()
     }
 
     pub(super) fn id_of(&self, name: &str) -> Option<Id> {
-        self.0.iter().find(|(_, known)| *known == name).map(|(id, _)| *id)
+        self.current.get(name).copied()
     }
 }

@@ -1,0 +1,10 @@
+-- Deletes customers. They must not have assignments.
+--
+-- Parameters
+--   ?1  blob  organization
+--   ?2  text  customers, ids in hexadecimal: [["0190..."], ...]
+DELETE FROM customer
+WHERE (organization_id, id) IN (
+    SELECT ?1, unhex(value ->> 0)
+    FROM json_each(?2)
+);
