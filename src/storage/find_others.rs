@@ -7,7 +7,7 @@ use super::{
     DatabaseError,
     backend::Backend,
     sql::{Column, Scalar},
-    statements::{FIND_CUSTOMERS, FIND_OWNED, FIND_OWNERS, FIND_PROPERTIES},
+    statements::{FIND_CUSTOMERS, FIND_OWNED_IDS, FIND_OWNER_IDS, FIND_PROPERTIES},
     write_connection::rows,
 };
 use crate::domain::{
@@ -125,7 +125,7 @@ async fn find_owned<B: Backend>(
             Scalar::Id(customer.uuid()),
             one_more(limit),
         ];
-        let rows: Vec<(Uuid,)> = rows::<B, _>(connection, &FIND_OWNED.bind(scalars, [])).await?;
+        let rows: Vec<(Uuid,)> = rows::<B, _>(connection, &FIND_OWNED_IDS.bind(scalars, [])).await?;
         let linked = Linked::first(rows.into_iter().map(|(device,)| device.into()), limit);
         existing
             .assignments
@@ -146,7 +146,7 @@ async fn find_owners<B: Backend>(
         return Ok(());
     }
     let scalars = [Scalar::Id(organization.uuid()), one_more(limit)];
-    let statement = FIND_OWNERS.bind(scalars, [Column::Texts(identifiers)]);
+    let statement = FIND_OWNER_IDS.bind(scalars, [Column::Texts(identifiers)]);
     let rows: Vec<(Uuid, Uuid)> = rows::<B, _>(connection, &statement).await?;
     for of_device in rows.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((device, _)) = of_device.first().copied() else {

@@ -28,8 +28,8 @@ statements! {
     READ_REVISION: "read_revision", "read_revision", "SELECT", "SELECT change_log";
     FIND_CUSTOMERS: "find_customers", "find_customers", "SELECT", "SELECT customer";
     FIND_PROPERTIES: "find_properties", "find_properties", "SELECT", "SELECT device";
-    FIND_OWNED: "find_owned", "find_owned", "SELECT", "SELECT device_assignment";
-    FIND_OWNERS: "find_owners", "find_owners", "SELECT", "SELECT device device_assignment";
+    FIND_OWNED_IDS: "find_owned_ids", "find_owned_ids", "SELECT", "SELECT device_assignment";
+    FIND_OWNER_IDS: "find_owner_ids", "find_owner_ids", "SELECT", "SELECT device device_assignment";
     FIND_TYPES: "find_types", "find_types", "SELECT", "SELECT device";
     FIND_OWNERS: "find_owners", "find_owners", "SELECT", "SELECT device device_assignment customer";
     LIST_DEVICES: "list_devices", "list_devices", "SELECT", "SELECT device_assignment device";

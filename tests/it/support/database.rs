@@ -203,12 +203,12 @@ impl TestDatabase {
             ("api_key", "organization_id, id, label", "id"),
             (
                 "customer",
-                "organization_id, id, email, name, phone, address, metadata",
+                "organization_id, id, phone, address, metadata, email, name",
                 "id",
             ),
             (
                 "device",
-                "organization_id, id, identifier, device_type, properties",
+                "organization_id, id, properties, identifier, device_type",
                 "id",
             ),
             (

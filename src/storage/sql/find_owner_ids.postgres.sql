@@ -15,7 +15,7 @@
 --   email        text
 --   assigned_at  timestamptz
 --
--- In psql: PREPARE find_owners (uuid, bigint, text[]) AS, then this file.
+-- In psql: PREPARE find_owner_ids (uuid, bigint, text[]) AS, then this file.
 --
 -- Each row is looked up by its own subquery, because the planner may turn a join into anything that its statistics suggest.
 SELECT

@@ -8,7 +8,7 @@
 -- Result: one row for each device
 --   device_id  uuid
 --
--- In psql: PREPARE find_owned (uuid, uuid, bigint) AS, then this file.
+-- In psql: PREPARE find_owned_ids (uuid, uuid, bigint) AS, then this file.
 SELECT a.device_id
 FROM device_assignment AS a
 WHERE a.organization_id = $1 AND a.customer_id = $2
