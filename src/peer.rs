@@ -1,5 +1,5 @@
 //! The client address of a request, for gRPC and REST. The connection writes it into a header of the request. Only trusted
-//! proxies may name another address.
+//! proxies may name another address, and the protocol that their client speaks.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,6 +17,9 @@ pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-peer-address");
 
 /// The header and metadata entry in which a proxy names its client.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The metadata entry in which a gateway names the protocol of its client.
+pub(crate) const PROTOCOL: HeaderName = HeaderName::from_static("x-protocol");
 
 /// The other end of a connection.
 #[derive(Debug)]
@@ -44,14 +47,18 @@ impl Peer {
         own.map(network::of)
     }
 
-    /// Writes the client address of a request, and overwrites what the client sent in its place.
+    /// Writes the client address of a request, and overwrites what the client sent in its place. Removes the protocol that an
+    /// untrusted client names.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         headers.remove(HEADER);
         let value = match self.address {
             Some(peer) if is_trusted(peer, &self.trusted_proxies) => {
                 origin(headers, peer, &self.trusted_proxies).and_then(header)
             }
-            _ => self.header.clone(),
+            _ => {
+                headers.remove(PROTOCOL);
+                self.header.clone()
+            }
         };
         if let Some(address) = value {
             headers.insert(HEADER, address);
@@ -144,6 +151,17 @@ mod tests {
                 let written = written(peer, forwarded_for, &["10.0.0.0/8"]);
                 assert_eq!(written.as_deref(), Some(origin), "{forwarded_for:?}");
             }
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_names_a_protocol() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().expect("a network")];
+        for (peer, is_trusted) in [("10.0.0.1", true), ("192.0.2.1", false), ("no address", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(PROTOCOL, HeaderValue::from_static("rest"));
+            Peer::new(peer.parse().ok(), trusted.clone().into()).write(&mut headers);
+            assert_eq!(headers.contains_key(PROTOCOL), is_trusted, "{peer}");
         }
     }
 

@@ -125,7 +125,7 @@ impl ApiKey {
                 json,
                 database,
             }) => {
-                let database = connect::connect_existing_ready(&database).await?;
+                let database = connect::connect_to_read(&database).await?;
                 print_keys(&api_keys(&database, &organization).await?, json)
             }
             Self::Revoke(Revoke { id, database }) => {

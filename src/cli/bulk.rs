@@ -206,6 +206,7 @@ impl Bulk {
             }
             ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
             ClientError::Customer(problem) => return CommandError::Usage(format!("--customer: {problem}")),
+            ClientError::CustomerNotFound(problem) => format!("--customer: {problem}"),
             ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
             ClientError::KeyRejected(_) => {
                 format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")

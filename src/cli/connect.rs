@@ -75,6 +75,13 @@ pub(super) async fn connect_existing_ready(config: &DatabaseConfig) -> Result<Da
     ready(connect_existing(config).await?).await
 }
 
+/// Connects to a database that exists and has the schema of this program, and changes neither: for commands that only read.
+pub(super) async fn connect_to_read(config: &DatabaseConfig) -> Result<Database, CommandError> {
+    let database = connect_existing(config).await?;
+    check_schema(&schema_status(&database).await?)?;
+    Ok(database)
+}
+
 async fn ready(database: Database) -> Result<Database, CommandError> {
     if database.url().is_sqlite() {
         migrate(&database).await?;

@@ -64,7 +64,7 @@ impl Show {
             page,
             database,
         } = self;
-        let database = connect::connect_existing_ready(&database).await?;
+        let database = connect::connect_to_read(&database).await?;
         let Some(customer) = customer(&database, &organization, &email).await? else {
             return Err(CommandError::Failed(format!(
                 "there is no customer {email} in the organization {organization}; check the address and --organization"

@@ -165,7 +165,7 @@ impl Show {
             page,
             database,
         } = self;
-        let database = connect::connect_existing_ready(&database).await?;
+        let database = connect::connect_to_read(&database).await?;
         let Some(device) = device(&database, &organization, &identifier).await? else {
             return Err(CommandError::Failed(format!(
                 "there is no device {identifier} in the organization {organization}; identifiers are compared byte by byte"

@@ -80,7 +80,7 @@ impl Organization {
                 print_records(vec![organization], json)
             }
             Self::List(List { json, database }) => {
-                let database = connect::connect_existing_ready(&database).await?;
+                let database = connect::connect_to_read(&database).await?;
                 print_records(organizations(&database).await?, json)
             }
         }

@@ -38,7 +38,7 @@ impl Verify {
             json: as_json,
             database,
         } = self;
-        let database = connect::connect_existing_ready(&database).await?;
+        let database = connect::connect_to_read(&database).await?;
         let history = database.history().await?;
         say(&format!("history {history}"));
         let mut printed = Ok(());

@@ -92,6 +92,8 @@ struct Problems {
     rows: BTreeMap<usize, String>,
     /// The problem of their customer.
     customer: Option<String>,
+    /// Whether that is that it does not exist.
+    is_unknown_customer: bool,
     /// The problem of their device type.
     device_type: Option<String>,
     /// There are too many.
@@ -151,6 +153,11 @@ impl CallSender {
     /// An error about what all rows have in common is one error, and not one for each row.
     fn check_common(&self, problems: &Problems) -> Result<(), ClientError> {
         match problems {
+            Problems {
+                customer: Some(problem),
+                is_unknown_customer: true,
+                ..
+            } if self.common.customer => Err(ClientError::CustomerNotFound(problem.clone())),
             Problems {
                 customer: Some(problem),
                 ..
@@ -334,6 +341,7 @@ impl Problems {
         let mut problems = Self::default();
         if has_reason(status, CUSTOMER_NOT_FOUND) {
             problems.customer = Some(one_line(status.message()));
+            problems.is_unknown_customer = true;
         }
         let violations = status.get_details_bad_request().map(|details| details.field_violations);
         let [customer, identifier, device_type] = HEADER_WITH_TYPE;

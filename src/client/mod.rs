@@ -131,6 +131,9 @@ pub enum ClientError {
     /// The service rejects the customer of all rows.
     #[error("{0}")]
     Customer(String),
+    /// The customer of all rows does not exist.
+    #[error("{0}")]
+    CustomerNotFound(String),
     /// The service rejects the device type of all rows.
     #[error("{0}")]
     DeviceType(String),

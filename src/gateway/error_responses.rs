@@ -145,10 +145,16 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     },
     ErrorResponse {
         http: 401,
-        description: "The API key is missing, malformed, unknown, expired or revoked. The key is checked before the body",
+        description: "The API key is missing, malformed, unknown, expired or revoked, or `x-api-key` and `Authorization` carry \
+                      different keys (CONFLICTING_API_KEYS). The key is checked before the body",
         examples: &[
             Example::new("no key", Reason::MissingApiKey, "Missing API key: send it in the x-api-key header"),
             Example::new("wrong key", Reason::InvalidApiKey, "Invalid API key: check that it is complete, not expired and not revoked"),
+            Example::new(
+                "conflicting keys",
+                Reason::ConflictingApiKeys,
+                "x-api-key and Authorization carry different API keys; send one",
+            ),
         ],
         headers: &[("WWW-Authenticate", "How to authenticate", Type::String)],
     },
@@ -242,7 +248,11 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
                 "Content-Encoding is not supported; send the body uncompressed",
             ),
         ],
-        headers: &[],
+        headers: &[(
+            "Accept-Encoding",
+            "`identity`, if the body is compressed",
+            Type::String,
+        )],
     },
     ErrorResponse {
         http: 429,

@@ -45,7 +45,6 @@ use self::{known_keys::KnownKeys, passed_on::PassedOn, problem::Problem};
 use crate::{
     code::code_name,
     error_chain::error_chain,
-    grpc::PROTOCOL,
     key_headers::{KEY_HEADERS, bearer_key},
     pb::{
         device_assignment_service_client::DeviceAssignmentServiceClient,
@@ -205,7 +204,7 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
     if let Some(id) = headers.get(request_id::HEADER) {
         metadata.insert(request_id::HEADER, id.clone());
     }
-    metadata.insert(PROTOCOL, HeaderValue::from_static("rest"));
+    metadata.insert(peer::PROTOCOL, HeaderValue::from_static("rest"));
     for name in KEY_HEADERS {
         // Other credentials are not for the service.
         let is_for_service = |value: &&HeaderValue| name != AUTHORIZATION || bearer_key(value).is_some();

@@ -37,6 +37,9 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"device-assignment\"");
 const CHALLENGE_AFTER_INVALID_KEY: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"device-assignment\", error=\"invalid_token\"");
+/// For more than one way to send a key.
+const CHALLENGE_AFTER_TWO_KEYS: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"device-assignment\", error=\"invalid_request\"");
 
 /// A request that is not answered with 200.
 #[derive(Debug, Clone)]
@@ -286,6 +289,9 @@ impl Problem {
             }
             Code::Unauthenticated if problem.reason() == Reason::MissingApiKey.name() => {
                 problem.with_header(header::WWW_AUTHENTICATE, CHALLENGE)
+            }
+            Code::Unauthenticated if problem.reason() == Reason::ConflictingApiKeys.name() => {
+                problem.with_header(header::WWW_AUTHENTICATE, CHALLENGE_AFTER_TWO_KEYS)
             }
             Code::Unauthenticated => problem.with_header(header::WWW_AUTHENTICATE, CHALLENGE_AFTER_INVALID_KEY),
             _ => problem,

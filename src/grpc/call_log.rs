@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::extract::Request;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::TraceId;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -22,9 +22,6 @@ use crate::{
     service::Caller,
     telemetry::{metrics::OTHER, milliseconds, trace},
 };
-
-/// The metadata entry in which a gateway names the protocol of its caller: `rest`.
-pub const PROTOCOL: HeaderName = HeaderName::from_static("x-protocol");
 
 /// What is known of a call so far; an extension of its request.
 #[derive(Debug, Default)]
@@ -86,7 +83,7 @@ impl<'a> CallLogEntry<'a> {
             sampler,
             address: peer::of(headers),
             path: request.uri().path().to_owned(),
-            protocol: if headers.get(PROTOCOL).is_some_and(|name| name == "rest") {
+            protocol: if headers.get(peer::PROTOCOL).is_some_and(|name| name == "rest") {
                 "rest"
             } else {
                 "grpc"

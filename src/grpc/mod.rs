@@ -30,7 +30,6 @@ use http::HeaderName;
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 
-pub use call_log::PROTOCOL;
 pub use keyless::KeylessCalls;
 pub use rate_limit::RATE_LIMIT_HEADERS;
 pub use revision::REVISION_HEADER;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use sea_orm::sqlx::{Postgres, Sqlite};
+use tokio::time::timeout;
 
 use super::{
     Database, DatabaseError,
@@ -11,6 +13,9 @@ use super::{
     sql::Statement,
     write_connection::WriteConnection,
 };
+
+/// How long a write may take before its connection counts as dead: longer than its statements may take by themselves.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection to either database, for what is not generic over the database.
 pub(super) enum AnyWriteConnection {
@@ -27,19 +32,22 @@ impl AnyWriteConnection {
         }
     }
 
-    /// As [`WriteConnection::execute`].
+    /// As [`WriteConnection::execute`], within a bounded time.
     pub(super) async fn execute(&mut self, statement: &Statement<'_>) -> Result<u64, DatabaseError> {
         match self {
-            Self::Postgres(connection) => connection.execute(statement).await,
+            Self::Postgres(connection) => bounded(connection.execute(statement)).await,
             Self::Sqlite(connection) => connection.execute(statement).await,
         }
     }
 
-    /// Commits one group, as [`WriteConnection::commit`] does. It waits up to `lock_wait` for the lock of its organization.
+    /// Commits one group, as [`WriteConnection::commit`] does, within a bounded time. It waits up to `lock_wait` for the lock of its organization.
     pub(super) async fn commit(&mut self, group: Group<'_>, lock_wait: Duration) -> Result<Committed, DatabaseError> {
         let (groups, lock_wait) = (&mut [group], &mut LockWait::up_to(lock_wait));
         let committed = match self {
-            Self::Postgres(connection) => connection.commit(groups, Locking::Exclusive, lock_wait).await?,
+            Self::Postgres(connection) => {
+                let commit = connection.commit(groups, Locking::Exclusive, lock_wait);
+                bounded(commit.map_err(DatabaseError::from)).await?
+            }
             Self::Sqlite(connection) => connection.commit(groups, Locking::Exclusive, lock_wait).await?,
         };
         Ok(committed.first().copied().unwrap_or(Committed::Held))
@@ -51,4 +59,11 @@ impl AnyWriteConnection {
             Self::Sqlite(connection) => connection.close().await,
         }
     }
+}
+
+/// Bounds the time of a write. Its connection is closed with the future that uses it.
+async fn bounded<T>(write: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, DatabaseError> {
+    timeout(TIMEOUT, write)
+        .await
+        .unwrap_or(Err(DatabaseError::Silent(TIMEOUT)))
 }

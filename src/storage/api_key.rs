@@ -111,7 +111,8 @@ impl Database {
             key_end: Set(Some(hint.end)),
             scope: Set(scope.name().to_owned()),
         };
-        Ok(row.insert(&self.reads()).await?.into())
+        let row = self.operate(async |db| row.insert(db).await).await?;
+        Ok(row.into())
     }
 
     /// The owner of the key with this digest.
@@ -190,7 +191,7 @@ impl Database {
         let query = api_key::Entity::find()
             .filter(api_key::Column::OrganizationId.eq(organization.uuid()))
             .order_by_asc(api_key::Column::Id);
-        let rows = query.all(&self.reads()).await?;
+        let rows = self.operate(async |db| query.all(db).await).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
@@ -199,14 +200,13 @@ impl Database {
     /// # Errors
     /// When the database cannot be written.
     pub async fn revoke_api_key(&self, id: ApiKeyId) -> Result<Option<RevokedKey>, DatabaseError> {
-        let updated = api_key::Entity::update_many()
+        let update = api_key::Entity::update_many()
             .col_expr(api_key::Column::RevokedAt, Expr::value(OffsetDateTime::now_utc()))
             .filter(api_key::Column::Id.eq(id.uuid()))
-            .filter(api_key::Column::RevokedAt.is_null())
-            .exec(&self.reads())
-            .await?;
+            .filter(api_key::Column::RevokedAt.is_null());
+        let updated = self.operate(async |db| update.exec(db).await).await?;
         let query = api_key::Entity::find().filter(api_key::Column::Id.eq(id.uuid()));
-        let row = query.one(&self.reads()).await?;
+        let row = self.operate(async |db| query.one(db).await).await?;
         Ok(row.map(|row| RevokedKey {
             record: row.into(),
             is_new: updated.rows_affected > 0,

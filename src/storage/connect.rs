@@ -23,6 +23,10 @@ use super::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the read of a call may take before its connection counts as dead: longer than the health check needs.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a statement of an operator may take: longer than the server allows one, so that its error comes first.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the database is tested on another connection while a long statement runs.
+const TEST_EVERY: Duration = Duration::from_secs(5);
 
 /// A database, with two pools of connections for reads. Each writer has its own connection.
 #[derive(Debug, Clone)]
@@ -88,7 +92,7 @@ impl Database {
         }
     }
 
-    /// The pool of connections for reads, also used for the few writes of operators.
+    /// The pool of connections for reads. [`operate`](Self::operate) and [`read`](Self::read) bound the time of a statement.
     pub fn reads(&self) -> DatabaseConnection {
         self.reads.current().0
     }
@@ -157,6 +161,52 @@ impl Database {
         tokio::select! {
             result = reading => result.unwrap_or(Err(DatabaseError::Panicked)),
             () = out_of_reach(&mut health) => Err(DatabaseError::OutOfReach),
+        }
+    }
+
+    /// Runs a short statement of an operator, within a bounded time. After an error of a write, the outcome is unknown.
+    ///
+    /// # Errors
+    /// As `statement`, and [`DatabaseError::Silent`] when the database does not answer in time.
+    pub(super) async fn operate<T>(
+        &self,
+        statement: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
+    ) -> Result<T, DatabaseError> {
+        let connection = self.reads();
+        let statement = statement(&connection);
+        if self.url.is_sqlite() {
+            return Ok(statement.await?);
+        }
+        match timeout(OPERATOR_TIMEOUT, statement).await {
+            Ok(result) => Ok(result?),
+            Err(_elapsed) => Err(DatabaseError::Silent(OPERATOR_TIMEOUT)),
+        }
+    }
+
+    /// Runs a long statement of an operator as long as the database answers on another connection.
+    ///
+    /// # Errors
+    /// As `work`, and those of [`reach`](Self::reach).
+    pub(super) async fn while_reachable<T>(
+        &self,
+        work: impl Future<Output = Result<T, DatabaseError>>,
+    ) -> Result<T, DatabaseError> {
+        if self.url.is_sqlite() {
+            return work.await;
+        }
+        let unreachable = async {
+            loop {
+                tokio::time::sleep(TEST_EVERY).await;
+                match self.reach().await {
+                    Err(error) if !error.is_of_the_server() => return error,
+                    _ => {}
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            result = work => result,
+            error = unreachable => Err(error),
         }
     }
 

@@ -81,6 +81,21 @@ impl DatabaseError {
     }
 }
 
+impl DatabaseError {
+    /// Whether the server itself has answered with this error, for example because it has too many connections.
+    pub(super) fn is_of_the_server(&self) -> bool {
+        let (Self::Unreachable(error) | Self::NotConnected(error) | Self::Fault(error)) = self else {
+            return false;
+        };
+        matches!(
+            error,
+            DbErr::Conn(RuntimeErr::SqlxError(error))
+                | DbErr::Exec(RuntimeErr::SqlxError(error))
+                | DbErr::Query(RuntimeErr::SqlxError(error)) if error.as_database_error().is_some()
+        )
+    }
+}
+
 impl From<BatchError> for DatabaseError {
     fn from(error: BatchError) -> Self {
         error.error

@@ -47,17 +47,14 @@ impl SchemaStatus {
 /// # Errors
 /// When the database cannot be read.
 pub async fn schema_status(database: &Database) -> Result<SchemaStatus, DatabaseError> {
-    let db = &database.reads();
-    let mut applied = Vec::new();
-    if SchemaManager::new(db).has_table("seaql_migrations").await? {
-        applied = seaql_migrations::Entity::find()
-            .all(db)
-            .await?
-            .into_iter()
-            .map(|step| step.version)
-            .collect();
-        applied.sort_unstable();
-    }
+    let applied = database.operate(
+        async |db| match SchemaManager::new(db).has_table("seaql_migrations").await? {
+            true => seaql_migrations::Entity::find().all(db).await,
+            false => Ok(Vec::new()),
+        },
+    );
+    let mut applied: Vec<_> = applied.await?.into_iter().map(|step| step.version).collect();
+    applied.sort_unstable();
     Ok(SchemaStatus::of(applied))
 }
 
@@ -68,7 +65,7 @@ pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Database
 pub async fn migrate(database: &Database) -> Result<(), DatabaseError> {
     // On its own connection: settings of its session must not stay behind on another one.
     let connection = database.schema_connection().await?;
-    let result = migrate_on(&connection).await;
+    let result = database.while_reachable(migrate_on(&connection)).await;
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing a connection failed");
     }

@@ -29,11 +29,11 @@ impl Database {
             name: Set(name.to_owned()),
             created_at: Set(OffsetDateTime::now_utc()),
         };
-        match row.insert(&self.reads()).await {
-            Ok(row) => Ok(Some(row.into())),
+        let created = self.operate(async |db| match row.insert(db).await {
             Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+            row => Ok(Some(row?)),
+        });
+        Ok(created.await?.map(Into::into))
     }
 
     /// The organization with this name.
@@ -42,7 +42,8 @@ impl Database {
     /// When the database cannot be read.
     pub async fn organization(&self, name: &str) -> Result<Option<OrganizationRecord>, DatabaseError> {
         let query = organization::Entity::find().filter(organization::Column::Name.eq(name));
-        Ok(query.one(&self.reads()).await?.map(Into::into))
+        let row = self.operate(async |db| query.one(db).await).await?;
+        Ok(row.map(Into::into))
     }
 
     /// All organizations, by name.
@@ -51,7 +52,7 @@ impl Database {
     /// When the database cannot be read.
     pub async fn organizations(&self) -> Result<Vec<OrganizationRecord>, DatabaseError> {
         let query = organization::Entity::find().order_by_asc(organization::Column::Name);
-        let rows = query.all(&self.reads()).await?;
+        let rows = self.operate(async |db| query.all(db).await).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }

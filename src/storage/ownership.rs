@@ -61,7 +61,8 @@ impl Database {
         let query = customer::Entity::find()
             .filter(customer::Column::OrganizationId.eq(organization.uuid()))
             .filter(customer::Column::Email.eq(email.as_str()));
-        Ok(query.one(&self.reads()).await?.map(Into::into))
+        let row = self.operate(async |db| query.one(db).await).await?;
+        Ok(row.map(Into::into))
     }
 
     /// The device with this identifier.
@@ -76,7 +77,8 @@ impl Database {
         let query = device::Entity::find()
             .filter(device::Column::OrganizationId.eq(organization.uuid()))
             .filter(device::Column::Identifier.eq(identifier.as_str()));
-        Ok(query.one(&self.reads()).await?.map(Into::into))
+        let row = self.operate(async |db| query.one(db).await).await?;
+        Ok(row.map(Into::into))
     }
 
     /// How many devices belong to a customer.
@@ -88,7 +90,8 @@ impl Database {
         organization: OrganizationId,
         customer: CustomerId,
     ) -> Result<u64, DatabaseError> {
-        Ok(assignments_of(organization, customer).count(&self.reads()).await?)
+        let query = assignments_of(organization, customer);
+        self.operate(async |db| query.count(db).await).await
     }
 
     /// How many owners a device has.
@@ -96,7 +99,8 @@ impl Database {
     /// # Errors
     /// When the database cannot be read.
     pub async fn count_owners_of(&self, organization: OrganizationId, device: DeviceId) -> Result<u64, DatabaseError> {
-        Ok(assignments_to(organization, device).count(&self.reads()).await?)
+        let query = assignments_to(organization, device);
+        self.operate(async |db| query.count(db).await).await
     }
 
     /// Devices of a customer, in the order of their ids: at most `limit` of those after `after`.
@@ -118,7 +122,8 @@ impl Database {
             .find_both_related(device::Entity)
             .order_by_asc(device_assignment::Column::DeviceId)
             .limit(limit);
-        Ok(assigned(query.all(&self.reads()).await?))
+        let rows = self.operate(async |db| query.all(db).await).await?;
+        Ok(assigned(rows))
     }
 
     /// Owners of a device, in the order of their ids: at most `limit` of those after `after`.
@@ -140,7 +145,8 @@ impl Database {
             .find_both_related(customer::Entity)
             .order_by_asc(device_assignment::Column::CustomerId)
             .limit(limit);
-        Ok(assigned(query.all(&self.reads()).await?))
+        let rows = self.operate(async |db| query.all(db).await).await?;
+        Ok(assigned(rows))
     }
 }
 

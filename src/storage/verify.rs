@@ -46,13 +46,15 @@ impl Database {
             [organization.uuid().into()],
         );
         let mut differences = 0;
-        {
+        let comparison = async {
             let mut rows = connection.stream_raw(statement).await?.map(|row| difference(&row?));
             while let Some(difference) = rows.try_next().await? {
                 differences += 1;
                 on_difference(difference);
             }
-        }
+            Ok(())
+        };
+        self.while_reachable(comparison).await?;
         if let Err(error) = connection.close().await {
             tracing::debug!(%error, "closing a connection failed");
         }

@@ -59,7 +59,13 @@ fn assert_unauthenticated(answer: &Answer, sentence: &str, reason: &str) {
     assert_eq!(answer.reason.as_deref(), Some(reason));
     if let Some((status, headers)) = &answer.http {
         assert_eq!(*status, 401);
-        assert!(headers["www-authenticate"].starts_with("Bearer "), "{headers:?}");
+        let error = match reason {
+            "MISSING_API_KEY" => "",
+            "CONFLICTING_API_KEYS" => ", error=\"invalid_request\"",
+            _ => ", error=\"invalid_token\"",
+        };
+        let challenge = format!("Bearer realm=\"device-assignment\"{error}");
+        assert_eq!(headers["www-authenticate"], challenge);
     }
 }
 

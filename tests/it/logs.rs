@@ -103,7 +103,8 @@ async fn one_line_a_call(database: &'static TestDatabase, format: &str, level: &
 
     let mut made = Vec::new();
     for api in [Api::Grpc, Api::Rest] {
-        let client = program.client(api, &key);
+        // A caller cannot claim another protocol.
+        let client = program.client(api, &key).with_header("x-protocol", "rest");
         let mut caller = Caller { client, made };
         make_calls(&mut caller, api).await;
         made = caller.made;

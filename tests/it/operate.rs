@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Api, INVALID_KEY, Program, Suite, TestDatabase,
+    Api, INVALID_KEY, Kind, Program, Suite, TestDatabase,
     program::{command, finish, refused, run, sentence, shown as shown_on_terminal, stderr, stdout, talk},
 };
 
@@ -23,6 +23,9 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("operate::a_terminal_gets_aligned_columns", terminal);
     suite.on_each("operate::revoking_is_for_good", revoked_key);
     suite.test("operate::only_what_creates_creates_a_database", no_database);
+    let name = |kind| format!("operate::commands_that_only_read_change_no_schema::{kind}");
+    suite.test(&name("sqlite"), || old_schema(Kind::Sqlite));
+    suite.with_postgres(&name("postgres"), || old_schema(Kind::Postgres));
     suite.on_each("operate::unknown_organizations_are_pointed_out", unknown_organization);
     suite.on_each("operate::keys_work_against_a_running_server", live_key);
 }
@@ -295,6 +298,31 @@ async fn terminal(database: &'static TestDatabase) {
         cell(tokyo, "createdAt"),
     );
     assert_eq!(shown(database, &["organization", "list"]).await, expected);
+}
+
+/// A command that only reads says what to do, and leaves the schema to those who write.
+async fn old_schema(kind: Kind) {
+    let database = TestDatabase::empty(kind).await;
+    database.open().await.close().await;
+    let identifier = ["device", "show", "SN-1", "--organization", "acme"];
+    let email = ["customer", "show", "ann@example.com", "--organization", "acme"];
+    for arguments in [
+        ["organization", "list"].as_slice(),
+        &["api-key", "list", "--organization", "acme"],
+        &identifier,
+        &email,
+        &["verify"],
+    ] {
+        let said = sentence(&on(&database, arguments).await, 1);
+        assert!(
+            said.starts_with("device-assignment: the schema of the database is behind by ")
+                && said.contains("; run `device-assignment migrate`"),
+            "{said}"
+        );
+        let status = printed(&on(&database, &["migrate", "--status"]).await);
+        assert!(status.lines().all(|line| line.starts_with("pending\t")), "{status}");
+    }
+    database.remove().await;
 }
 
 /// A typing error in the URL of a database must not look like an empty database.

@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use crate::support::{
-    Suite, TestDatabase,
+    Proxy, Suite, TestDatabase,
     database::Kind,
-    program::{command, refused, run, sentence},
+    devices, new_key, organization,
+    program::{command, finish, refused, run, sentence, stderr},
 };
 
 /// Must never be printed.
@@ -21,6 +23,7 @@ pub fn register(suite: &mut Suite) {
     suite.test("reach::invalid_urls_are_usage_errors", unusable_urls);
     suite.test("reach::waits_and_gives_up", out_of_reach);
     suite.test("reach::a_missing_folder_is_reported_at_once", missing_folder);
+    suite.with_postgres("reach::a_silent_network_hangs_no_command", silence);
     suite.with_postgres("reach::a_missing_database_is_reported_at_once", missing_database);
 }
 
@@ -111,4 +114,67 @@ async fn missing_database() {
     database.remove().await;
     let said = sentence(&run(&["serve", "--database-url", &url]).await, 1);
     assert!(said.contains("does not exist"), "{said}");
+}
+
+/// A network that falls silent in the middle of a command: the command fails by itself, in one sentence. Where, is tried at
+/// several places between the first answer of the database and the last.
+async fn silence() {
+    const PLACES: u64 = 5;
+    let folder = TempDir::new().expect("a folder");
+    let list = folder.path().join("devices.csv");
+    std::fs::write(&list, "identifier,type\nSN-2,sensor\n").expect("a file");
+    let list = list.to_str().expect("a path");
+    let database = TestDatabase::create(Kind::Postgres).await;
+    organization(&database, "acme").await;
+    devices(&database, "acme", &["SN-1"]).await;
+    let id = new_key(&database, "acme", None).await.record.id.to_string();
+    let in_acme = |arguments: &[&str]| [arguments, &["--organization", "acme"]].concat().join(" ");
+    let subcommands = [
+        "organization list".to_owned(),
+        "organization create globex".to_owned(),
+        in_acme(&["api-key", "create"]),
+        in_acme(&["api-key", "list"]),
+        format!("api-key revoke {id}"),
+        in_acme(&["device", "show", "SN-1"]),
+        in_acme(&["device", "import", list]),
+        "verify".to_owned(),
+        "migrate --status".to_owned(),
+        "migrate".to_owned(),
+    ];
+    let runs = subcommands.iter().map(async |subcommand| {
+        // Only an empty database has something to migrate.
+        let is_migration = subcommand == "migrate";
+        let through = async |last_answer: u64| {
+            let empty = match is_migration {
+                true => Some(TestDatabase::empty(Kind::Postgres).await),
+                false => None,
+            };
+            let proxy = Proxy::before(empty.as_ref().unwrap_or(&database)).await;
+            proxy.fall_silent_after(last_answer);
+            let url = ["--connect-timeout", "0s", "--database-url", proxy.url()];
+            let arguments: Vec<_> = subcommand.split(' ').chain(url).collect();
+            let output = finish(command(&arguments)).await;
+            if let Some(empty) = empty {
+                empty.remove().await;
+            }
+            (output, proxy)
+        };
+        let (output, proxy) = through(u64::MAX).await;
+        assert!(output.status.success(), "{subcommand}: {}", stderr(&output));
+        let answers = proxy.answers();
+        let places = (0..PLACES).map(|place| (answers - 1) * place / (PLACES - 1));
+        for (output, proxy) in join_all(places.map(through)).await {
+            if !proxy.is_silent() && output.status.success() {
+                continue;
+            }
+            let said = refused(&output, 1);
+            assert!(
+                said.contains("\ndevice-assignment: ") || said.starts_with("device-assignment: "),
+                "{said}"
+            );
+            println!("{subcommand}: {}", said.lines().last().unwrap_or_default());
+        }
+    });
+    join_all(runs).await;
+    database.remove().await;
 }

@@ -93,7 +93,7 @@ async fn unknown_customer(database: &'static TestDatabase) {
     let site = Site::start(database).await;
     devices(database, "acme", &["SN-1"]).await;
     let output = unassign(&site, &["--customer", "ann@example.com", "SN-1"]).await;
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     let sentence = "There is no customer with this customer_email in your organization";
     assert!(
         stderr(&output).contains(&format!("--customer: {sentence}")),

@@ -33,6 +33,9 @@ struct Network {
     /// What to do at the next COMMIT that a client sends.
     at_commit: Mutex<Option<AtCommit>>,
     opened: AtomicU64,
+    /// How often something was forwarded from the server, and after how many times the network falls silent.
+    answers: AtomicU64,
+    last_answer: AtomicU64,
 }
 
 enum Upstream {
@@ -74,6 +77,8 @@ impl Proxy {
             state: watch::Sender::default(),
             at_commit: Mutex::default(),
             opened: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            last_answer: AtomicU64::new(u64::MAX),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&network)));
@@ -92,6 +97,21 @@ impl Proxy {
     /// Forwards nothing from now on, but still accepts connections.
     pub fn fall_silent(&self) {
         self.network.state.send_modify(|state| state.silent = true);
+    }
+
+    /// Forwards nothing more once it has forwarded so many answers.
+    pub fn fall_silent_after(&self, answers: u64) {
+        self.network.last_answer.store(answers, Ordering::Relaxed);
+    }
+
+    /// How many answers it has forwarded or held back.
+    pub fn answers(&self) -> u64 {
+        self.network.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether it forwards nothing.
+    pub fn is_silent(&self) -> bool {
+        self.network.state.borrow().silent
     }
 
     /// Forwards again, also what was held back.
@@ -195,6 +215,9 @@ impl Network {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 let count = from_server.read(&mut buffer).await?;
+                if self.answers.fetch_add(1, Ordering::Relaxed) >= self.last_answer.load(Ordering::Relaxed) {
+                    self.state.send_modify(|state| state.silent = true);
+                }
                 self.is_open(number).await;
                 if count == 0 {
                     return Ok(false);
