@@ -61,6 +61,7 @@ mod server {
             config = config.type_attribute(message(response), write);
         }
         for (field, kind) in FIELDS {
+            let id = |kind: &str| format!("{kind}_[0-9a-hjkmnp-tv-z]{{26}}");
             let attribute = match kind {
                 Kind::Request(schema) => format!("{OPTIONAL} #[schema({schema})]"),
                 // The gateway sets it.
@@ -69,7 +70,8 @@ mod server {
                 Kind::Response(schema) => format!("#[schema({schema})]"),
                 Kind::Revision => format!("{NUMBER} #[schema({REVISION})]"),
                 Kind::Time => "#[schema(format = DateTime)]".to_owned(),
-                Kind::Id(kind) => format!("#[schema(pattern = \"^{kind}_[0-9a-hjkmnp-tv-z]{{26}}$\")]"),
+                Kind::Id(kind) => format!("#[schema(pattern = \"^{}$\")]", id(kind)),
+                Kind::NewId(kind) => format!("#[schema(pattern = \"^({})?$\")]", id(kind)),
             };
             config = config.field_attribute(message(field), attribute);
         }
@@ -110,6 +112,8 @@ mod server {
         Response(&'static str),
         /// An id of this kind in a response.
         Id(&'static str),
+        /// The same, or empty if nothing was created because the caller only wanted to validate.
+        NewId(&'static str),
     }
 
     const OPTIONAL: &str = "#[serde(default, deserialize_with = \"crate::pb::null_as_absent\")]";
@@ -127,6 +131,8 @@ mod server {
     );
     const IDENTIFIER: Kind = Kind::Request(r#"required, min_length = 1, max_length = 255, example = "SN-12345-ABCDE""#);
 
+    const VALIDATE_ONLY: Kind = Kind::Request("nullable");
+
     /// The fields that need more than their type.
     const FIELDS: &[(&str, Kind)] = &[
         ("AssignDevicesToOwnerRequest.customer_email", EMAIL),
@@ -139,11 +145,13 @@ mod server {
             "AssignDevicesToOwnerRequest.device_type",
             Kind::Request(r#"example = "sensor""#),
         ),
-        ("AssignDevicesToOwnerResponse.customer_id", Kind::Id("cust")),
-        ("AssignedDevice.device_id", Kind::Id("dev")),
+        ("AssignDevicesToOwnerRequest.validate_only", VALIDATE_ONLY),
+        ("AssignDevicesToOwnerResponse.customer_id", Kind::NewId("cust")),
+        ("AssignedDevice.device_id", Kind::NewId("dev")),
         ("UnassignDevicesFromOwnerRequest.customer_email", EMAIL),
         ("UnassignDevicesFromOwnerRequest.device_identifiers", IDENTIFIERS),
         ("UnassignDevicesFromOwnerRequest.include_remaining", Kind::GrpcOnly),
+        ("UnassignDevicesFromOwnerRequest.validate_only", VALIDATE_ONLY),
         ("UnassignDevicesFromOwnerResponse.customer_id", Kind::Id("cust")),
         (
             "UnassignDevicesFromOwnerResponse.devices_remaining",
@@ -156,6 +164,7 @@ mod server {
         ("UnassignDeviceFromOwnerRequest.customer_email", EMAIL),
         ("UnassignDeviceFromOwnerRequest.device_identifier", IDENTIFIER),
         ("UnassignDeviceFromOwnerRequest.include_remaining", Kind::GrpcOnly),
+        ("UnassignDeviceFromOwnerRequest.validate_only", VALIDATE_ONLY),
         ("UnassignDeviceFromOwnerResponse.customer_id", Kind::Id("cust")),
         (
             "UnassignDeviceFromOwnerResponse.devices_remaining",

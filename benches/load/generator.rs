@@ -208,6 +208,7 @@ impl Caller {
             }
         };
         let message = AssignDevicesToOwnerRequest {
+            validate_only: false,
             customer_email: format!("{prefix}{}", world::email(customer)),
             device_identifiers: numbers
                 .into_iter()

@@ -78,11 +78,14 @@ impl Assign {
                 "devicesCreated": devices_created,
                 "customersCreated": customers_created,
                 "retries": retries,
+                "dryRun": self.bulk.dry_run,
             });
             return print(&value.to_string());
         }
-        let summary =
-            format!("{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused");
+        let when = self.bulk.when();
+        let summary = format!(
+            "{when}{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused"
+        );
         let created = (devices_created + customers_created > 0)
             .then(|| format!("{devices_created} device(s) and {customers_created} customer(s) created"));
         print_lines([summary].into_iter().chain(created)).map(drop)

@@ -53,6 +53,12 @@ pub(super) struct Bulk {
     #[arg(long, value_name = "FILE")]
     skipped: Option<PathBuf>,
 
+    /// Change nothing: report what would be done
+    ///
+    /// Each call is checked against what exists, without what the other calls of the list would do.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -83,6 +89,11 @@ pub(super) fn exit_code(report: &Report) -> ExitCode {
 }
 
 impl Bulk {
+    /// What a summary begins with.
+    pub(super) fn when(&self) -> &'static str {
+        if self.dry_run { "dry run: " } else { "" }
+    }
+
     pub(super) fn has_csv(&self) -> bool {
         self.csv.is_some()
     }
@@ -91,6 +102,7 @@ impl Bulk {
     pub(super) async fn run(&self, action: Action, device_type: Option<String>) -> Result<Report, CommandError> {
         let settings = Settings {
             action,
+            dry_run: self.dry_run,
             parallel: self.service.parallel.into(),
             timeout: self.service.timeout,
             retry_for: self.service.retry_for,

@@ -50,11 +50,13 @@ impl Unassign {
                 "skipped": skipped,
                 "refused": refused,
                 "retries": retries,
+                "dryRun": self.bulk.dry_run,
             });
             print(&value.to_string())?;
         } else {
             print(&format!(
-                "{unassigned} unassigned, {skipped} skipped, {refused} refused"
+                "{}{unassigned} unassigned, {skipped} skipped, {refused} refused",
+                self.bulk.when()
             ))?;
         }
         Ok(exit_code(&report))

@@ -44,6 +44,7 @@ const CUSTOMER_NOT_FOUND: &str = "CUSTOMER_NOT_FOUND";
 pub(super) struct CallSender {
     service: RemoteService,
     action: Action,
+    dry_run: bool,
     timeout: Duration,
     retry_for: Duration,
     /// What all rows have in common.
@@ -111,6 +112,7 @@ impl CallSender {
             service,
             common,
             action: settings.action,
+            dry_run: settings.dry_run,
             timeout: settings.timeout,
             retry_for: settings.retry_for,
             max_rows: Arc::new(AtomicUsize::new(usize::MAX)),
@@ -239,6 +241,7 @@ impl CallSender {
                     device_identifiers,
                     auto_create_devices: auto_create,
                     device_type: key.device_type.clone().filter(|_| auto_create),
+                    validate_only: self.dry_run,
                 };
                 let response = self.service.assign(message, self.timeout).await;
                 response.map(CallResult::Assigned)
@@ -248,6 +251,7 @@ impl CallSender {
                     customer_email,
                     device_identifiers,
                     include_remaining: false,
+                    validate_only: self.dry_run,
                 };
                 let response = self.service.unassign(message, self.timeout).await;
                 response.map(CallResult::Unassigned)

@@ -9,7 +9,11 @@ mod connect;
 mod rows;
 mod window;
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -32,6 +36,8 @@ const READ_AHEAD: usize = 1_024;
 pub struct Settings {
     /// What is done with the devices.
     pub action: Action,
+    /// Whether nothing is changed: the report says what would be done.
+    pub dry_run: bool,
     /// How many calls are sent at once.
     pub parallel: usize,
     /// How long a call may take.
@@ -189,7 +195,10 @@ pub async fn run<E: From<ClientError>>(
     });
     let (trouble, mut troubles) = mpsc::channel(1);
     let sender = CallSender::new(service, settings, common, trouble);
-    let mut run = Run::default();
+    let mut run = Run {
+        is_dry: settings.dry_run,
+        ..Run::default()
+    };
     let mut rows = Vec::with_capacity(READ_AHEAD);
     let mut is_read = false;
     loop {
@@ -235,6 +244,10 @@ struct Run {
     read: u64,
     done: u64,
     is_in_trouble: bool,
+    is_dry: bool,
+    /// The hashes of the customers that a dry run would have created so far: each of its calls would create them again.
+    new_customers: HashSet<u64>,
+    hasher: RandomState,
 }
 
 impl Run {
@@ -257,6 +270,12 @@ impl Run {
         on_event(Event::Rejected(row))
     }
 
+    /// Whether a customer that a call created is new to this run.
+    fn is_new(&mut self, customer: &str) -> bool {
+        let hash = self.hasher.hash_one(customer.to_ascii_lowercase());
+        !self.is_dry || self.new_customers.insert(hash)
+    }
+
     fn finish<E>(&mut self, done: Done, on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         let skipped = done.skipped.identifiers.len() as u64;
         self.done += done.assigned + done.already_assigned + done.unassigned + skipped;
@@ -265,7 +284,7 @@ impl Run {
         self.report.already_assigned += done.already_assigned;
         self.report.skipped += skipped;
         self.report.devices_created += done.devices_created;
-        self.report.customers_created += u64::from(done.customer_was_created);
+        self.report.customers_created += u64::from(done.customer_was_created && self.is_new(&done.skipped.customer));
         self.report.retries += done.retries;
         for row in &done.refused {
             self.reject(row, on_event)?;

@@ -2,6 +2,7 @@
 //! form: the prefix and 26 characters of lower-case Crockford base32. Databases store the UUID.
 
 use type_safe_id::{StaticType, TypeSafeId};
+use uuid::Uuid;
 
 macro_rules! id {
     ($noun:ident, $id:ident, $prefix:literal, $what:literal) => {
@@ -23,3 +24,36 @@ id!(ApiKey, ApiKeyId, "key", "an API key");
 id!(Customer, CustomerId, "cust", "a customer");
 id!(Device, DeviceId, "dev", "a device");
 id!(History, HistoryId, "hist", "a history of changes");
+
+/// Makes ids for what a preview would create. They differ from each other and from all stored ids, and are never stored.
+pub fn preview_ids() -> impl FnMut() -> Uuid + Send {
+    let mut count = 0;
+    move || {
+        count += 1;
+        Uuid::from_u64_pair(0, count)
+    }
+}
+
+/// The text of an id for callers. Empty if a preview has made the id up.
+pub fn id_text<T: StaticType>(id: TypeSafeId<T>) -> String {
+    match id.uuid().as_u64_pair() {
+        // A UUIDv7 begins with its time.
+        (0, 1..) => String::new(),
+        _ => id.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_previews_are_distinct_and_have_no_text() {
+        let mut new_id = preview_ids();
+        let ids = [new_id(), new_id()].map(DeviceId::from_uuid);
+        assert_ne!(ids[0], ids[1]);
+        assert_eq!(ids.map(id_text), ["", ""]);
+        let stored = DeviceId::from_uuid(Uuid::now_v7());
+        assert_eq!(id_text(stored), stored.to_string());
+    }
+}

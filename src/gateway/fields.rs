@@ -101,6 +101,7 @@ mod tests {
             ("deviceIdentifiers", Kind::String, true),
             ("autoCreateDevices", Kind::Boolean, false),
             ("deviceType", Kind::String, false),
+            ("validateOnly", Kind::Boolean, false),
         ];
         assert_eq!(members, expected);
     }

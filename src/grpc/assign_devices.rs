@@ -7,7 +7,7 @@ use crate::{
     domain::{
         assign_devices::{AssignDevices, Fate, Outcome},
         device::DeviceIdentifier,
-        id::DeviceId,
+        id::{DeviceId, id_text},
     },
     pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, AssignedDevice},
     service::{AssignDevicesRequest, Service},
@@ -31,6 +31,7 @@ impl From<AssignDevicesToOwnerRequest> for AssignDevicesRequest {
             device_identifiers: message.device_identifiers,
             auto_create_devices: message.auto_create_devices,
             device_type: message.device_type,
+            validate_only: message.validate_only,
         }
     }
 }
@@ -53,7 +54,7 @@ impl From<Outcome> for AssignDevicesToOwnerResponse {
         Self {
             success: true,
             message: format!("Successfully assigned {owned} device(s) to customer"),
-            customer_id: outcome.customer_id.to_string(),
+            customer_id: id_text(outcome.customer_id),
             customer_was_created: outcome.customer_was_created,
             assigned_devices,
             already_assigned,
@@ -65,7 +66,7 @@ impl From<Outcome> for AssignDevicesToOwnerResponse {
 fn device(identifier: DeviceIdentifier, id: DeviceId, was_created: bool) -> AssignedDevice {
     AssignedDevice {
         identifier: identifier.into(),
-        device_id: id.to_string(),
+        device_id: id_text(id),
         was_created,
     }
 }

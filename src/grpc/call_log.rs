@@ -19,7 +19,7 @@ use crate::{
     domain::{Tally, change::ChangeKind, command::Command},
     log_sampler::{Log, LogSampler},
     peer, request_id,
-    service::Caller,
+    service::{Caller, Completed},
     telemetry::{metrics::OTHER, milliseconds, trace},
 };
 
@@ -27,7 +27,16 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Note {
     caller: OnceLock<Arc<Caller>>,
-    effects: OnceLock<(ChangeKind, Tally)>,
+    effects: OnceLock<Effects>,
+}
+
+/// What a call did.
+#[derive(Debug)]
+struct Effects {
+    kind: ChangeKind,
+    tally: Tally,
+    /// Whether it would have done that, but has written nothing.
+    is_preview: bool,
 }
 
 impl Note {
@@ -42,16 +51,26 @@ impl Note {
     }
 
     /// Notes what the call did.
-    pub(super) fn outcome<C: Command>(&self, outcome: &C::Outcome) {
-        let _ = self.effects.set((C::KIND, C::tally(outcome)));
+    pub(super) fn outcome<C: Command>(&self, completed: &Completed<C::Outcome>) {
+        let _ = self.effects.set(Effects {
+            kind: C::KIND,
+            tally: C::tally(&completed.outcome),
+            is_preview: completed.is_preview,
+        });
     }
 
-    /// What a call of this kind did.
-    fn effects(&self, kind: ChangeKind) -> Option<&Tally> {
+    /// What a call of one of these kinds did.
+    fn effects(&self, kinds: &[ChangeKind]) -> Option<&Tally> {
+        let effects = self.effects.get().filter(|effects| kinds.contains(&effects.kind));
+        effects.map(|effects| &effects.tally)
+    }
+
+    /// True if the call has written nothing because its caller wanted that.
+    fn is_preview(&self) -> Option<bool> {
         self.effects
             .get()
-            .filter(|(own, _)| *own == kind)
-            .map(|(_, tally)| tally)
+            .map(|effects| effects.is_preview)
+            .filter(|is_preview| *is_preview)
     }
 }
 
@@ -159,8 +178,8 @@ impl Drop for CallLogEntry<'_> {
         if caller.is_none() && !self.sampler.admits(Log::Calls, self.address) {
             return;
         }
-        let assigned = self.note.effects(ChangeKind::Assign);
-        let unassigned = self.note.effects(ChangeKind::Unassign);
+        let assigned = self.note.effects(&[ChangeKind::Assign]);
+        let unassigned = self.note.effects(&[ChangeKind::Unassign]);
         tracing::info!(
             method = self.method(),
             request_id = self.request_id(),
@@ -171,6 +190,7 @@ impl Drop for CallLogEntry<'_> {
             assigned = assigned.map(|tally| tally.assigned),
             already_assigned = assigned.map(|tally| tally.already_assigned),
             unassigned = unassigned.map(|tally| tally.unassigned),
+            validate_only = self.note.is_preview(),
             skipped = assigned.or(unassigned).map(|tally| tally.skipped),
             code = code_name(self.code),
             reason = self.reason,

@@ -169,10 +169,11 @@ mod tests {
             device_identifiers in proptest::collection::vec(".{0,6}", 0..40),
             auto_create_devices: bool,
             device_type in proptest::option::of(".{0,5}"),
+            validate_only: bool,
         ) {
             let count = device_identifiers.len();
             let message = AssignDevicesToOwnerRequest {
-                customer_email, device_identifiers, auto_create_devices, device_type,
+                customer_email, device_identifiers, auto_create_devices, device_type, validate_only,
             };
             prop_assert_eq!(received(&message).devices, count);
         }

@@ -27,8 +27,9 @@ impl Admitted {
         completed: Result<Completed<C::Outcome>, Error>,
         message: impl FnOnce(C::Outcome) -> M,
     ) -> Result<Response<M>, Status> {
-        let Completed { outcome, revision } = completed.map_err(|error| to_status(&error))?;
-        self.note.outcome::<C>(&outcome);
+        let completed = completed.map_err(|error| to_status(&error))?;
+        self.note.outcome::<C>(&completed);
+        let Completed { outcome, revision, .. } = completed;
         Ok(response_at(revision, message(outcome)))
     }
 }

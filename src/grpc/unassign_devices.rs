@@ -46,6 +46,7 @@ impl From<UnassignDevicesFromOwnerRequest> for UnassignDevicesRequest {
             customer_email: message.customer_email,
             device_identifiers: message.device_identifiers,
             include_remaining: message.include_remaining,
+            validate_only: message.validate_only,
         }
     }
 }
@@ -56,6 +57,7 @@ impl From<UnassignDeviceFromOwnerRequest> for UnassignDeviceRequest {
             customer_email: message.customer_email,
             device_identifier: message.device_identifier,
             include_remaining: message.include_remaining,
+            validate_only: message.validate_only,
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct AssignDevicesRequest {
     pub auto_create_devices: bool,
     /// The type of the devices to create.
     pub device_type: Option<String>,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 impl Service {
@@ -40,7 +42,8 @@ impl Service {
             self.settings.max_devices_per_request,
         )
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, request.device_identifiers.len(), deadline)
+        let identifiers = request.device_identifiers.len();
+        self.submit(caller, command, identifiers, deadline, request.validate_only)
             .await
     }
 }

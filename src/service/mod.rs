@@ -72,6 +72,7 @@ impl Default for ServiceSettings {
 #[derive(Debug)]
 pub struct Service {
     settings: ServiceSettings,
+    database: Database,
     keys: authenticate::Keys,
     failed_keys: failed_keys::FailedKeys,
     key_usage: key_usage::KeyUsage,
@@ -94,6 +95,7 @@ impl Service {
         let reads = Reads::new(database.clone());
         Self {
             settings,
+            database: database.clone(),
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
             key_usage: key_usage::KeyUsage::start(database, settings.key_usage, supervisor),

@@ -34,7 +34,8 @@ impl Service {
     }
 
     /// Submits `command` for the caller's organization, counts the `identifiers` of the request toward the caller's limits, and
-    /// waits for the outcome, which is durable. What the command changed is in the audit log, even if the caller leaves.
+    /// waits for the outcome, which is durable. What the command changed is in the audit log, even if the caller leaves. If
+    /// `validate_only`, nothing is written, and the outcome is what the command would have done.
     ///
     /// Dropping the future is safe: the command runs whole or not at all.
     ///
@@ -47,8 +48,12 @@ impl Service {
         command: C,
         identifiers: usize,
         deadline: Instant,
+        validate_only: bool,
     ) -> Result<Completed<C::Outcome>, Error> {
         caller.count(Metered::Devices, identifiers)?;
+        if validate_only {
+            return self.database.preview(caller.organization, command).await;
+        }
         let origin = ChangeOrigin {
             actor: Actor::ApiKey(caller.key),
             request_id: Some(caller.origin.request_id.clone()),
@@ -91,7 +96,7 @@ impl<C: Command> Drop for AuditGuard<C> {
 }
 
 fn log<C: Command>(caller: &Caller, outcome: &Result<Completed<C::Outcome>, Error>) {
-    if let Ok(Completed { outcome, revision }) = outcome {
+    if let Ok(Completed { outcome, revision, .. }) = outcome {
         audit::changed(caller, C::KIND, &C::tally(outcome), *revision);
     }
 }

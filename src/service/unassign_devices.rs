@@ -17,6 +17,8 @@ pub struct UnassignDevicesRequest {
     pub device_identifiers: Vec<String>,
     /// Whether to list the devices that the customer still has.
     pub include_remaining: bool,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 /// A request to unassign one device, as the caller sent it.
@@ -28,6 +30,8 @@ pub struct UnassignDeviceRequest {
     pub device_identifier: String,
     /// Whether to list the devices that the customer still has.
     pub include_remaining: bool,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 impl Service {
@@ -48,7 +52,8 @@ impl Service {
             self.settings.max_devices_per_request,
         )
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, request.device_identifiers.len(), deadline)
+        let identifiers = request.device_identifiers.len();
+        self.submit(caller, command, identifiers, deadline, request.validate_only)
             .await
     }
 
@@ -68,6 +73,6 @@ impl Service {
             request.include_remaining,
         )
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, 1, deadline).await
+        self.submit(caller, command, 1, deadline, request.validate_only).await
     }
 }

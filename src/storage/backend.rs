@@ -1,9 +1,12 @@
 //! PostgreSQL and SQLite behind one trait: what writes and what checks the health is written once, generic over the
 //! database, and speaks to the driver directly.
 
-use sea_orm::sqlx::{
-    self, AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres, Sqlite,
-    SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
+use sea_orm::{
+    DatabaseConnection,
+    sqlx::{
+        self, AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres, Sqlite,
+        SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
+    },
 };
 
 use super::{
@@ -23,8 +26,13 @@ pub(super) trait Backend: sqlx::Database<Connection: 'static> {
     const SYSTEM: System;
     /// Begins a transaction that may write.
     const BEGIN: &'static str;
+    /// Begins a transaction whose reads all see the same snapshot, and that writes nothing.
+    const BEGIN_SNAPSHOT: &'static str;
     /// Whether it runs in this process. Then it is slow at worst: no connection can be dead, and no answer can be lost.
     const IS_EMBEDDED: bool;
+
+    /// The driver's pool of a pool of connections to this database.
+    fn pool(connection: &DatabaseConnection) -> &sqlx::Pool<Self>;
 
     /// Makes a connection.
     fn connect(
@@ -66,7 +74,12 @@ pub(super) trait Backend: sqlx::Database<Connection: 'static> {
 impl Backend for Postgres {
     const SYSTEM: System = POSTGRES;
     const BEGIN: &'static str = "BEGIN";
+    const BEGIN_SNAPSHOT: &'static str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     const IS_EMBEDDED: bool = false;
+
+    fn pool(connection: &DatabaseConnection) -> &sqlx::Pool<Self> {
+        connection.get_postgres_connection_pool()
+    }
 
     async fn connect(url: &DatabaseUrl, purpose: Purpose) -> Result<PgConnection, sqlx::Error> {
         url.postgres_options(purpose)?.connect().await
@@ -103,7 +116,12 @@ impl Backend for Sqlite {
     const SYSTEM: System = SQLITE;
     // A transaction that reads first and writes later fails, without waiting, if another writer came in between.
     const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    const BEGIN_SNAPSHOT: &'static str = "BEGIN DEFERRED";
     const IS_EMBEDDED: bool = true;
+
+    fn pool(connection: &DatabaseConnection) -> &sqlx::Pool<Self> {
+        connection.get_sqlite_connection_pool()
+    }
 
     async fn connect(url: &DatabaseUrl, purpose: Purpose) -> Result<SqliteConnection, sqlx::Error> {
         url.sqlite_options(purpose)?.connect().await

@@ -103,32 +103,34 @@ impl Database {
     /// # Errors
     /// As `query`, [`DatabaseError::Silent`] when the database does not answer in time, and [`DatabaseError::OutOfReach`] as
     /// soon as the health check finds that.
-    pub(super) async fn read<T, F>(
+    pub(super) async fn read<T, E, F>(
         &self,
         kind: &'static StatementKind,
         query: impl Fn(DatabaseConnection) -> F + Send + 'static,
     ) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        E: Into<DatabaseError>,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.read_from(&self.reads, kind, query).await
     }
 
     /// Reads for a call, as [`read`](Self::read) does, on connections of its own.
-    pub(super) async fn read_for_call<T, F>(
+    pub(super) async fn read_for_call<T, E, F>(
         &self,
         kind: &'static StatementKind,
         query: impl Fn(DatabaseConnection) -> F + Send + 'static,
     ) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        E: Into<DatabaseError>,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.read_from(&self.call_reads, kind, query).await
     }
 
-    async fn read_from<T, F>(
+    async fn read_from<T, E, F>(
         &self,
         pool: &Arc<ReadPool>,
         kind: &'static StatementKind,
@@ -136,7 +138,8 @@ impl Database {
     ) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        E: Into<DatabaseError>,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.check_reach()?;
         let mut health = self.health();
@@ -234,9 +237,11 @@ impl Database {
 }
 
 /// Bounds the time of a call's read.
-async fn bounded<T>(read: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatabaseError> {
+async fn bounded<T, E: Into<DatabaseError>>(read: impl Future<Output = Result<T, E>>) -> Result<T, DatabaseError> {
     let result = timeout(READ_TIMEOUT, read).await;
-    result.map_or(Err(DatabaseError::Silent(READ_TIMEOUT)), |result| Ok(result?))
+    result.map_or(Err(DatabaseError::Silent(READ_TIMEOUT)), |result| {
+        result.map_err(Into::into)
+    })
 }
 
 #[cfg(test)]

@@ -47,36 +47,7 @@ impl Group<'_> {
     /// Reads what the group touches, in one snapshot except for what is not needed by every call: on PostgreSQL under the lock of the organization,
     /// on SQLite checked by the log.
     pub(super) async fn find<B: Backend>(&self, connection: &mut B::Connection) -> Result<Found, DatabaseError> {
-        let touches = self.touches();
-        let pairs = touches.sorted_pairs();
-        if pairs.is_empty() {
-            let statement = READ_REVISION.bind([Scalar::Id(self.organization.uuid())], []);
-            let revisions: Vec<(i64,)> = rows::<B, _>(connection, &statement).await?;
-            let mut found = Found::at(revisions.first().map_or(0, |(revision,)| *revision));
-            find_others::<B>(connection, self.organization, &touches, &mut found.existing).await?;
-            return Ok(found);
-        }
-        let statement = FIND
-            .bind(
-                [Scalar::Id(self.organization.uuid())],
-                [Column::Texts(touches.emails().to_vec())],
-            )
-            .and([
-                Column::OptionalNumbers(pairs.iter().map(|pair| pair.customer).collect()),
-                Column::Texts(pairs.iter().map(|pair| pair.identifier).collect()),
-            ]);
-        let mut found = read::<B>(connection, &statement, &touches, &pairs).await?;
-        if touches.needs_types() {
-            self.find_types::<B>(connection, &mut found.existing).await?;
-        }
-        find_others::<B>(connection, self.organization, &touches, &mut found.existing).await?;
-        for (email, limit) in touches.counted() {
-            if let Some(customer) = found.existing.customers.get(email).copied() {
-                let list = list::<B>(connection, self.organization, customer, limit).await?;
-                found.existing.listed.insert(customer, list);
-            }
-        }
-        Ok(found)
+        find::<B>(connection, self.organization, &self.touches()).await
     }
 
     /// Reads what the group touches, and carries it out if nothing has to be created. PostgreSQL's alone.
@@ -108,23 +79,60 @@ impl Group<'_> {
             ]);
         read::<B>(connection, &statement, &touches, &pairs).await
     }
+}
 
-    async fn find_types<B: Backend>(
-        &self,
-        connection: &mut B::Connection,
-        existing: &mut Existing,
-    ) -> Result<(), DatabaseError> {
-        let devices: Vec<_> = existing.devices.iter().collect();
-        let identifiers = devices.iter().map(|(identifier, _)| identifier.as_str()).collect();
-        let statement = FIND_TYPES.bind([Scalar::Id(self.organization.uuid())], [Column::Texts(identifiers)]);
-        let types: Vec<(Option<String>,)> = rows::<B, _>(connection, &statement).await?;
-        for ((_, device), (device_type,)) in devices.into_iter().zip(types) {
-            existing
-                .types
-                .extend(device_type.map(|device_type| (*device, device_type)));
-        }
-        Ok(())
+/// Reads what commands touch. The statements see one snapshot only if the transaction does.
+pub(super) async fn find<B: Backend>(
+    connection: &mut B::Connection,
+    organization: OrganizationId,
+    touches: &Touches<'_>,
+) -> Result<Found, DatabaseError> {
+    let pairs = touches.sorted_pairs();
+    if pairs.is_empty() {
+        let statement = READ_REVISION.bind([Scalar::Id(organization.uuid())], []);
+        let revisions: Vec<(i64,)> = rows::<B, _>(connection, &statement).await?;
+        let mut found = Found::at(revisions.first().map_or(0, |(revision,)| *revision));
+        find_others::<B>(connection, organization, touches, &mut found.existing).await?;
+        return Ok(found);
     }
+    let statement = FIND
+        .bind(
+            [Scalar::Id(organization.uuid())],
+            [Column::Texts(touches.emails().to_vec())],
+        )
+        .and([
+            Column::OptionalNumbers(pairs.iter().map(|pair| pair.customer).collect()),
+            Column::Texts(pairs.iter().map(|pair| pair.identifier).collect()),
+        ]);
+    let mut found = read::<B>(connection, &statement, touches, &pairs).await?;
+    if touches.needs_types() {
+        find_types::<B>(connection, organization, &mut found.existing).await?;
+    }
+    find_others::<B>(connection, organization, touches, &mut found.existing).await?;
+    for (email, limit) in touches.counted() {
+        if let Some(customer) = found.existing.customers.get(email).copied() {
+            let list = list::<B>(connection, organization, customer, limit).await?;
+            found.existing.listed.insert(customer, list);
+        }
+    }
+    Ok(found)
+}
+
+async fn find_types<B: Backend>(
+    connection: &mut B::Connection,
+    organization: OrganizationId,
+    existing: &mut Existing,
+) -> Result<(), DatabaseError> {
+    let devices: Vec<_> = existing.devices.iter().collect();
+    let identifiers = devices.iter().map(|(identifier, _)| identifier.as_str()).collect();
+    let statement = FIND_TYPES.bind([Scalar::Id(organization.uuid())], [Column::Texts(identifiers)]);
+    let types: Vec<(Option<String>,)> = rows::<B, _>(connection, &statement).await?;
+    for ((_, device), (device_type,)) in devices.into_iter().zip(types) {
+        existing
+            .types
+            .extend(device_type.map(|device_type| (*device, device_type)));
+    }
+    Ok(())
 }
 
 async fn read<B: Backend>(

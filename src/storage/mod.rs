@@ -20,6 +20,7 @@ mod migrate;
 mod options;
 mod organization;
 mod ownership;
+mod preview;
 mod read_pool;
 mod reads;
 mod sql;

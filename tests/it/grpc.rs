@@ -33,6 +33,7 @@ async fn grpc_details(database: &TestDatabase) {
     let server = TestServer::start(database).await;
     let client = server.client(Api::Grpc, &key);
     let mut request = Request::new(AssignDevicesToOwnerRequest {
+        validate_only: false,
         customer_email: "john".into(),
         device_identifiers: vec!["SN-001".into(), String::new()],
         auto_create_devices: true,
@@ -65,6 +66,7 @@ async fn grpc_details(database: &TestDatabase) {
     // Clients cap what they take in trailers near 8 KiB: the largest refusal must fit.
     let identifiers = vec!["\u{1}".repeat(300); 10_000];
     let mut request = Request::new(AssignDevicesToOwnerRequest {
+        validate_only: false,
         customer_email: "x".repeat(300),
         device_identifiers: identifiers,
         auto_create_devices: true,

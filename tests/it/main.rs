@@ -68,6 +68,7 @@ mod tls;
 mod traces;
 mod unassign;
 mod usage;
+mod validate_only;
 mod wire;
 mod workers;
 mod writable;
@@ -136,6 +137,7 @@ fn main() {
     traces::register(&mut suite);
     unassign::register(&mut suite);
     usage::register(&mut suite);
+    validate_only::register(&mut suite);
     wire::register(&mut suite);
     workers::register(&mut suite);
     writable::register(&mut suite);

@@ -17,6 +17,7 @@ const DEVICES: usize = 2_000;
 
 fn message(email: String) -> AssignDevicesToOwnerRequest {
     AssignDevicesToOwnerRequest {
+        validate_only: false,
         device_identifiers: (0..DEVICES).map(|number| format!("{email}/{number}")).collect(),
         customer_email: email,
         auto_create_devices: true,

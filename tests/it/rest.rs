@@ -117,11 +117,11 @@ async fn refused_bodies(database: &TestDatabase, api: Api) {
       deviceType must be a string (line 1, column 90)
       [("deviceType", "deviceType must be a string (line 1, column 90)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "autoCreateDevice": true}
-      autoCreateDevice is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 93)
-      [("autoCreateDevice", "autoCreateDevice is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 93)")]
+      autoCreateDevice is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType, validateOnly (line 1, column 93)
+      [("autoCreateDevice", "autoCreateDevice is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType, validateOnly (line 1, column 93)")]
     {"customer_email": "john.doe@example.com", "deviceIdentifiers": ["SN-001"]}
-      customer_email is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 17)
-      [("customer_email", "customer_email is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType (line 1, column 17)")]
+      customer_email is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType, validateOnly (line 1, column 17)
+      [("customer_email", "customer_email is not a member of this request; the members are customerEmail, deviceIdentifiers, autoCreateDevices, deviceType, validateOnly (line 1, column 17)")]
     {"customerEmail": "john.doe@example.com", "deviceIdentifiers": ["SN-001"], "customerEmail": "jane@example.com"}
       customerEmail is repeated; send it once (line 1, column 90)
       [("customerEmail", "customerEmail is repeated; send it once (line 1, column 90)")]

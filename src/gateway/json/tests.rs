@@ -61,6 +61,7 @@ fn every_member_is_read() {
         device_identifiers: vec!["SN-1".into(), String::new()],
         auto_create_devices: true,
         device_type: Some("sensor".into()),
+        validate_only: false,
     };
     assert_eq!(understood(body), expected);
 }
@@ -174,7 +175,7 @@ async fn an_unknown_member_is_an_error() {
         let column = member.len() + 3;
         let expected = format!(
             "{member} is not a member of this request; the members are customerEmail, deviceIdentifiers, \
-             autoCreateDevices, deviceType (line 1, column {column})"
+             autoCreateDevices, deviceType, validateOnly (line 1, column {column})"
         );
         assert_eq!(sentence, expected);
     }

@@ -103,20 +103,26 @@ impl<C: Command> WaitingJob for CallJob<C> {
                 applied.ok_or_else(|| Error::Internal(Cause::new("a group was committed without one of its calls")))?;
             let outcome = outcome?;
             count(&C::tally(&outcome));
-            Ok(Completed { outcome, revision })
+            Ok(Completed {
+                outcome,
+                revision,
+                is_preview: false,
+            })
         });
         // Without a receiver the caller has left, and nobody waits for the outcome.
         let _ = reply.send(outcome);
     }
 }
 
-/// The outcome of a command that is durable.
+/// The outcome of a command that is durable, or that a command would have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completed<O> {
     /// The outcome.
     pub outcome: O,
     /// The revision of the change; for a command that changed nothing, the revision that it saw.
     pub revision: Revision,
+    /// Whether nothing was written: the outcome is what the command would have done.
+    pub is_preview: bool,
 }
 
 /// The outcome of a command, later. It can be dropped at any time: the command runs whole or not at all.

@@ -31,7 +31,8 @@ fn assert_report(output: &Output, code: i32, counts: [u64; 3]) {
     assert_eq!(output.status.code(), Some(code), "{}", stderr(output));
     let report: Value = serde_json::from_str(&stdout(output)).expect("JSON");
     let [unassigned, skipped, refused] = counts;
-    let expected = json!({ "unassigned": unassigned, "skipped": skipped, "refused": refused, "retries": 0 });
+    let expected =
+        json!({ "unassigned": unassigned, "skipped": skipped, "refused": refused, "retries": 0, "dryRun": false });
     assert_eq!(report, expected);
 }
 
@@ -40,6 +41,28 @@ async fn one_customer(database: &'static TestDatabase) {
     devices(database, "acme", &["SN-1", "SN-2", "SN-3"]).await;
     let assign = ["--customer", "ann@example.com", "SN-1", "SN-2", "SN-3"];
     assert_eq!(site.run(&assign).await.status.code(), Some(0));
+
+    let before = database.dump().await;
+    let rows = ["--customer", "ann@example.com", "--dry-run", "SN-1", "SN-9"];
+    let output = unassign(&site, &rows).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "dry run: 1 unassigned, 1 skipped, 0 refused\n");
+    let rows = [
+        "--customer",
+        "bob@example.com",
+        "--dry-run",
+        "SN-1",
+        "SN-8",
+        "--auto-create",
+        "--type",
+        "t",
+    ];
+    let output = site.run(&rows).await;
+    assert_eq!(
+        stdout(&output),
+        "dry run: 2 assigned, 0 already assigned, 0 skipped, 0 refused\n1 device(s) and 1 customer(s) created\n"
+    );
+    assert_eq!(database.dump().await, before);
 
     let rows = ["--customer", "Ann@example.com", "SN-1", " SN-2 ", "SN-1", "SN-9"];
     let output = unassign(&site, &rows).await;

@@ -176,6 +176,7 @@ async fn unread_answers(target: Target) {
         return;
     };
     let request = AssignDevicesToOwnerRequest {
+        validate_only: false,
         customer_email: "attacker@example.com".into(),
         device_identifiers: (0..10_000).map(|number| format!("SN-{number}")).collect(),
         auto_create_devices: true,

@@ -165,6 +165,16 @@ impl Client {
         answer_of(self.grpc().unassign_device_from_owner(self.signed(message)).await)
     }
 
+    /// Makes the call at `path` of REST, whatever the API, that `request`, the documented JSON, describes.
+    pub async fn call_at(&self, path: &str, request: &Value) -> Answer {
+        match path {
+            UNASSIGN_PATH => self.call_unassign(request).await,
+            UNASSIGN_ONE_PATH => self.call_unassign_one(request).await,
+            PATH => self.call(request).await,
+            _ => panic!("no write at {path}"),
+        }
+    }
+
     /// A request with the key and what is sent along.
     pub fn signed<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);

@@ -145,6 +145,7 @@ fn answered(code: &str, retry_after: Option<u64>) -> Fate {
 
 pub fn message(email: &str) -> AssignDevicesToOwnerRequest {
     AssignDevicesToOwnerRequest {
+        validate_only: false,
         customer_email: email.to_owned(),
         device_identifiers: devices_of(email),
         auto_create_devices: true,

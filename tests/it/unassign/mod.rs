@@ -308,8 +308,8 @@ async fn json_bytes(database: &TestDatabase, api: Api) {
         {"success":true,"message":"Device successfully unassigned from customer","customerId":"cust_ID","deviceIdentifier":"SN-003","devicesRemaining":["SN-004"],"devicesRemainingCount":1}
         {"error":"The device is not assigned to this customer","code":"FAILED_PRECONDITION","reason":"NOT_ASSIGNED","requestId":"id"}
         {"error":"There is no customer with this customerEmail in your organization","code":"NOT_FOUND","reason":"CUSTOMER_NOT_FOUND","requestId":"id"}
-        {"error":"includeRemaining is not a member of this request; the members are customerEmail, deviceIdentifiers (line 1, column 84)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"includeRemaining","description":"includeRemaining is not a member of this request; the members are customerEmail, deviceIdentifiers (line 1, column 84)"}]}
-        {"error":"deviceIdentifiers is not a member of this request; the members are customerEmail, deviceIdentifier (line 1, column 59)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"deviceIdentifiers","description":"deviceIdentifiers is not a member of this request; the members are customerEmail, deviceIdentifier (line 1, column 59)"}]}
+        {"error":"includeRemaining is not a member of this request; the members are customerEmail, deviceIdentifiers, validateOnly (line 1, column 84)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"includeRemaining","description":"includeRemaining is not a member of this request; the members are customerEmail, deviceIdentifiers, validateOnly (line 1, column 84)"}]}
+        {"error":"deviceIdentifiers is not a member of this request; the members are customerEmail, deviceIdentifier, validateOnly (line 1, column 59)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"deviceIdentifiers","description":"deviceIdentifiers is not a member of this request; the members are customerEmail, deviceIdentifier, validateOnly (line 1, column 59)"}]}
         "#) }
     });
     server.stop().await;
@@ -321,6 +321,7 @@ async fn lists_on_request(database: &TestDatabase) {
     let client = server.client(Api::Grpc, &key);
     let many = |include_remaining| {
         client.signed(UnassignDevicesFromOwnerRequest {
+            validate_only: false,
             customer_email: JOHN.into(),
             device_identifiers: vec!["SN-001".into()],
             include_remaining,
@@ -328,6 +329,7 @@ async fn lists_on_request(database: &TestDatabase) {
     };
     let one = |device: &str| {
         client.signed(UnassignDeviceFromOwnerRequest {
+            validate_only: false,
             customer_email: JOHN.into(),
             device_identifier: device.into(),
             include_remaining: false,
