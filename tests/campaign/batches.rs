@@ -18,7 +18,7 @@ use crate::{
     tables,
 };
 
-const ORGANIZATIONS: usize = 4;
+const ORGANIZATIONS: usize = 3;
 /// The tables are compared after so many batches. The next ones begin with empty tables.
 const BATCHES_PER_ROUND: u32 = 1_000;
 
@@ -107,7 +107,7 @@ async fn compare(
     mut sides: [&mut Side; 2],
     figures: &mut Figures,
 ) -> Result<(), String> {
-    let strategy = prop::collection::vec((0..ORGANIZATIONS, calls()), 1..=10);
+    let strategy = prop::collection::vec((0..ORGANIZATIONS, calls()), 1..=8);
     let mut organizations: Vec<Organization> = (0..ORGANIZATIONS).map(|_| Organization::default()).collect();
     for number in 0..batches {
         let batch = random.value(&strategy);

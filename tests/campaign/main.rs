@@ -12,13 +12,18 @@
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
 mod batches;
+mod histories;
 mod instances;
+mod kills;
 mod side;
 mod tables;
 
 // The random calls and the sequential model of the domain's own tests.
 #[path = "../../src/domain/state/tests/calls.rs"]
 mod calls;
+#[expect(dead_code, reason = "the integration tests use the rest")]
+#[path = "../it/crash.rs"]
+mod crash;
 #[expect(dead_code, reason = "the domain's tests use the rest")]
 #[path = "../../src/domain/state/tests/model.rs"]
 mod model;
@@ -70,6 +75,27 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 200,
         smoke: 2,
         run: instances::run,
+    },
+    Campaign {
+        name: "histories",
+        unit: "histories",
+        rounds: 2_000,
+        smoke: 10,
+        run: histories::run,
+    },
+    Campaign {
+        name: "kill-service",
+        unit: "kills on each database",
+        rounds: 50,
+        smoke: 2,
+        run: kills::service,
+    },
+    Campaign {
+        name: "kill-database",
+        unit: "kills",
+        rounds: 20,
+        smoke: 1,
+        run: kills::database,
     },
 ];
 

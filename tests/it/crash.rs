@@ -8,33 +8,62 @@ use sea_orm::ConnectionTrait;
 
 use crate::support::{
     Api, Kind, Load, PostgresServer, Program, Suite, TestDatabase,
-    load::{self, Call, Fate, clients, faults, forgotten, tally},
-    organization,
+    effects::{faults, forgotten},
+    load::{self, Call, Change, Fate, clients, devices_of, make, tally},
+    organization, program, seed,
 };
 
 const CALLERS: usize = 32;
 
 pub fn register(suite: &mut Suite) {
-    suite.on_each("crash::of_the_service", of_the_service);
+    suite.on_each("crash::of_the_service", async |database| {
+        let Crashes { cut, .. } = of_the_service(database, 5, seed()).await;
+        assert!(cut > 0, "some calls were under way when the service was killed");
+    });
     suite.on_each("crash::a_lost_row_is_noticed", a_lost_row_is_noticed);
-    suite.with_postgres("crash::of_the_database", of_the_database);
+    suite.with_postgres("crash::of_the_database", async || {
+        of_the_database(2, seed()).await;
+    });
 }
 
-async fn of_the_service(database: &TestDatabase) {
-    const ROUNDS: u32 = 5;
-    let mut random = StdRng::seed_from_u64(crate::support::seed());
+/// What was killed, and the calls meanwhile.
+#[derive(Debug, Default)]
+pub struct Crashes {
+    pub kills: u32,
+    pub acknowledged: usize,
+    /// Acknowledged removals.
+    pub removals: usize,
+    /// Calls that were under way when the service was killed, or failed because the database was.
+    pub cut: usize,
+    /// The longest time until calls succeeded again.
+    pub recovery: Duration,
+}
+
+impl Crashes {
+    fn add(&mut self, calls: &[Call], cut: usize) {
+        let acknowledged = calls.iter().filter(|call| call.is_ok());
+        self.kills += 1;
+        self.acknowledged += acknowledged.clone().count();
+        self.removals += acknowledged
+            .filter(|call| matches!(call.change, Change::Unassign(_)))
+            .count();
+        self.cut += cut;
+    }
+}
+
+/// Kills the service `rounds` times under a mix of assignments and removals.
+pub async fn of_the_service(database: &TestDatabase, rounds: u32, seed: u64) -> Crashes {
+    let mut random = StdRng::seed_from_u64(seed);
     let key = organization(database, "acme").await;
     let mut program = Program::serve(database.url()).await;
     let mut calls = Vec::new();
-    let mut cut = 0;
-    for round in 0..ROUNDS {
-        let load = Load::start(
+    let mut crashes = Crashes::default();
+    for round in 0..rounds {
+        let load = Load::mixed(
             &format!("round{round}"),
             clients(CALLERS, |api| program.client(api, &key)),
         );
-        load.succeeds(1).await;
-        // Chooses the moment of the crash; waits for nothing.
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+        until_crash(&load, &mut random).await;
         program.kill().await;
         let made = load.finish().await;
         println!("{}", tally(&made));
@@ -46,37 +75,38 @@ async fn of_the_service(database: &TestDatabase) {
         // Without those that could not connect.
         let was_cut =
             |call: &&Call| matches!(&call.fate, Fate::Lost { code, .. } if code == "CUT" || code == "UNKNOWN");
-        cut += made.iter().filter(was_cut).count();
+        crashes.add(&made, made.iter().filter(was_cut).count());
 
         program = Program::serve(database.url()).await;
         let askers = clients(8, |api| program.client(api, &key));
         assert_eq!(forgotten(&made, &askers).await, [""; 0], "in round {round}");
         calls.extend(made);
         assert_eq!(faults(database, &calls).await, [""; 0], "after round {round}");
+        verify(database).await;
     }
-    assert!(cut > 0, "some calls were under way when the service was killed");
     program.kill().await;
+    crashes
 }
 
-/// The database is killed twice while the service keeps running; the service recovers by itself.
-async fn of_the_database() {
-    const ROUNDS: u32 = 2;
+/// Kills the database `rounds` times under a mix of assignments and removals while the service keeps running; the service
+/// recovers by itself.
+pub async fn of_the_database(rounds: u32, seed: u64) -> Crashes {
     const OUTAGE: Duration = Duration::from_secs(3);
     const RECOVERY: Duration = Duration::from_secs(5);
-    let mut random = StdRng::seed_from_u64(crate::support::seed());
+    let mut random = StdRng::seed_from_u64(seed);
     // Blocks this thread on purpose: the server ends with the thread that starts it, and this thread runs the whole test.
     let server = PostgresServer::start_durable(&[]).expect("a server");
     let database = TestDatabase::on(&server).await;
     let key = organization(&database, "acme").await;
     let program = Program::serve(database.url()).await;
     let mut calls = Vec::new();
-    for round in 0..ROUNDS {
-        let load = Load::start(
+    let mut crashes = Crashes::default();
+    for round in 0..rounds {
+        let load = Load::mixed(
             &format!("round{round}"),
             clients(CALLERS, |api| program.client(api, &key)),
         );
-        load.succeeds(1).await;
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
+        until_crash(&load, &mut random).await;
         server.kill();
         let killed = Instant::now();
         tokio::time::sleep(OUTAGE).await;
@@ -106,14 +136,30 @@ async fn of_the_database() {
         let recovery = recovery(&made, back);
         println!("down for {:?}, back {recovery:?} after the return", back - killed);
         assert!(recovery < RECOVERY, "{recovery:?}");
+        crashes.add(&made, made.iter().filter(|call| !call.is_ok()).count());
+        crashes.recovery = crashes.recovery.max(recovery);
 
         let askers = clients(8, |api| program.client(api, &key));
         assert_eq!(forgotten(&made, &askers).await, [""; 0], "in round {round}");
         calls.extend(made);
         assert_eq!(faults(&database, &calls).await, [""; 0], "after round {round}");
+        verify(&database).await;
     }
     program.kill().await;
     server.stop();
+    crashes
+}
+
+/// Chooses the moment of a crash: among the first calls, or when each caller has made several.
+async fn until_crash(load: &Load, random: &mut StdRng) {
+    load.succeeds(random.random_range(1..CALLERS as u64 * 8)).await;
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await;
+}
+
+/// The change log has no gap, and replayed it gives the tables.
+async fn verify(database: &TestDatabase) {
+    let output = program::run(&["verify", "--database-url", database.url()]).await;
+    assert!(output.status.success(), "{}", program::stdout(&output));
 }
 
 /// How long after `back` the first calls of both APIs succeeded, and the last one failed.
@@ -130,41 +176,52 @@ fn recovery(calls: &[Call], back: Instant) -> Duration {
 }
 
 /// The check of the tests above finds planted faults.
-async fn a_lost_row_is_noticed(database: &TestDatabase) {
+pub async fn a_lost_row_is_noticed(database: &TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
     let client = program.client(Api::Grpc, &key);
+    let three = "three@example.com".to_owned();
+    let removal = Change::Unassign(devices_of(&three)[1..].to_vec());
     let calls = [
         load::create(&client, "one@example.com".into()).await,
         load::create(&client, "two@example.com".into()).await,
+        load::create(&client, three.clone()).await,
+        make(&client, three, removal).await,
     ];
+    let client = [client];
     assert!(calls.iter().all(Call::is_ok), "{calls:?}");
     assert_eq!(faults(database, &calls).await, [""; 0]);
-    let client = [client];
     assert_eq!(forgotten(&calls, &client).await, [""; 0]);
 
     let one = "(SELECT id FROM device WHERE identifier = 'one@example.com/1')";
     let two = "(SELECT id FROM customer WHERE email = 'two@example.com')";
     let connection = database.connect().await;
-    let mut deleted = 0;
+    let mut changed = 0;
     for sql in [
         format!("DELETE FROM device_assignment WHERE device_id = {one}"),
         format!("DELETE FROM device_assignment WHERE customer_id = {two}"),
         "DELETE FROM customer WHERE email = 'two@example.com'".into(),
+        "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, c.created_at FROM customer c, device d \
+         WHERE c.email = 'three@example.com' AND d.identifier = 'three@example.com/1'"
+            .into(),
     ] {
-        deleted += connection.execute_unprepared(&sql).await.expect(&sql).rows_affected();
+        changed += connection.execute_unprepared(&sql).await.expect(&sql).rows_affected();
     }
     connection.close().await.expect("closed");
-    assert_eq!(deleted, 5);
+    assert_eq!(changed, 6);
 
-    let faults = faults(database, &calls).await;
-    let [part, absent, orphans] = faults.as_slice() else {
-        panic!("{faults:?}");
+    let found = faults(database, &calls).await;
+    let [part, not_removed, absent, orphans] = found.as_slice() else {
+        panic!("{found:?}");
     };
     assert!(part.starts_with("one@example.com is there in part"), "{part}");
+    assert!(
+        not_removed.starts_with("three@example.com is there in part"),
+        "{not_removed}"
+    );
     assert_eq!(absent, "two@example.com was acknowledged and is not there");
     assert_eq!(orphans, "4 devices without an owner");
-    assert_eq!(forgotten(&calls, &client).await.len(), 2, "the service reports it, too");
+    assert_eq!(forgotten(&calls, &client).await.len(), 3, "the service reports it, too");
     if database.kind == Kind::Sqlite {
         // SQLite's own check is read, too.
         let connection = database.connect().await;
@@ -173,10 +230,10 @@ async fn a_lost_row_is_noticed(database: &TestDatabase) {
             .await
             .expect("a deletion");
         connection.close().await.expect("closed");
-        let faults = load::faults(database, &[]).await;
+        let found = faults(database, &[]).await;
         assert!(
-            faults.iter().any(|fault| fault.ends_with("rows break a foreign key")),
-            "{faults:?}"
+            found.iter().any(|fault| fault.ends_with("rows break a foreign key")),
+            "{found:?}"
         );
     }
     program.kill().await;

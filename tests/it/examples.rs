@@ -14,8 +14,9 @@ use tonic_reflection::pb::v1::{
 
 use crate::support::{
     Api, Kind, Program, Proxy, Suite, TestDatabase, devices,
+    effects::owned,
     example::{EXAMPLES, Example, clean, script},
-    load::{eventually, owned},
+    load::eventually,
     organization,
     program::{command, finish, refused, stderr, stdout},
 };

@@ -10,11 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::{
-    Api, Kind, Program, Suite, TestDatabase, TestServer,
-    load::{self, faults},
-    organization,
-};
+use crate::support::{Api, Kind, Program, Suite, TestDatabase, TestServer, effects::faults, load, organization};
 
 pub fn register(suite: &mut Suite) {
     suite.test("file_mode::a_new_file_is_its_owners_alone", new_file);

@@ -7,7 +7,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{
     Api, Kind, Load, Program, Suite, TestDatabase,
-    load::{clients, faults, tally},
+    effects::faults,
+    load::{clients, tally},
     organization,
 };
 

@@ -23,7 +23,8 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::support::{
     Api, Client, Kind, Load, PostgresServer, Program, Proxy, Suite, TestDatabase, TestServer,
-    load::{self, Call, Fate, clients, eventually, faults, tally},
+    effects::faults,
+    load::{self, Call, Fate, clients, eventually, tally},
     organization,
     program::{refused, run, sentence, stdout},
 };

@@ -17,7 +17,8 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 
 use crate::support::{
     Api, Kind, Load, Proxy, Suite, TestDatabase, TestServer, Wire,
-    load::{self, Call, Fate, clients, devices_of, eventually, faults, forgotten, owned, tally},
+    effects::{faults, forgotten, owned},
+    load::{self, Call, Fate, clients, devices_of, eventually, tally},
     organization,
     proxy::AtCommit,
 };

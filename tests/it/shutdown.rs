@@ -15,7 +15,8 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::support::{
     Api, Kind, Load, PATH, Program, Proxy, Suite, TestDatabase,
-    load::{self, Fate, clients, eventually, faults, forgotten, owned, tally},
+    effects::{faults, forgotten, owned},
+    load::{self, Fate, clients, eventually, tally},
     organization,
     program::command,
 };

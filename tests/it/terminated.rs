@@ -6,7 +6,8 @@ use device_assignment::storage::WriterSettings;
 
 use crate::support::{
     Kind, Load, Suite, TestDatabase, TestServer,
-    load::{self, clients, eventually, faults, tally},
+    effects::faults,
+    load::{self, clients, eventually, tally},
 };
 
 pub fn register(suite: &mut Suite) {

@@ -15,7 +15,8 @@ use tokio::{
 
 use crate::support::{
     Api, Kind, Load, PATH, Program, Suite, TestDatabase, TestServer,
-    load::{clients, faults, owned, tally},
+    effects::{faults, owned},
+    load::{clients, tally},
     organization,
     program::command,
 };

@@ -19,7 +19,8 @@ use crate::{
     health::{RETURNS, Shown, TURNS},
     support::{
         Api, Client, Kind, Load, Program, Suite, TestDatabase, TestServer,
-        load::{self, Fate, clients, faults, tally},
+        effects::faults,
+        load::{self, Fate, clients, tally},
         organization,
         program::is_on_path,
     },

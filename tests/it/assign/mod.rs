@@ -22,7 +22,7 @@ use tokio::process::Command;
 
 use crate::support::{
     Suite, TestDatabase, TestServer, devices,
-    load::owned,
+    effects::owned,
     organization,
     program::{command, finish, sentence, stderr, stdout},
 };

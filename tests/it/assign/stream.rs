@@ -16,11 +16,7 @@ use tokio::io::AsyncWriteExt;
 use super::{HEADER, Site, assign, report};
 use crate::{
     import_stream::Running,
-    support::{
-        Kind, Program, Suite, TestDatabase,
-        load::{eventually, owned},
-        organization,
-    },
+    support::{Kind, Program, Suite, TestDatabase, effects::owned, load::eventually, organization},
 };
 
 /// A row that is refused as soon as it is read.

@@ -10,7 +10,8 @@ use tokio::process::Command;
 
 use crate::support::{
     Api, Client, Load, Program, TestDatabase,
-    load::{Call, clients, faults, tally},
+    effects::faults,
+    load::{Call, clients, tally},
     organization,
     program::command,
     tls::{Authority, Folder, Peer, Tunnel},

@@ -1,7 +1,7 @@
-//! Many concurrent callers, their responses, and a check against the database.
+//! Many concurrent callers, and the results of their calls.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -9,29 +9,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-use device_assignment::{code::code_name, pb::AssignDevicesToOwnerRequest};
-use futures_util::{StreamExt, stream};
+use device_assignment::{
+    code::code_name,
+    pb::{AssignDevicesToOwnerRequest, UnassignDevicesFromOwnerRequest},
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tonic::Request;
 use tonic_types::StatusExt;
 
-use super::{Api, Client, Kind, PATH, TestDatabase, organization};
+use super::{Api, Client, PATH, TestDatabase, UNASSIGN_PATH, organization};
 
 /// Longer than any deadline. A call that takes this long hangs.
 const HANGS: Duration = Duration::from_secs(20);
 
-/// The devices that each call assigns.
+/// The devices of each customer.
 pub const DEVICES: usize = 3;
 
-/// A call for a customer and devices of its own, all to be created.
+/// A call for a customer of its caller alone.
 #[derive(Debug)]
 pub struct Call {
     pub api: Api,
     pub email: String,
+    pub change: Change,
     pub started: Instant,
     pub ended: Instant,
     pub fate: Fate,
+}
+
+/// What a call asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Assign these devices, and create what does not exist.
+    Assign(Vec<String>),
+    /// Unassign these devices.
+    Unassign(Vec<String>),
 }
 
 /// The result of a call.
@@ -68,23 +79,39 @@ pub fn devices_of(email: &str) -> Vec<String> {
 
 /// Makes a call that creates and assigns the devices that belong to `email`.
 pub async fn create(client: &Client, email: String) -> Call {
+    let devices = devices_of(&email);
+    make(client, email, Change::Assign(devices)).await
+}
+
+/// Makes a call.
+pub async fn make(client: &Client, email: String, change: Change) -> Call {
     let started = Instant::now();
-    let fate = tokio::time::timeout(HANGS, fate_of(client, &email)).await;
+    let fate = tokio::time::timeout(HANGS, fate_of(client, &email, &change)).await;
     Call {
         api: client.api,
         fate: fate.unwrap_or_else(|_| panic!("{email} hangs")),
         email,
+        change,
         started,
         ended: Instant::now(),
     }
 }
 
-async fn fate_of(client: &Client, email: &str) -> Fate {
+async fn fate_of(client: &Client, email: &str, change: &Change) -> Fate {
     if client.api == Api::Grpc {
-        let mut request = Request::new(message(email));
-        client.sign(request.metadata_mut());
-        return match client.grpc().assign_devices_to_owner(request).await {
-            Ok(_) => answered("OK", None),
+        let mut grpc = client.grpc();
+        let result = match change {
+            Change::Assign(devices) => {
+                let request = client.signed(assign_message(email, devices));
+                grpc.assign_devices_to_owner(request).await.map(drop)
+            }
+            Change::Unassign(devices) => {
+                let request = client.signed(unassign_message(email, devices));
+                grpc.unassign_devices_from_owner(request).await.map(drop)
+            }
+        };
+        return match result {
+            Ok(()) => answered("OK", None),
             // Every response of the service has an id.
             Err(status) if status.metadata().contains_key("x-request-id") => {
                 let retry = status
@@ -99,13 +126,22 @@ async fn fate_of(client: &Client, email: &str) -> Fate {
             },
         };
     }
-    let body = json!({
-        "customerEmail": email,
-        "deviceIdentifiers": devices_of(email),
-        "autoCreateDevices": true,
-        "deviceType": "sensor",
-    });
-    match post(client, &body).await {
+    let (path, body) = match change {
+        Change::Assign(devices) => (
+            PATH,
+            json!({
+                "customerEmail": email,
+                "deviceIdentifiers": devices,
+                "autoCreateDevices": true,
+                "deviceType": "sensor",
+            }),
+        ),
+        Change::Unassign(devices) => (
+            UNASSIGN_PATH,
+            json!({ "customerEmail": email, "deviceIdentifiers": devices }),
+        ),
+    };
+    match post(client, path, &body).await {
         Ok(fate) => fate,
         Err(error) => Fate::Lost {
             code: if error.is_connect() { "REFUSED" } else { "CUT" }.into(),
@@ -114,8 +150,8 @@ async fn fate_of(client: &Client, email: &str) -> Fate {
     }
 }
 
-async fn post(client: &Client, body: &Value) -> Result<Fate, reqwest::Error> {
-    let request = client.request(reqwest::Method::POST, PATH).json(body);
+async fn post(client: &Client, path: &str, body: &Value) -> Result<Fate, reqwest::Error> {
+    let request = client.request(reqwest::Method::POST, path).json(body);
     let response = request.send().await?;
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after");
@@ -144,12 +180,24 @@ fn answered(code: &str, retry_after: Option<u64>) -> Fate {
 }
 
 pub fn message(email: &str) -> AssignDevicesToOwnerRequest {
+    assign_message(email, &devices_of(email))
+}
+
+fn assign_message(email: &str, devices: &[String]) -> AssignDevicesToOwnerRequest {
     AssignDevicesToOwnerRequest {
         validate_only: false,
         customer_email: email.to_owned(),
-        device_identifiers: devices_of(email),
+        device_identifiers: devices.to_vec(),
         auto_create_devices: true,
         device_type: Some("sensor".into()),
+    }
+}
+
+fn unassign_message(email: &str, devices: &[String]) -> UnassignDevicesFromOwnerRequest {
+    UnassignDevicesFromOwnerRequest {
+        customer_email: email.to_owned(),
+        device_identifiers: devices.to_vec(),
+        include_remaining: false,
     }
 }
 
@@ -161,8 +209,26 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts a caller for each client. `name` makes their customers differ from those of other loads.
+    /// Starts a caller for each client, which makes calls that create. `name` makes their customers differ from those of other
+    /// loads.
     pub fn start(name: &str, clients: impl IntoIterator<Item = Client>) -> Self {
+        Self::start_with(name, clients, |devices| vec![Change::Assign(devices)])
+    }
+
+    /// As [`start`](Self::start), with calls that create, that unassign some devices, and that assign one of these again.
+    pub fn mixed(name: &str, clients: impl IntoIterator<Item = Client>) -> Self {
+        Self::start_with(name, clients, |devices| {
+            let [removed, back] = [&devices[1..], &devices[2..]].map(<[String]>::to_vec);
+            vec![Change::Assign(devices), Change::Unassign(removed), Change::Assign(back)]
+        })
+    }
+
+    /// `changes` are the changes to make for a customer with these devices, one after the other.
+    fn start_with(
+        name: &str,
+        clients: impl IntoIterator<Item = Client>,
+        changes: fn(Vec<String>) -> Vec<Change>,
+    ) -> Self {
         let mut load = Self {
             stop: Arc::default(),
             succeeded: Arc::default(),
@@ -175,14 +241,20 @@ impl Load {
                 let mut calls = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let email = format!("{caller}-{}@example.com", calls.len());
-                    let call = create(&client, email).await;
-                    if call.is_ok() {
+                    for change in changes(devices_of(&email)) {
+                        let call = make(&client, email.clone(), change).await;
+                        let is_ok = call.is_ok();
+                        calls.push(call);
+                        if !is_ok {
+                            // As callers do after a rejection, so that immediate rejections do not use all of the CPU.
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                            break;
+                        }
                         succeeded.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        // As callers do after a rejection, so that immediate rejections do not use all of the CPU.
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
                     }
-                    calls.push(call);
                 }
                 calls
             });
@@ -241,85 +313,4 @@ pub fn tally(calls: &[Call]) -> String {
         *counts.entry(format!("{}:{fate}", call.api.name())).or_default() += 1;
     }
     format!("{counts:?}")
-}
-
-/// Compares the rows with the calls: each call is complete or absent, and complete if it was acknowledged. Returns what is
-/// wrong. The database must hold only the effects of `calls`.
-pub async fn faults(database: &TestDatabase, calls: &[Call]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let mut owned = owned(database).await;
-    for call in calls {
-        let found = owned.remove(&call.email);
-        if let Some(found) = &found {
-            let whole: BTreeSet<String> = devices_of(&call.email).into_iter().collect();
-            if *found != whole {
-                faults.push(format!("{} is there in part: {found:?}", call.email));
-            }
-        } else if call.is_ok() {
-            faults.push(format!("{} was acknowledged and is not there", call.email));
-        }
-    }
-    faults.extend(owned.into_keys().map(|email| format!("nobody asked for {email}")));
-
-    let without_owner = "SELECT count(*) FROM device AS d WHERE NOT EXISTS (SELECT 1 FROM device_assignment AS a \
-                         WHERE a.organization_id = d.organization_id AND a.device_id = d.id)";
-    let without_customer = "SELECT count(*) FROM device_assignment AS a WHERE NOT EXISTS (SELECT 1 FROM customer AS c \
-                            WHERE c.organization_id = a.organization_id AND c.id = a.customer_id)";
-    let without_device = "SELECT count(*) FROM device_assignment AS a WHERE NOT EXISTS (SELECT 1 FROM device AS d \
-                          WHERE d.organization_id = a.organization_id AND d.id = a.device_id)";
-    for (what, sql) in [
-        ("devices without an owner", without_owner),
-        ("assignments without a customer", without_customer),
-        ("assignments without a device", without_device),
-    ] {
-        let count = database.number(sql).await;
-        if count != 0 {
-            faults.push(format!("{count} {what}"));
-        }
-    }
-    if database.kind == Kind::Sqlite {
-        faults.extend(sqlite_faults(database).await);
-    }
-    faults
-}
-
-/// The devices of each customer, as of one moment. A customer without any is there too.
-pub async fn owned(database: &TestDatabase) -> BTreeMap<String, BTreeSet<String>> {
-    let sql = "SELECT c.email, d.identifier FROM customer AS c \
-               LEFT JOIN device_assignment AS a ON a.organization_id = c.organization_id AND a.customer_id = c.id \
-               LEFT JOIN device AS d ON d.organization_id = a.organization_id AND d.id = a.device_id";
-    let mut owned = BTreeMap::<String, BTreeSet<String>>::new();
-    for row in database.rows(sql).await {
-        let email: String = row.try_get("", "email").expect("an email address");
-        let device: Option<String> = row.try_get("", "identifier").expect("an identifier");
-        owned.entry(email).or_default().extend(device);
-    }
-    owned
-}
-
-async fn sqlite_faults(database: &TestDatabase) -> Vec<String> {
-    let integrity = database.rows("PRAGMA integrity_check").await;
-    let said = integrity
-        .iter()
-        .map(|row| row.try_get_by_index::<String>(0).expect("text"));
-    let mut faults: Vec<String> = said.filter(|text| text != "ok").collect();
-    let broken = database.rows("PRAGMA foreign_key_check").await.len();
-    if broken > 0 {
-        faults.push(format!("{broken} rows break a foreign key"));
-    }
-    faults
-}
-
-/// Repeats every acknowledged call. Returns those of which anything is new or unknown.
-pub async fn forgotten(calls: &[Call], clients: &[Client]) -> Vec<String> {
-    let acknowledged = calls.iter().filter(|call| call.is_ok());
-    let questions = acknowledged.zip(clients.iter().cycle()).map(async |(call, client)| {
-        let devices = devices_of(&call.email);
-        let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
-        let answer = client.assign(&call.email, &devices).await;
-        let remembers = answer.code == "OK" && answer.identifiers("alreadyAssigned") == devices;
-        (!remembers).then(|| format!("{}: {answer:?}", call.email))
-    });
-    let answers: Vec<Option<String>> = stream::iter(questions).buffer_unordered(32).collect().await;
-    answers.into_iter().flatten().collect()
 }

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod collector;
 pub mod database;
+pub mod effects;
 pub mod example;
 pub mod http1;
 pub mod load;

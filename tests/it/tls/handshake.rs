@@ -19,7 +19,8 @@ use tokio_rustls::rustls::{
 use super::{Tunnels, serve};
 use crate::support::{
     Api, Kind, Load, Suite, TestDatabase,
-    load::{clients, faults, tally},
+    effects::faults,
+    load::{clients, tally},
     organization,
     tls::{Agreed, Authority, Folder, HTTP_1_1, HTTP_2, Peer, agreed, connect},
 };
@@ -305,7 +306,7 @@ async fn stop_under_load(database: &TestDatabase) {
     assert!(took < Duration::from_secs(10), "{took:?}");
     let calls = load.finish().await;
     println!("gone after {took:?}: {}", tally(&calls));
-    let owned = crate::support::load::owned(database).await;
+    let owned = crate::support::effects::owned(database).await;
     for call in calls.iter().filter(|call| call.is_lost()) {
         assert!(
             !owned.contains_key(&call.email),

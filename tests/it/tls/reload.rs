@@ -16,7 +16,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use super::{Tunnels, serve};
 use crate::support::{
     Api, Kind, Load, Program, Suite, TestDatabase,
-    load::{Call, clients, create, eventually, faults, tally},
+    effects::faults,
+    load::{Call, clients, create, eventually, tally},
     organization,
     tls::{Authority, Folder, HTTP_1_1, Identity, Peer, agreed, connect},
 };
