@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use device_assignment::{
     domain::{
+        api_key::Scope,
         id::{DeviceId, OrganizationId},
         organization::{ApiKeyLabel, OrganizationName},
     },
@@ -174,7 +175,7 @@ impl World {
         let name = OrganizationName::parse(&format!("history {number}")).expect("a name");
         let organization = create_organization(service, &name).await.expect("an organization");
         let label = ApiKeyLabel::parse("test").expect("a label");
-        let key = create_api_key(service, name.as_str(), &label, None)
+        let key = create_api_key(service, name.as_str(), &label, Scope::Write, None)
             .await
             .expect("a key");
         let list = IDENTIFIERS.map(|identifier| format!("{identifier},sensor\n")).concat();

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Client, Kind, TestDatabase,
-    load::{Call, Change},
+    Api, Client, Kind, TestDatabase,
+    load::{Call, Change, unassign_message},
 };
 
 /// What the calls for one customer may have left: its devices, or no customer. Calls that were not acknowledged may have changed
@@ -143,6 +143,8 @@ async fn sqlite_faults(database: &TestDatabase) -> Vec<String> {
 /// Asks the service for the effects of every acknowledged call again. Returns those of which anything is new or unknown.
 pub async fn forgotten(calls: &[Call], clients: &[Client]) -> Vec<String> {
     let customers = Possible::after(calls).into_iter().zip(clients.iter().cycle());
+    // As in the load, removals are gRPC calls.
+    let unassigning = clients.iter().find(|client| client.api == Api::Grpc);
     let questions = customers.map(async |((email, possible), client)| {
         let [owned, others] = possible.certain();
         let mut forgotten = Vec::new();
@@ -153,9 +155,11 @@ pub async fn forgotten(calls: &[Call], clients: &[Client]) -> Vec<String> {
             }
         }
         // Without an owned device, it is not certain that there is a customer.
-        if !owned.is_empty() && !others.is_empty() {
-            let answer = client.unassign(email, &others).await;
-            if answer.code != "OK" || answer.identifiers("skipped") != others {
+        if let (Some(client), false, false) = (unassigning, owned.is_empty(), others.is_empty()) {
+            let request = client.signed(unassign_message(email, &others));
+            let answer = client.grpc().unassign_devices_from_owner(request).await;
+            let remembers = answer.as_ref().is_ok_and(|answer| answer.get_ref().skipped == others);
+            if !remembers {
                 forgotten.push(format!("{email}: {answer:?}"));
             }
         }
