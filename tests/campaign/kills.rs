@@ -50,7 +50,8 @@ fn describe(crashes: &Crashes) -> String {
     )
 }
 
-fn block_on(campaign: impl Future<Output = String>) -> String {
+/// Runs a campaign on two threads.
+pub fn block_on(campaign: impl Future<Output = String>) -> String {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

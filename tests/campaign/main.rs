@@ -12,6 +12,7 @@
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
 mod batches;
+mod bulk;
 mod histories;
 mod instances;
 mod kills;
@@ -27,6 +28,9 @@ mod crash;
 #[expect(dead_code, reason = "the domain's tests use the rest")]
 #[path = "../../src/domain/state/tests/model.rs"]
 mod model;
+#[expect(dead_code, reason = "the integration tests use the rest")]
+#[path = "../it/reads/call.rs"]
+mod read_call;
 #[expect(dead_code, unused_imports, reason = "the integration tests use the rest")]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -96,6 +100,13 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 20,
         smoke: 1,
         run: kills::database,
+    },
+    Campaign {
+        name: "bulk",
+        unit: "rounds of four large calls",
+        rounds: 25,
+        smoke: 1,
+        run: bulk::run,
     },
 ];
 

@@ -157,7 +157,7 @@ async fn until_crash(load: &Load, random: &mut StdRng) {
 }
 
 /// The change log has no gap, and replayed it gives the tables.
-async fn verify(database: &TestDatabase) {
+pub async fn verify(database: &TestDatabase) {
     let output = program::run(&["verify", "--database-url", database.url()]).await;
     assert!(output.status.success(), "{}", program::stdout(&output));
 }

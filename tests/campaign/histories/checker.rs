@@ -28,8 +28,8 @@ pub enum Operation {
     },
     /// An unassignment was rejected, because there is no such customer.
     UnassignUnknown { customer: usize },
-    /// The owners of a device are read.
-    Owners { device: usize, owners: Set },
+    /// The owners of all devices are read: the devices of each customer.
+    Owners { owned: [Set; CUSTOMERS] },
 }
 
 /// An operation, when it began and ended, and the revision that it was answered with, if it was.
@@ -78,13 +78,7 @@ impl State {
                 exists && owned & devices == unassigned && self.owned[customer] == remaining
             }
             Operation::UnassignUnknown { customer } => self.customers & (1 << customer) == 0,
-            Operation::Owners { device, owners } => {
-                let is_owner = |customer: &usize| self.owned[*customer] & (1 << device) != 0;
-                let found = (0..CUSTOMERS)
-                    .filter(is_owner)
-                    .fold(0, |set, customer| set | 1 << customer);
-                found == owners
-            }
+            Operation::Owners { owned } => owned == self.owned,
         };
         self.revision += u64::from(self != before);
         let is_at = event.revision.is_none_or(|revision| revision == self.revision);
@@ -140,7 +134,7 @@ pub fn planted() {
         unassigned,
         remaining,
     };
-    let owners = |device, owners| Operation::Owners { device, owners };
+    let owners = |owned| Operation::Owners { owned };
     // Ann has device 0.
     let first = State {
         revision: 1,
@@ -162,10 +156,10 @@ pub fn planted() {
 
     let stale_read = [
         event(0, 10, assign(BOB, 0b01, 0b01)),
-        event(11, 20, owners(0, 1 << ANN)),
+        event(11, 20, owners(first.owned)),
     ];
     assert!(!is_explained(&stale_read, first), "a stale read");
-    let read_meanwhile = [event(0, 10, assign(BOB, 0b01, 0b01)), event(9, 20, owners(0, 1 << ANN))];
+    let read_meanwhile = [event(0, 10, assign(BOB, 0b01, 0b01)), event(9, 20, owners(first.owned))];
     assert!(is_explained(&read_meanwhile, first));
 
     let lost_removal = [
@@ -186,19 +180,19 @@ pub fn planted() {
         event(0, 40, assign(BOB, 0b01, 0b01)),
         event(0, 40, unassign(ANN, 0b01, 0b01, 0)),
     ];
-    let both = (1 << ANN) | (1 << BOB);
+    let [assigned, removed, both] = [[0b01, 0b01, 0], [0, 0, 0], [0, 0b01, 0]];
     let fork = [
         changes[0],
         changes[1],
-        event(1, 9, owners(0, both)),
-        event(10, 20, owners(0, 0)),
+        event(1, 9, owners(assigned)),
+        event(10, 20, owners(removed)),
     ];
     assert!(!is_explained(&fork, first), "two reads that contradict each other");
     let in_turn = [
         changes[0],
         changes[1],
-        event(1, 9, owners(0, both)),
-        event(10, 20, owners(0, 1 << BOB)),
+        event(1, 9, owners(assigned)),
+        event(10, 20, owners(both)),
     ];
     assert!(is_explained(&in_turn, first));
 

@@ -8,19 +8,20 @@ use std::time::Instant;
 use device_assignment::{
     domain::{
         api_key::Scope,
-        id::{DeviceId, OrganizationId},
+        id::OrganizationId,
         organization::{ApiKeyLabel, OrganizationName},
     },
-    service::{create_api_key, create_organization, device, import_devices},
+    service::{create_api_key, create_organization, import_devices},
     storage::Database,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::{
     Size,
-    domain::device::DeviceIdentifier,
     histories::checker::{CUSTOMERS, DEVICES, Event, Operation, Set, State, is_explained},
+    read_call::{Read, read},
     support::{Answer, Api, Client, Kind, TestDatabase, TestServer},
 };
 
@@ -52,7 +53,7 @@ pub fn run(size: Size) -> String {
         let mut figures = Figures::default();
         for number in 0..size.rounds {
             let world = World::create(&service, number).await;
-            let events = world.history(&servers, &service, &mut random).await;
+            let events = world.history(&servers, &mut random).await;
             check(&events, &mut figures).unwrap_or_else(|fault| panic!("history {number}: {fault}: {events:#?}"));
             let verified = service.verify(world.organization, |difference| panic!("history {number}: {difference:?}"));
             verified.await.expect("a readable database");
@@ -159,7 +160,6 @@ fn denied(operation: Operation) -> Option<Operation> {
 struct World {
     organization: OrganizationId,
     key: String,
-    devices: [DeviceId; DEVICES],
 }
 
 /// A call to make.
@@ -167,7 +167,7 @@ struct World {
 enum Ask {
     Assign { customer: usize, devices: Set },
     Unassign { customer: usize, devices: Set },
-    Owners { device: usize },
+    Owners,
 }
 
 impl World {
@@ -182,30 +182,20 @@ impl World {
         let list = format!("identifier,type\n{list}");
         let imported = import_devices(service, name.as_str(), None, list.as_bytes(), |_| {});
         imported.await.expect("an import");
-        let mut devices = Vec::new();
-        for identifier in IDENTIFIERS {
-            let identifier = DeviceIdentifier::parse(identifier).expect("an identifier");
-            let device = device(service, name.as_str(), &identifier).await.expect("readable");
-            devices.push(device.expect("a device").record.id);
-        }
         Self {
             organization: organization.id,
             key: key.secret.reveal().to_owned(),
-            devices: devices.try_into().expect("all devices"),
         }
     }
 
-    /// Lets all clients call at once, and reads the owners of all devices afterwards.
-    async fn history(&self, servers: &[TestServer], service: &Database, random: &mut StdRng) -> Vec<Event> {
+    /// Lets all clients call at once, and reads the owners of the devices afterwards.
+    async fn history(&self, servers: &[TestServer], random: &mut StdRng) -> Vec<Event> {
         let start = Instant::now();
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let api = [Api::Grpc, Api::Rest][number % 2];
             let caller = Caller {
                 client: servers[number % INSTANCES].client(api, &self.key),
-                service: service.clone(),
-                organization: self.organization,
-                devices: self.devices,
                 start,
             };
             let asks: Vec<_> = (0..CALLS_PER_CLIENT).map(|_| ask(random)).collect();
@@ -219,8 +209,8 @@ impl World {
         }
         let (callers, events): (Vec<_>, Vec<_>) = clients.join_all().await.into_iter().unzip();
         let mut events = events.concat();
-        for device in 0..DEVICES {
-            events.push(callers[0].event(Ask::Owners { device }).await);
+        for caller in &callers[..INSTANCES] {
+            events.push(caller.event(Ask::Owners).await);
         }
         events
     }
@@ -232,17 +222,12 @@ fn ask(random: &mut StdRng) -> Ask {
     match random.random_range(0..10) {
         0..4 => Ask::Assign { customer, devices },
         4..7 => Ask::Unassign { customer, devices },
-        _ => Ask::Owners {
-            device: random.random_range(0..DEVICES),
-        },
+        _ => Ask::Owners,
     }
 }
 
 struct Caller {
     client: Client,
-    service: Database,
-    organization: OrganizationId,
-    devices: [DeviceId; DEVICES],
     start: Instant,
 }
 
@@ -288,17 +273,18 @@ impl Caller {
                 };
                 (operation, Some(answer.revision.expect("a revision")))
             }
-            Ask::Owners { device } => {
-                let owners = self
-                    .service
-                    .owners_of(self.organization, self.devices[device], None, 10);
-                let owners = owners.await.expect("readable");
-                let owners = owners.iter().map(|owner| position(&EMAILS, &owner.record.email));
-                let operation = Operation::Owners {
-                    device,
-                    owners: owners.fold(0, |set, customer| set | 1 << customer),
-                };
-                (operation, None)
+            Ask::Owners => {
+                let request = json!({ "deviceIdentifiers": IDENTIFIERS });
+                let answer = read(&self.client, Read::BatchGetDeviceOwners, &request).await.ok();
+                let mut owned = [0; CUSTOMERS];
+                let devices = answer.body["devices"].as_array().expect("a list");
+                for (device, entry) in devices.iter().enumerate() {
+                    for owner in entry["owners"].as_array().expect("a list") {
+                        let email = owner["email"].as_str().expect("an email address");
+                        owned[position(&EMAILS, email)] |= 1 << device;
+                    }
+                }
+                (Operation::Owners { owned }, answer.revision)
             }
         }
     }
