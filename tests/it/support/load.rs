@@ -198,6 +198,7 @@ pub fn unassign_message(email: &str, devices: &[impl ToString]) -> UnassignDevic
         customer_email: email.to_owned(),
         device_identifiers: devices.iter().map(ToString::to_string).collect(),
         include_remaining: false,
+        validate_only: false,
     }
 }
 
