@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files([
         "telemetron/device_assignment/v1/device_assignment.proto",
+        "telemetron/device_assignment/v1/device.proto",
+        "telemetron/device_assignment/v1/customer.proto",
         "telemetron/device_assignment/v1/organization.proto",
     ])?;
     let config = tonic_prost_build::configure()
@@ -67,6 +69,17 @@ mod server {
                 // The gateway sets it.
                 Kind::GrpcOnly => "#[serde(skip)]".to_owned(),
                 Kind::MinRevision => format!("{OPTIONAL_NUMBER} #[schema({MIN_REVISION})]"),
+                Kind::JsonRequest(name) => format!(
+                    "#[serde(default, rename = \"{name}\", deserialize_with = \"crate::pb::json_as_text\")] \
+                     #[schema(value_type = Option<Object>)]"
+                ),
+                Kind::JsonResponse(name) => format!(
+                    "#[serde(rename = \"{name}\", serialize_with = \"crate::pb::text_as_json\")] \
+                     #[schema(value_type = Object)]"
+                ),
+                Kind::Metadata => "#[serde(deserialize_with = \"crate::pb::metadata_by_identifier\")] \
+                                   #[schema(value_type = std::collections::BTreeMap<String, Object>)]"
+                    .to_owned(),
                 Kind::Response(schema) => format!("#[schema({schema})]"),
                 Kind::Revision => format!("{NUMBER} #[schema({REVISION})]"),
                 Kind::Time => "#[schema(format = DateTime)]".to_owned(),
@@ -84,6 +97,11 @@ mod server {
         "UnassignDevicesFromOwnerRequest",
         "UnassignDeviceFromOwnerRequest",
         "BatchGetDeviceOwnersRequest",
+        "CreateOrUpdateDeviceRequest",
+        "BulkUpdateDeviceMetadataRequest",
+        "DeleteDeviceRequest",
+        "CreateOrUpdateCustomerRequest",
+        "DeleteCustomerRequest",
     ];
     const RESPONSES: &[&str] = &[
         "AssignDevicesToOwnerResponse",
@@ -94,6 +112,12 @@ mod server {
         "BatchGetDeviceOwnersResponse",
         "DeviceOwners",
         "DeviceOwner",
+        "CreateOrUpdateDeviceResponse",
+        "BulkUpdateDeviceMetadataResponse",
+        "DeviceMetadataResult",
+        "DeleteDeviceResponse",
+        "CreateOrUpdateCustomerResponse",
+        "DeleteCustomerResponse",
     ];
 
     /// How a field is read or described.
@@ -108,6 +132,12 @@ mod server {
         Revision,
         /// A time in a response.
         Time,
+        /// A JSON object in a request, whose name in JSON is this.
+        JsonRequest(&'static str),
+        /// A JSON object in a response, whose name in JSON is this.
+        JsonResponse(&'static str),
+        /// Devices with their metadata, which JSON has as an object.
+        Metadata,
         /// A field of a response, with rules that the type does not express.
         Response(&'static str),
         /// An id of this kind in a response.
@@ -192,6 +222,63 @@ mod server {
             Kind::Response("required, format = DateTime"),
         ),
         ("CheckCredentialsResponse.scope", Kind::Response(r#"example = "write""#)),
+        ("CreateOrUpdateDeviceRequest.identifier", IDENTIFIER),
+        (
+            "CreateOrUpdateDeviceRequest.type",
+            Kind::Request(r#"min_length = 1, max_length = 100, example = "sensor""#),
+        ),
+        (
+            "CreateOrUpdateDeviceRequest.properties_json",
+            Kind::JsonRequest("properties"),
+        ),
+        ("CreateOrUpdateDeviceResponse.device_id", Kind::Id("dev")),
+        (
+            "CreateOrUpdateDeviceResponse.properties_json",
+            Kind::JsonResponse("properties"),
+        ),
+        ("BulkUpdateDeviceMetadataRequest.devices", Kind::Metadata),
+        (
+            "DeviceMetadataResult.status",
+            Kind::Response(r#"pattern = "^(updated|not_found)$""#),
+        ),
+        ("DeleteDeviceRequest.identifier", IDENTIFIER),
+        ("DeleteDeviceResponse.device_id", Kind::Id("dev")),
+        ("DeleteDeviceResponse.unassigned_count", Kind::Response("minimum = 0")),
+        ("CreateOrUpdateCustomerRequest.email", EMAIL),
+        (
+            "CreateOrUpdateCustomerRequest.name",
+            Kind::Request(r#"min_length = 1, max_length = 255, example = "John Doe""#),
+        ),
+        (
+            "CreateOrUpdateCustomerRequest.phone",
+            Kind::Request(r#"max_length = 64, example = "+1 555 0100""#),
+        ),
+        (
+            "CreateOrUpdateCustomerRequest.address",
+            Kind::Request("max_length = 1000"),
+        ),
+        (
+            "CreateOrUpdateCustomerRequest.telemetron_customer_id",
+            Kind::Request(r#"example = "cust_01m835zmv6e3ts9whpry4tgqhh""#),
+        ),
+        (
+            "CreateOrUpdateCustomerRequest.metadata_json",
+            Kind::JsonRequest("metadata"),
+        ),
+        (
+            "CreateOrUpdateCustomerResponse.telemetron_customer_id",
+            Kind::Id("cust"),
+        ),
+        (
+            "DeleteCustomerRequest.email",
+            Kind::Request("format = Email, max_length = 254"),
+        ),
+        (
+            "DeleteCustomerRequest.telemetron_customer_id",
+            Kind::Request(r#"example = "cust_01m835zmv6e3ts9whpry4tgqhh""#),
+        ),
+        ("DeleteCustomerResponse.customer_id", Kind::Id("cust")),
+        ("DeleteCustomerResponse.unassigned_count", Kind::Response("minimum = 0")),
     ];
 
     /// The comment of each RPC in the proto, without the paragraph on errors. REST has a table of its own.

@@ -25,6 +25,9 @@ pub(crate) fn generate(descriptors: &FileDescriptorSet, package: &str, out: &Pat
             write!(requests, "({:?}, &[", method.name())?;
             for field in request.field.iter().filter(|field| !GRPC_ONLY.contains(&field.name())) {
                 let kind = match field.r#type().as_str_name() {
+                    "TYPE_STRING" if field.name().ends_with("_json") => "Json",
+                    // Devices with their metadata, which JSON has as an object.
+                    "TYPE_MESSAGE" => "Metadata",
                     "TYPE_STRING" => "String",
                     "TYPE_BOOL" => "Boolean",
                     "TYPE_UINT32" | "TYPE_INT32" => "Integer",

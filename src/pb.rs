@@ -79,3 +79,50 @@ pub(crate) fn parse_number(text: &str) -> Option<u64> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
 }
+
+/// A JSON value as its text, byte for byte. Null means that the field is absent.
+#[cfg(feature = "server")]
+fn json_as_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    use serde::Deserialize;
+    let value = Option::<Box<serde_json::value::RawValue>>::deserialize(deserializer)?;
+    Ok(value.map(|value| value.get().to_owned()))
+}
+
+/// The text of a JSON value as this value, byte for byte.
+#[cfg(feature = "server")]
+fn text_as_json<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::{Serialize, ser::Error};
+    let value = serde_json::value::RawValue::from_string(text.to_owned()).map_err(S::Error::custom)?;
+    value.serialize(serializer)
+}
+
+/// Metadata by identifier: an object, whose members keep their order. The service rejects repeated ones.
+#[cfg(feature = "server")]
+fn metadata_by_identifier<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<DeviceMetadata>, D::Error> {
+    use serde::de::{MapAccess, Visitor};
+    use serde_json::value::RawValue;
+
+    struct Metadata;
+
+    impl<'de> Visitor<'de> for Metadata {
+        type Value = Vec<DeviceMetadata>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object mapping identifiers to metadata")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut devices = Vec::new();
+            while let Some((identifier, metadata)) = members.next_entry::<String, Box<RawValue>>()? {
+                let metadata_json = metadata.get().to_owned();
+                devices.push(DeviceMetadata {
+                    identifier,
+                    metadata_json,
+                });
+            }
+            Ok(devices)
+        }
+    }
+
+    deserializer.deserialize_map(Metadata)
+}

@@ -94,6 +94,17 @@ impl ChangeSet {
         self.log.is_empty()
     }
 
+    /// Whether data is deleted or replaced that can be personal.
+    pub fn erases(&self) -> bool {
+        let Self {
+            customers_updated,
+            customers_deleted,
+            devices_deleted,
+            ..
+        } = self;
+        !(customers_updated.is_empty() && customers_deleted.is_empty() && devices_deleted.is_empty())
+    }
+
     /// Whether assignments between existing customers and devices are all that is written.
     pub fn only_assigns(&self) -> bool {
         let Self {

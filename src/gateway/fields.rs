@@ -16,6 +16,10 @@ pub(super) enum Kind {
     String,
     Boolean,
     Integer,
+    /// A JSON object, which the service checks.
+    Json,
+    /// An object of objects: the metadata of devices by identifier.
+    Metadata,
     /// A 64-bit integer: a string of digits, or a number.
     Revision,
 }

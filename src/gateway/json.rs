@@ -50,6 +50,7 @@ fn check_length(body: &[u8], list: BoundedList) -> Result<(), RejectedRequest> {
     let devices = Cell::new(0);
     let counter = Elements {
         member: list.member,
+        is_inside: false,
         count: &devices,
     };
     // Other problems are found when the body is read.
@@ -62,11 +63,13 @@ fn check_length(body: &[u8], list: BoundedList) -> Result<(), RejectedRequest> {
     Err(RejectedRequest { problem, devices })
 }
 
-/// Counts the elements of the lists in `member` without keeping them. The count is outside, so that it is there even if the
+/// Counts the elements of the list or object in `member` without keeping them. The count is outside, so that it is there even if the
 /// body turns out to be broken.
 #[derive(Clone, Copy)]
 struct Elements<'a> {
     member: &'static str,
+    /// Whether this is the value of the member.
+    is_inside: bool,
     count: &'a Cell<usize>,
 }
 
@@ -79,8 +82,12 @@ impl<'de> Visitor<'de> for Elements<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         while let Some(name) = members.next_key::<Cow<'de, str>>()? {
-            if name == self.member {
-                members.next_value_seed(self)?;
+            if self.is_inside {
+                self.count.set(self.count.get() + 1);
+                members.next_value::<IgnoredAny>()?;
+            } else if name == self.member {
+                let is_inside = true;
+                members.next_value_seed(Self { is_inside, ..self })?;
             } else {
                 members.next_value::<IgnoredAny>()?;
             }
@@ -100,7 +107,7 @@ impl<'de> DeserializeSeed<'de> for Elements<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 

@@ -4,10 +4,15 @@
 pub mod access_log;
 mod assign_devices;
 mod batch_get_device_owners;
+mod bulk_update_metadata;
 mod call;
 mod check_credentials;
 mod compression;
 mod cors;
+mod create_or_update_customer;
+mod create_or_update_device;
+mod delete_customer;
+mod delete_device;
 mod error_responses;
 mod fields;
 mod host;
@@ -47,7 +52,8 @@ use crate::{
     error_chain::error_chain,
     key_headers::{KEY_HEADERS, bearer_key},
     pb::{
-        device_assignment_service_client::DeviceAssignmentServiceClient,
+        customer_service_client::CustomerServiceClient,
+        device_assignment_service_client::DeviceAssignmentServiceClient, device_service_client::DeviceServiceClient,
         organization_service_client::OrganizationServiceClient,
     },
     peer, request_id,
@@ -81,6 +87,8 @@ const MAX_PASSED_ON: usize = 256;
 #[derive(Clone)]
 struct Gateway {
     devices: DeviceAssignmentServiceClient<Upstream>,
+    device: DeviceServiceClient<Upstream>,
+    customer: CustomerServiceClient<Upstream>,
     organization: OrganizationServiceClient<Upstream>,
     known_keys: KnownKeys,
     /// The bytes that request and response bodies hold.
@@ -105,6 +113,8 @@ where
     let gateway = Gateway {
         organization: OrganizationServiceClient::new(upstream.clone()),
         // The service itself bounds its answers.
+        device: DeviceServiceClient::new(upstream.clone()).max_decoding_message_size(usize::MAX),
+        customer: CustomerServiceClient::new(upstream.clone()).max_decoding_message_size(usize::MAX),
         devices: DeviceAssignmentServiceClient::new(upstream).max_decoding_message_size(usize::MAX),
         known_keys: KnownKeys::new(),
         in_flight,
@@ -127,6 +137,26 @@ where
         .route(
             "/api/ext-v1/deviceAssignment/batchGetDeviceOwners",
             post(batch_get_device_owners::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/device",
+            post(create_or_update_device::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/device/bulk-metadata",
+            post(bulk_update_metadata::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/device/deleteDevice",
+            post(delete_device::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/customer/createOrUpdateCustomer",
+            post(create_or_update_customer::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/customer/deleteCustomer",
+            post(delete_customer::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
         .route(
             "/api/ext-v1/credentials",

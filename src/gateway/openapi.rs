@@ -14,12 +14,14 @@ use utoipa::{
 
 use self::common::Common;
 use super::{
-    GatewaySettings, assign_devices, batch_get_device_owners, check_credentials, fields, problem, unassign_devices,
+    GatewaySettings, assign_devices, batch_get_device_owners, bulk_update_metadata, check_credentials,
+    create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, problem,
+    unassign_devices,
 };
 use crate::{code::code_name, key_headers::X_API_KEY, reason::Reason};
 
 const INTRODUCTION: &str = "\
-Assigns devices to customers and removes them, in bulk.
+Assigns devices to customers and removes them, in bulk; keeps what is known of devices and customers, and erases it.
 
 Authentication: send your organization's API key in the header `x-api-key`, or as `Authorization: Bearer`. A call sees and \
 changes only the customers and devices of that organization.
@@ -27,7 +29,8 @@ changes only the customers and devices of that organization.
 Requests: white space around a value is removed, `null` is the same as an absent member, and an unknown member is an error. \
 Send bodies uncompressed. Responses are compressed with gzip if the request has `Accept-Encoding: gzip`.
 
-Retries: calls are idempotent, except unassignDeviceFromOwner. After a timeout, a lost connection, 503 or 504, repeat the call. \
+Retries: calls are idempotent, except unassignDeviceFromOwner, deleteDevice, deleteCustomer and the creation of a customer: they fail if an \
+earlier attempt succeeded. After a timeout, a lost connection, 503 or 504, repeat the call. \
 After 409, 429 and 503, wait for the number of seconds in `Retry-After` first.";
 
 const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
@@ -40,11 +43,17 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
         unassign_devices::many,
         unassign_devices::one,
         batch_get_device_owners::handle,
+        create_or_update_device::handle,
+        bulk_update_metadata::handle,
+        delete_device::handle,
+        create_or_update_customer::handle,
+        delete_customer::handle,
         check_credentials::handle,
     ),
     components(schemas(problem::Envelope)),
     tags(
-        (name = "Devices", description = "Assign devices to customers and remove them"),
+        (name = "Devices", description = "Assign devices to customers and remove them, and keep what is known of devices"),
+        (name = "Customers", description = "Keep what is known of customers, and erase it"),
         (name = "Organization", description = "Your organization and API key"),
     ),
     modifiers(&Keys, &License, &Common),
@@ -100,6 +109,23 @@ fn rules(max_devices: usize) -> Value {
         "if": { "properties": { "autoCreateDevices": { "const": true } }, "required": ["autoCreateDevices"] },
         "then": { "properties": { "deviceType": device_type }, "required": ["deviceType"] },
     });
+    let identifier = json!({ "properties": { "identifier": { "pattern": NO_CONTROL_CHARACTER } } });
+    let mut device = identifier.clone();
+    merge(
+        &mut device,
+        json!({ "properties": { "type": { "pattern": NO_CONTROL_CHARACTER } } }),
+    );
+    let metadata = json!({ "properties": { "devices": {
+        "minProperties": 1,
+        "maxProperties": 1_000,
+        "propertyNames": { "minLength": 1, "maxLength": 255, "pattern": NO_CONTROL_CHARACTER },
+    } } });
+    let text = json!({ "pattern": NO_CONTROL_CHARACTER });
+    let customer = json!({ "properties": { "name": text, "phone": text } });
+    let delete_customer = json!({
+        "properties": { "telemetronCustomerId": { "type": "string" } },
+        "oneOf": [{ "required": ["email"] }, { "required": ["telemetronCustomerId"] }],
+    });
     let codes: Vec<&str> = (1..=16).map(|code| code_name(Code::from_i32(code))).collect();
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
     let error = json!({ "properties": { "code": { "enum": codes }, "reason": { "enum": reasons } } });
@@ -108,6 +134,11 @@ fn rules(max_devices: usize) -> Value {
         "UnassignDevicesFromOwnerRequest": unassign,
         "UnassignDeviceFromOwnerRequest": unassign_one,
         "BatchGetDeviceOwnersRequest": batch_get,
+        "CreateOrUpdateDeviceRequest": device,
+        "BulkUpdateDeviceMetadataRequest": metadata,
+        "DeleteDeviceRequest": identifier,
+        "CreateOrUpdateCustomerRequest": customer,
+        "DeleteCustomerRequest": delete_customer,
         "Error": error,
     } } })
 }

@@ -13,6 +13,20 @@ pub(super) struct Operation {
     pub(super) answer_list_bytes: usize,
 }
 
+impl Operation {
+    /// An operation without lists.
+    pub(super) fn without_lists(name: &'static str) -> Self {
+        Self {
+            name,
+            list: None,
+            answer_list_bytes: 0,
+        }
+    }
+}
+
+/// What is reserved for a stored JSON object in an answer, in bytes: the largest one.
+pub(super) const JSON_OBJECT_BYTES: usize = 64 * 1024;
+
 /// What is reserved for the list of a customer's devices, in bytes: the largest one that the service returns, with quotation marks
 /// and commas. Escaped characters beyond that are accounted for when they exist.
 pub(super) const DEVICE_LIST_BYTES: usize = 300 * 1024;

@@ -179,7 +179,8 @@ impl Drop for CallLogEntry<'_> {
             return;
         }
         let assigned = self.note.effects(&[ChangeKind::Assign]);
-        let unassigned = self.note.effects(&[ChangeKind::Unassign]);
+        let unassigned = self.note.effects(&[ChangeKind::Unassign, ChangeKind::Delete]);
+        let updated = self.note.effects(&[ChangeKind::Update]);
         tracing::info!(
             method = self.method(),
             request_id = self.request_id(),
@@ -190,8 +191,10 @@ impl Drop for CallLogEntry<'_> {
             assigned = assigned.map(|tally| tally.assigned),
             already_assigned = assigned.map(|tally| tally.already_assigned),
             unassigned = unassigned.map(|tally| tally.unassigned),
+            created = updated.map(|tally| tally.devices_created + tally.customers_created),
+            updated = updated.map(|tally| tally.devices_updated + tally.customers_updated),
             validate_only = self.note.is_preview(),
-            skipped = assigned.or(unassigned).map(|tally| tally.skipped),
+            skipped = assigned.or(unassigned).or(updated).map(|tally| tally.skipped),
             code = code_name(self.code),
             reason = self.reason,
             fields = self.fields,

@@ -37,7 +37,7 @@ pub(super) struct Method {
 }
 
 /// Every method without streams. A stream is meant to stay open, so its duration means nothing.
-static KNOWN: [Method; 6] = [
+static KNOWN: [Method; 11] = [
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
         .with_devices(2)
@@ -46,6 +46,11 @@ static KNOWN: [Method; 6] = [
     Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/BatchGetDeviceOwners")
         .with_devices(1)
         .with_answer_bytes_per_device(OWNED_DEVICE_BYTES),
+    Method::write("telemetron.device_assignment.v1.DeviceService/CreateOrUpdateDevice"),
+    Method::write("telemetron.device_assignment.v1.DeviceService/BulkUpdateDeviceMetadata").with_metadata(1),
+    Method::write("telemetron.device_assignment.v1.DeviceService/DeleteDevice"),
+    Method::write("telemetron.device_assignment.v1.CustomerService/CreateOrUpdateCustomer"),
+    Method::write("telemetron.device_assignment.v1.CustomerService/DeleteCustomer"),
     Method::read("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
     Method::read("grpc.health.v1.Health/Check"),
 ];
@@ -91,6 +96,13 @@ impl Method {
     /// This method, for whose answer so many bytes are reserved for each device.
     const fn with_answer_bytes_per_device(mut self, bytes: usize) -> Self {
         self.answer_bytes_per_device = bytes;
+        self
+    }
+
+    /// This method, whose request lists devices with their metadata in this field.
+    const fn with_metadata(mut self, field: u32) -> Self {
+        self.device_list = Some(field);
+        self.list_name = Field::Devices;
         self
     }
 
@@ -183,7 +195,8 @@ mod tests {
                     };
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
                     let known = Method::at(&path).expect("a method");
-                    assert_eq!(known.device_list, number("device_identifiers"), "{path}");
+                    let devices = number("device_identifiers").or(number("devices"));
+                    assert_eq!(known.device_list, devices, "{path}");
                     assert_eq!(known.remaining_flag, number("include_remaining"), "{path}");
                 }
             }

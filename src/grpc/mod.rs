@@ -5,9 +5,14 @@ mod answer;
 mod assign_devices;
 mod authenticate;
 mod batch_get_device_owners;
+mod bulk_update_metadata;
 mod call_log;
 mod check_credentials;
+mod create_or_update_customer;
+mod create_or_update_device;
 mod deadline;
+mod delete_customer;
+mod delete_device;
 mod keyless;
 mod message_errors;
 mod method;
@@ -40,7 +45,9 @@ use crate::{
     domain::{Cause, Error},
     pb::{
         self,
+        customer_service_server::{CustomerService, CustomerServiceServer},
         device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
+        device_service_server::{DeviceService, DeviceServiceServer},
         organization_service_server::{OrganizationService, OrganizationServiceServer},
     },
     service::{Caller, Service},
@@ -117,6 +124,47 @@ impl DeviceAssignmentService for Handlers {
 }
 
 #[tonic::async_trait]
+impl DeviceService for Handlers {
+    async fn create_or_update_device(
+        &self,
+        request: Request<pb::CreateOrUpdateDeviceRequest>,
+    ) -> Result<Response<pb::CreateOrUpdateDeviceResponse>, Status> {
+        create_or_update_device::handle(&self.service, request).await
+    }
+
+    async fn bulk_update_device_metadata(
+        &self,
+        request: Request<pb::BulkUpdateDeviceMetadataRequest>,
+    ) -> Result<Response<pb::BulkUpdateDeviceMetadataResponse>, Status> {
+        bulk_update_metadata::handle(&self.service, request).await
+    }
+
+    async fn delete_device(
+        &self,
+        request: Request<pb::DeleteDeviceRequest>,
+    ) -> Result<Response<pb::DeleteDeviceResponse>, Status> {
+        delete_device::handle(&self.service, request).await
+    }
+}
+
+#[tonic::async_trait]
+impl CustomerService for Handlers {
+    async fn create_or_update_customer(
+        &self,
+        request: Request<pb::CreateOrUpdateCustomerRequest>,
+    ) -> Result<Response<pb::CreateOrUpdateCustomerResponse>, Status> {
+        create_or_update_customer::handle(&self.service, request).await
+    }
+
+    async fn delete_customer(
+        &self,
+        request: Request<pb::DeleteCustomerRequest>,
+    ) -> Result<Response<pb::DeleteCustomerResponse>, Status> {
+        delete_customer::handle(&self.service, request).await
+    }
+}
+
+#[tonic::async_trait]
 impl OrganizationService for Handlers {
     async fn check_credentials(
         &self,
@@ -166,10 +214,14 @@ pub fn routes(
         max_answer_bytes: settings.max_answer_bytes,
     };
     let devices = DeviceAssignmentServiceServer::new(handlers.clone());
+    let device = DeviceServiceServer::new(handlers.clone());
+    let customer = CustomerServiceServer::new(handlers.clone());
     let organization = OrganizationServiceServer::new(handlers);
     let (health_reporter, health) = tonic_health::server::health_reporter();
 
     let router = Routes::new(devices.max_decoding_message_size(settings.max_message_bytes))
+        .add_service(device.max_decoding_message_size(settings.max_message_bytes))
+        .add_service(customer.max_decoding_message_size(settings.max_message_bytes))
         .add_service(organization.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(health.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(

@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Service {
-    /// Rejects a request that lists more devices in the field `list` than one may, before it is decoded. All of them count toward the caller's
-    /// limits.
+    /// Rejects a request that lists more devices in the field `list` than one may, before it is decoded. All of them count toward the
+    /// caller's limits.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] and [`Error::RateLimited`].

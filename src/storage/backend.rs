@@ -1,6 +1,8 @@
 //! PostgreSQL and SQLite behind one trait: what writes and what checks the health is written once, generic over the
 //! database, and speaks to the driver directly.
 
+use std::time::Duration;
+
 use sea_orm::{
     DatabaseConnection,
     sqlx::{
@@ -11,11 +13,14 @@ use sea_orm::{
 
 use super::{
     DatabaseUrl,
-    options::Purpose,
+    options::{Purpose, SQLITE_BUSY_TIMEOUT},
     sql::Statement,
     statement_kind::{POSTGRES, SQLITE, System},
     timeline::{Timeline, follow_timeline},
 };
+
+/// How long writers wait for readers until SQLite's write-ahead log can be emptied.
+const ERASE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The steps that the schema has taken.
 const APPLIED_STEPS: &str = "SELECT version FROM seaql_migrations ORDER BY version";
@@ -57,6 +62,9 @@ pub(super) trait Backend: sqlx::Database<Connection: 'static> {
     /// Begins a new history if the server is on another timeline than the stored one.
     fn follow_timeline(connection: &mut Self::Connection)
     -> impl Future<Output = Result<Timeline, sqlx::Error>> + Send;
+
+    /// Removes what was deleted from where the database keeps earlier versions. Returns false if somebody still reads them.
+    fn erase(connection: &mut Self::Connection) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// The steps that the schema has taken; an error if there is no table of them.
     fn applied_steps(
@@ -103,6 +111,10 @@ impl Backend for Postgres {
         follow_timeline(connection).await
     }
 
+    async fn erase(_: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        Ok(true)
+    }
+
     async fn applied_steps(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar(APPLIED_STEPS).fetch_all(connection).await
     }
@@ -143,6 +155,17 @@ impl Backend for Sqlite {
 
     async fn follow_timeline(_: &mut SqliteConnection) -> Result<Timeline, sqlx::Error> {
         Ok(Timeline::Same)
+    }
+
+    async fn erase(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+        let wait = |timeout: Duration| AssertSqlSafe(format!("PRAGMA busy_timeout = {}", timeout.as_millis()));
+        sqlx::query(wait(ERASE_TIMEOUT)).execute(&mut *connection).await?;
+        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&mut *connection)
+            .await;
+        sqlx::query(wait(SQLITE_BUSY_TIMEOUT)).execute(connection).await?;
+        let (is_busy, _, _): (bool, i64, i64) = emptied?;
+        Ok(!is_busy)
     }
 
     async fn applied_steps(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {

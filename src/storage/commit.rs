@@ -98,6 +98,10 @@ impl<B: Backend> WriteConnection<B> {
                 Err(error) => error.conflict(),
                 Ok(_) => None,
             };
+            if result.is_ok() {
+                self.erase(&mut connection, groups.iter().any(|group| group.erases))
+                    .await;
+            }
             if result.is_ok() || conflict.is_some() {
                 self.keep(connection);
             }

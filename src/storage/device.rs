@@ -43,6 +43,7 @@ impl DeviceImport {
             let group = Group {
                 organization: self.organization,
                 jobs: vec![&mut job],
+                erases: false,
             };
             let lock_wait = deadline.saturating_duration_since(Instant::now());
             match self.connection.commit(group, lock_wait).await? {

@@ -14,6 +14,8 @@ use crate::domain::{
 pub(super) struct Group<'j> {
     pub(super) organization: OrganizationId,
     pub(super) jobs: Vec<&'j mut dyn Job>,
+    /// Whether its commands erase data, as far as they were applied.
+    pub(super) erases: bool,
 }
 
 impl Group<'_> {
@@ -33,6 +35,8 @@ impl Group<'_> {
         for job in &mut self.jobs {
             job.apply(&mut state);
         }
-        state.into_changes()
+        let changes = state.into_changes();
+        self.erases = changes.erases();
+        changes
     }
 }

@@ -8,6 +8,7 @@ mod connect;
 mod device;
 mod device_owners;
 pub mod entity;
+mod erase;
 mod error;
 mod file;
 mod find;

@@ -16,7 +16,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one statement may wait for a lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for SQLite's only writer.
-const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite's page cache of a connection that writes: a negative number of KiB. With the default of 2 MiB, the indexes of a
 /// million devices are read again and again.
 const SQLITE_CACHE: &str = "-65536";
@@ -68,7 +68,9 @@ pub(super) fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) ->
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(SQLITE_BUSY_TIMEOUT);
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        // What is deleted is overwritten with zeros. FAST would leave it in pages that become free.
+        .pragma("secure_delete", "ON");
     match purpose {
         Purpose::Writes => options
             .pragma("cache_size", SQLITE_CACHE)

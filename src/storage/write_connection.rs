@@ -38,6 +38,8 @@ pub(super) struct WriteConnection<B: Backend> {
     idle: Option<(B::Connection, Instant)>,
     /// Whether the server's timeline has been compared with the stored one since the connection was made.
     is_on_timeline: bool,
+    /// When it was last tried in vain to erase what was deleted.
+    pub(super) unerased: Option<Instant>,
 }
 
 impl<B: Backend> WriteConnection<B> {
@@ -46,6 +48,7 @@ impl<B: Backend> WriteConnection<B> {
             url: database.url().clone(),
             idle: None,
             is_on_timeline: false,
+            unerased: None,
         }
     }
 

@@ -24,6 +24,7 @@ mod crash;
 mod credentials;
 mod deploy;
 mod documents;
+mod entities;
 mod examples;
 mod file_mode;
 mod flood;
@@ -95,6 +96,7 @@ fn main() {
     credentials::register(&mut suite);
     deploy::register(&mut suite);
     documents::register(&mut suite);
+    entities::register(&mut suite);
     examples::register(&mut suite);
     file_mode::register(&mut suite);
     flood::register(&mut suite);

@@ -110,6 +110,7 @@ async fn sqlite_settings(database: &'static TestDatabase) {
         ("PRAGMA synchronous", "2"),
         ("PRAGMA foreign_keys", "1"),
         ("PRAGMA busy_timeout", "5000"),
+        ("PRAGMA secure_delete", "1"),
     ];
     let service = database.open().await;
     assert_settings(&service.reads(), 4, database, &settings).await;

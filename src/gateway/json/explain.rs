@@ -28,6 +28,10 @@ pub(super) fn problem(body: &[u8], members: &[Member], error: &serde_json::Error
     let checked = serde_json::Deserializer::from_slice(body).deserialize_map(request);
     let position = position(checked.as_ref().err().unwrap_or(error));
     match found.into_inner() {
+        // The public API documents this sentence.
+        Some(Mismatch { path, rule }) if rule.is_documented() => {
+            Problem::invalid_body(rule.sentence(&path, members), Some(path))
+        }
         Some(Mismatch { path, rule }) => {
             let path = bounded(&path);
             Problem::invalid_body(format!("{} {position}", rule.sentence(&path, members)), Some(path))
@@ -82,6 +86,21 @@ enum Rule {
 }
 
 impl Rule {
+    fn of(member: Member) -> Self {
+        let Member { kind, is_list, .. } = member;
+        Self::Type { kind, is_list }
+    }
+
+    fn is_documented(&self) -> bool {
+        matches!(
+            self,
+            Self::Type {
+                kind: Kind::Metadata,
+                ..
+            }
+        )
+    }
+
     fn sentence(&self, path: &str, members: &[Member]) -> String {
         let expected = match *self {
             Self::Unknown => {
@@ -93,6 +112,10 @@ impl Rule {
             }
             Self::Repeated => return format!("{path} is repeated; send it once"),
             Self::Type { kind, is_list } => match (kind, is_list) {
+                (Kind::Metadata, _) => {
+                    return format!("{path} is required and must be an object mapping identifiers to metadata");
+                }
+                (Kind::Json, _) => "a JSON object",
                 (Kind::String, false) => "a string",
                 (Kind::String, true) => "an array of strings",
                 (Kind::Boolean, false) => "true or false",
@@ -137,7 +160,11 @@ impl<'de> Visitor<'de> for RequestCheck<'_> {
                 found: self.found,
             })?;
         }
-        Ok(())
+        let is_missing = |member: &&Member| member.kind == Kind::Metadata && !seen.contains(&member.name);
+        match self.members.iter().find(is_missing) {
+            Some(member) => Err(stop(self.found, member.name.to_owned(), Rule::of(*member))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -157,7 +184,7 @@ struct ValueCheck<'a> {
 impl ValueCheck<'_> {
     /// Whether an array is expected here.
     fn is_list(&self) -> bool {
-        self.member.is_list && self.index.is_none()
+        self.member.is_list && self.index.is_none() && self.member.kind != Kind::Metadata
     }
 
     fn accept<E: Error>(&self, kind: Kind) -> Result<(), E> {
@@ -180,6 +207,9 @@ impl<'de> DeserializeSeed<'de> for ValueCheck<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.member.kind == Kind::Json {
+            return deserializer.deserialize_ignored_any(IgnoredAny).map(drop);
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -193,7 +223,11 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         // Null is absent, but not in a list.
-        if self.index.is_none() { Ok(()) } else { self.reject() }
+        if self.index.is_none() && self.member.kind != Kind::Metadata {
+            Ok(())
+        } else {
+            self.reject()
+        }
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
@@ -240,6 +274,9 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         // To its end, so that the position is that of the other mismatches: behind the value.
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        if self.member.kind == Kind::Metadata {
+            return Ok(());
+        }
         self.reject()
     }
 }

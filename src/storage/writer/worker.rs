@@ -215,6 +215,7 @@ impl<B: Backend> Worker<B> {
             .map(|group| group::Group {
                 organization: group.organization,
                 jobs: group.calls.iter_mut().map(|call| call.job.as_job()).collect(),
+                erases: false,
             })
             .collect();
         let limit = if B::IS_EMBEDDED {

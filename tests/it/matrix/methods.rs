@@ -6,7 +6,10 @@ use std::pin::Pin;
 use device_assignment::{
     domain::api_key::Scope,
     pb::{
-        CheckCredentialsRequest, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
+        BulkUpdateDeviceMetadataRequest, CheckCredentialsRequest, CreateOrUpdateCustomerRequest,
+        CreateOrUpdateDeviceRequest, DeleteCustomerRequest, DeleteDeviceRequest, DeviceMetadata,
+        UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
+        customer_service_client::CustomerServiceClient, device_service_client::DeviceServiceClient,
         organization_service_client::OrganizationServiceClient,
     },
 };
@@ -153,6 +156,87 @@ pub fn rows() -> Vec<Row> {
             ),
             stranger: "OK",
             contract: "reads::batch_get",
+        },
+        Row {
+            rpc: "CreateOrUpdateDevice",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: "/api/ext-v1/device",
+            query: "",
+            body: |_| json!({ "identifier": "SN-001", "type": "sensor", "properties": { "a": 1 } }),
+            grpc: rpc!(
+                DeviceServiceClient.create_or_update_device(|_| CreateOrUpdateDeviceRequest {
+                    identifier: "SN-001".into(),
+                    r#type: Some("sensor".into()),
+                    ..Default::default()
+                })
+            ),
+            stranger: "OK",
+            contract: "entities::rejected::device",
+        },
+        Row {
+            rpc: "BulkUpdateDeviceMetadata",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: "/api/ext-v1/device/bulk-metadata",
+            query: "",
+            body: |_| json!({ "devices": { "SN-001": { "a": 1 } } }),
+            grpc: rpc!(
+                DeviceServiceClient.bulk_update_device_metadata(|_| BulkUpdateDeviceMetadataRequest {
+                    devices: vec![DeviceMetadata {
+                        identifier: "SN-001".into(),
+                        metadata_json: "{}".into(),
+                    }],
+                    ..Default::default()
+                })
+            ),
+            stranger: "OK",
+            contract: "entities::rejected::metadata",
+        },
+        Row {
+            rpc: "DeleteDevice",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: "/api/ext-v1/device/deleteDevice",
+            query: "",
+            body: |_| json!({ "identifier": "SN-001" }),
+            grpc: rpc!(DeviceServiceClient.delete_device(|_| DeleteDeviceRequest {
+                identifier: "SN-001".into(),
+                ..Default::default()
+            })),
+            stranger: "DEVICE_NOT_FOUND",
+            contract: "entities::rejected::delete_device",
+        },
+        Row {
+            rpc: "CreateOrUpdateCustomer",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: "/api/ext-v1/customer/createOrUpdateCustomer",
+            query: "",
+            body: |world| json!({ "email": JOHN, "telemetronCustomerId": world.customer, "name": "John" }),
+            grpc: rpc!(CustomerServiceClient.create_or_update_customer(|world| {
+                CreateOrUpdateCustomerRequest {
+                    email: JOHN.into(),
+                    telemetron_customer_id: Some(world.customer),
+                    ..Default::default()
+                }
+            })),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "entities::rejected::customer",
+        },
+        Row {
+            rpc: "DeleteCustomer",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: "/api/ext-v1/customer/deleteCustomer",
+            query: "",
+            body: |world| json!({ "telemetronCustomerId": world.customer }),
+            grpc: rpc!(CustomerServiceClient.delete_customer(|world| DeleteCustomerRequest {
+                telemetron_customer_id: Some(world.customer),
+                ..Default::default()
+            })),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "entities::rejected::delete_customer",
         },
         Row {
             rpc: "CheckCredentials",

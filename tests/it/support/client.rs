@@ -421,6 +421,9 @@ fn revision_of(metadata: &MetadataMap) -> Option<u64> {
 
 /// `text` with the names of JSON for the fields of the proto.
 fn json_name(text: &str) -> String {
+    let text = text
+        .replace("properties_json", "properties")
+        .replace("metadata_json", "metadata");
     let mut name = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {

@@ -1,0 +1,45 @@
+//! `CreateOrUpdateCustomer`: message to request, outcome to message.
+
+use tonic::{Request, Response, Status};
+
+use super::admitted;
+use crate::{
+    domain::create_or_update_customer::{CreateOrUpdateCustomer, Outcome},
+    pb, service,
+    service::Service,
+};
+
+pub(super) async fn handle(
+    service: &Service,
+    request: Request<pb::CreateOrUpdateCustomerRequest>,
+) -> Result<Response<pb::CreateOrUpdateCustomerResponse>, Status> {
+    let (call, message) = admitted(request)?;
+    let completed = service
+        .create_or_update_customer(&call.caller, &message.into(), call.deadline)
+        .await;
+    call.respond::<CreateOrUpdateCustomer, _>(completed, pb::CreateOrUpdateCustomerResponse::from)
+}
+
+impl From<pb::CreateOrUpdateCustomerRequest> for service::CreateOrUpdateCustomerRequest {
+    fn from(message: pb::CreateOrUpdateCustomerRequest) -> Self {
+        Self {
+            customer_id: message.telemetron_customer_id,
+            email: message.email,
+            name: message.name,
+            phone: message.phone,
+            address: message.address,
+            metadata: message.metadata_json,
+        }
+    }
+}
+
+impl From<Outcome> for pb::CreateOrUpdateCustomerResponse {
+    fn from(outcome: Outcome) -> Self {
+        let what = if outcome.was_created { "created" } else { "updated" };
+        Self {
+            success: true,
+            telemetron_customer_id: outcome.customer_id.to_string(),
+            message: format!("Customer {what} successfully"),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `CreateOrUpdateDevice`: message to request, outcome to message.
+
+use tonic::{Request, Response, Status};
+
+use super::admitted;
+use crate::{
+    domain::create_or_update_device::{CreateOrUpdateDevice, Outcome},
+    pb, service,
+    service::Service,
+};
+
+pub(super) async fn handle(
+    service: &Service,
+    request: Request<pb::CreateOrUpdateDeviceRequest>,
+) -> Result<Response<pb::CreateOrUpdateDeviceResponse>, Status> {
+    let (call, message) = admitted(request)?;
+    let completed = service
+        .create_or_update_device(&call.caller, &message.into(), call.deadline)
+        .await;
+    call.respond::<CreateOrUpdateDevice, _>(completed, pb::CreateOrUpdateDeviceResponse::from)
+}
+
+impl From<pb::CreateOrUpdateDeviceRequest> for service::CreateOrUpdateDeviceRequest {
+    fn from(message: pb::CreateOrUpdateDeviceRequest) -> Self {
+        Self {
+            identifier: message.identifier,
+            device_type: message.r#type,
+            properties: message.properties_json,
+        }
+    }
+}
+
+impl From<Outcome> for pb::CreateOrUpdateDeviceResponse {
+    fn from(outcome: Outcome) -> Self {
+        let what = if outcome.was_created { "created" } else { "updated" };
+        Self {
+            success: true,
+            message: format!("Device {what} successfully"),
+            device_id: outcome.device_id.to_string(),
+            identifier: outcome.identifier.into(),
+            r#type: outcome.device_type,
+            properties_json: outcome.properties,
+            was_created: outcome.was_created,
+        }
+    }
+}

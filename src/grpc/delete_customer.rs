@@ -1,0 +1,34 @@
+//! `DeleteCustomer`: message to request, outcome to message.
+
+use tonic::{Request, Response, Status};
+
+use super::admitted;
+use crate::{
+    domain::delete_customer::{DeleteCustomer, Outcome},
+    pb, service,
+    service::Service,
+};
+
+pub(super) async fn handle(
+    service: &Service,
+    request: Request<pb::DeleteCustomerRequest>,
+) -> Result<Response<pb::DeleteCustomerResponse>, Status> {
+    let (call, message) = admitted(request)?;
+    let request = service::DeleteCustomerRequest {
+        email: message.email,
+        customer_id: message.telemetron_customer_id,
+    };
+    let completed = service.delete_customer(&call.caller, &request, call.deadline).await;
+    call.respond::<DeleteCustomer, _>(completed, pb::DeleteCustomerResponse::from)
+}
+
+impl From<Outcome> for pb::DeleteCustomerResponse {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            success: true,
+            message: "Customer deleted successfully".into(),
+            customer_id: outcome.customer_id.to_string(),
+            unassigned_count: i32::try_from(outcome.unassigned).unwrap_or(i32::MAX),
+        }
+    }
+}

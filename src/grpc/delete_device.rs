@@ -1,0 +1,33 @@
+//! `DeleteDevice`: message to request, outcome to message.
+
+use tonic::{Request, Response, Status};
+
+use super::admitted;
+use crate::{
+    domain::delete_device::{DeleteDevice, Outcome},
+    pb, service,
+    service::Service,
+};
+
+pub(super) async fn handle(
+    service: &Service,
+    request: Request<pb::DeleteDeviceRequest>,
+) -> Result<Response<pb::DeleteDeviceResponse>, Status> {
+    let (call, message) = admitted(request)?;
+    let request = service::DeleteDeviceRequest {
+        identifier: message.identifier,
+    };
+    let completed = service.delete_device(&call.caller, &request, call.deadline).await;
+    call.respond::<DeleteDevice, _>(completed, pb::DeleteDeviceResponse::from)
+}
+
+impl From<Outcome> for pb::DeleteDeviceResponse {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            success: true,
+            message: "Device deleted successfully".into(),
+            device_id: outcome.device_id.to_string(),
+            unassigned_count: i32::try_from(outcome.unassigned).unwrap_or(i32::MAX),
+        }
+    }
+}

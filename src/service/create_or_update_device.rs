@@ -1,0 +1,41 @@
+//! Creating and changing one device.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{Caller, Completed, Service};
+use crate::domain::{
+    Error,
+    create_or_update_device::{CreateOrUpdateDevice, Outcome},
+};
+
+/// A request to create or change a device, as the caller sent it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CreateOrUpdateDeviceRequest {
+    /// The identifier.
+    pub identifier: String,
+    /// The type. `None` keeps it.
+    pub device_type: Option<String>,
+    /// The properties, a JSON object. `None` keeps them.
+    pub properties: Option<String>,
+}
+
+impl Service {
+    /// Creates a device in the caller's organization, or changes the one that has this identifier.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn create_or_update_device(
+        &self,
+        caller: &Arc<Caller>,
+        request: &CreateOrUpdateDeviceRequest,
+        deadline: Instant,
+    ) -> Result<Completed<Outcome>, Error> {
+        let command = CreateOrUpdateDevice::parse(
+            &request.identifier,
+            request.device_type.as_deref(),
+            request.properties.as_deref(),
+        )
+        .map_err(Error::InvalidRequest)?;
+        self.submit(caller, command, 1, deadline).await
+    }
+}
