@@ -222,6 +222,11 @@ mod server {
             Kind::Response("required, format = DateTime"),
         ),
         ("CheckCredentialsResponse.scope", Kind::Response(r#"example = "write""#)),
+        ("CreateOrUpdateDeviceRequest.validate_only", VALIDATE_ONLY),
+        ("BulkUpdateDeviceMetadataRequest.validate_only", VALIDATE_ONLY),
+        ("DeleteDeviceRequest.validate_only", VALIDATE_ONLY),
+        ("CreateOrUpdateCustomerRequest.validate_only", VALIDATE_ONLY),
+        ("DeleteCustomerRequest.validate_only", VALIDATE_ONLY),
         ("CreateOrUpdateDeviceRequest.identifier", IDENTIFIER),
         (
             "CreateOrUpdateDeviceRequest.type",
@@ -231,7 +236,7 @@ mod server {
             "CreateOrUpdateDeviceRequest.properties_json",
             Kind::JsonRequest("properties"),
         ),
-        ("CreateOrUpdateDeviceResponse.device_id", Kind::Id("dev")),
+        ("CreateOrUpdateDeviceResponse.device_id", Kind::NewId("dev")),
         (
             "CreateOrUpdateDeviceResponse.properties_json",
             Kind::JsonResponse("properties"),
@@ -267,7 +272,7 @@ mod server {
         ),
         (
             "CreateOrUpdateCustomerResponse.telemetron_customer_id",
-            Kind::Id("cust"),
+            Kind::NewId("cust"),
         ),
         (
             "DeleteCustomerRequest.email",

@@ -27,6 +27,7 @@ impl From<pb::BulkUpdateDeviceMetadataRequest> for BulkUpdateMetadataRequest {
             devices: devices
                 .map(|device| (device.identifier, device.metadata_json))
                 .collect(),
+            validate_only: message.validate_only,
         }
     }
 }

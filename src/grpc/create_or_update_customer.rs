@@ -4,7 +4,10 @@ use tonic::{Request, Response, Status};
 
 use super::admitted;
 use crate::{
-    domain::create_or_update_customer::{CreateOrUpdateCustomer, Outcome},
+    domain::{
+        create_or_update_customer::{CreateOrUpdateCustomer, Outcome},
+        id::id_text,
+    },
     pb, service,
     service::Service,
 };
@@ -29,6 +32,7 @@ impl From<pb::CreateOrUpdateCustomerRequest> for service::CreateOrUpdateCustomer
             phone: message.phone,
             address: message.address,
             metadata: message.metadata_json,
+            validate_only: message.validate_only,
         }
     }
 }
@@ -38,7 +42,7 @@ impl From<Outcome> for pb::CreateOrUpdateCustomerResponse {
         let what = if outcome.was_created { "created" } else { "updated" };
         Self {
             success: true,
-            telemetron_customer_id: outcome.customer_id.to_string(),
+            telemetron_customer_id: id_text(outcome.customer_id),
             message: format!("Customer {what} successfully"),
         }
     }

@@ -4,7 +4,10 @@ use tonic::{Request, Response, Status};
 
 use super::admitted;
 use crate::{
-    domain::create_or_update_device::{CreateOrUpdateDevice, Outcome},
+    domain::{
+        create_or_update_device::{CreateOrUpdateDevice, Outcome},
+        id::id_text,
+    },
     pb, service,
     service::Service,
 };
@@ -26,6 +29,7 @@ impl From<pb::CreateOrUpdateDeviceRequest> for service::CreateOrUpdateDeviceRequ
             identifier: message.identifier,
             device_type: message.r#type,
             properties: message.properties_json,
+            validate_only: message.validate_only,
         }
     }
 }
@@ -36,7 +40,7 @@ impl From<Outcome> for pb::CreateOrUpdateDeviceResponse {
         Self {
             success: true,
             message: format!("Device {what} successfully"),
-            device_id: outcome.device_id.to_string(),
+            device_id: id_text(outcome.device_id),
             identifier: outcome.identifier.into(),
             r#type: outcome.device_type,
             properties_json: outcome.properties,

@@ -17,6 +17,7 @@ pub(super) async fn handle(
     let request = service::DeleteCustomerRequest {
         email: message.email,
         customer_id: message.telemetron_customer_id,
+        validate_only: message.validate_only,
     };
     let completed = service.delete_customer(&call.caller, &request, call.deadline).await;
     call.respond::<DeleteCustomer, _>(completed, pb::DeleteCustomerResponse::from)

@@ -16,6 +16,7 @@ pub(super) async fn handle(
     let (call, message) = admitted(request)?;
     let request = service::DeleteDeviceRequest {
         identifier: message.identifier,
+        validate_only: message.validate_only,
     };
     let completed = service.delete_device(&call.caller, &request, call.deadline).await;
     call.respond::<DeleteDevice, _>(completed, pb::DeleteDeviceResponse::from)

@@ -13,6 +13,8 @@ use crate::domain::{
 pub struct BulkUpdateMetadataRequest {
     /// The identifier of each device, and its new properties, a JSON object.
     pub devices: Vec<(String, String)>,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 impl Service {
@@ -29,6 +31,8 @@ impl Service {
         let devices = request.devices.iter();
         let devices = devices.map(|(identifier, metadata)| (identifier.as_str(), metadata.as_str()));
         let command = BulkUpdateMetadata::parse(devices).map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, request.devices.len(), deadline).await
+        let count = request.devices.len();
+        self.submit(caller, command, count, deadline, request.validate_only)
+            .await
     }
 }

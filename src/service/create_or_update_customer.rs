@@ -23,6 +23,8 @@ pub struct CreateOrUpdateCustomerRequest {
     pub address: Option<String>,
     /// The metadata, a JSON object.
     pub metadata: Option<String>,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 impl Service {
@@ -45,6 +47,6 @@ impl Service {
             metadata: request.metadata.as_deref(),
         })
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, 0, deadline).await
+        self.submit(caller, command, 0, deadline, request.validate_only).await
     }
 }

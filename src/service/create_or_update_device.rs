@@ -17,6 +17,8 @@ pub struct CreateOrUpdateDeviceRequest {
     pub device_type: Option<String>,
     /// The properties, a JSON object. `None` keeps them.
     pub properties: Option<String>,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 impl Service {
@@ -36,6 +38,6 @@ impl Service {
             request.properties.as_deref(),
         )
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, 1, deadline).await
+        self.submit(caller, command, 1, deadline, request.validate_only).await
     }
 }

@@ -15,6 +15,8 @@ pub struct DeleteCustomerRequest {
     pub email: String,
     /// The id.
     pub customer_id: Option<String>,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 impl Service {
@@ -30,11 +32,22 @@ impl Service {
     ) -> Result<Completed<Outcome>, Error> {
         let command = DeleteCustomer::parse(&request.email, request.customer_id.as_deref());
         let command = command.map_err(Error::InvalidRequest)?;
-        let mut completed = self.submit(caller, command, 0, deadline).await?;
+        let mut completed = self.submit(caller, command, 0, deadline, request.validate_only).await?;
+        if request.validate_only {
+            if !completed.outcome.is_deleted {
+                // More than one change removes.
+                let count = self
+                    .database
+                    .count_devices_of(caller.organization, completed.outcome.customer_id)
+                    .await?;
+                completed.outcome.unassigned = usize::try_from(count).unwrap_or(usize::MAX);
+            }
+            return Ok(completed);
+        }
         while !completed.outcome.is_deleted {
             // By id: another customer may get the address meanwhile.
             let rest = DeleteCustomer::by_id(completed.outcome.customer_id);
-            let next = match self.submit(caller, rest, 0, deadline).await {
+            let next = match self.submit(caller, rest, 0, deadline, false).await {
                 // Another caller has deleted the rest.
                 Err(Error::CustomerNotFound(_)) => break,
                 next => next?,

@@ -13,6 +13,8 @@ use crate::domain::{
 pub struct DeleteDeviceRequest {
     /// The identifier.
     pub identifier: String,
+    /// Whether to write nothing, and only tell what the request would do.
+    pub validate_only: bool,
 }
 
 impl Service {
@@ -27,9 +29,22 @@ impl Service {
         deadline: Instant,
     ) -> Result<Completed<Outcome>, Error> {
         let command = DeleteDevice::parse(&request.identifier).map_err(Error::InvalidRequest)?;
-        let mut completed = self.submit(caller, command.clone(), 1, deadline).await?;
+        let mut completed = self
+            .submit(caller, command.clone(), 1, deadline, request.validate_only)
+            .await?;
+        if request.validate_only {
+            if !completed.outcome.is_deleted {
+                // More than one change removes.
+                let count = self
+                    .database
+                    .count_owners_of(caller.organization, completed.outcome.device_id)
+                    .await?;
+                completed.outcome.unassigned = usize::try_from(count).unwrap_or(usize::MAX);
+            }
+            return Ok(completed);
+        }
         while !completed.outcome.is_deleted {
-            let next = match self.submit(caller, command.clone(), 0, deadline).await {
+            let next = match self.submit(caller, command.clone(), 0, deadline, false).await {
                 // Another caller has deleted the rest.
                 Err(Error::DeviceNotFound) => break,
                 next => next?,

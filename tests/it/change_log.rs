@@ -69,6 +69,20 @@ const FAULTS: &[Fault] = &[
         problem: "an assignment is created twice",
     },
     Fault {
+        name: "a_change_of_no_customer",
+        sql: "INSERT INTO change_log (organization_id, revision, at, kind, customers_updated) \
+              SELECT organization_id, 5, at, 'update', devices_created FROM change_log \
+              WHERE devices_created IS NOT NULL ORDER BY revision LIMIT 1",
+        problem: "a customer is changed that does not exist",
+    },
+    Fault {
+        name: "a_change_of_no_device",
+        sql: "INSERT INTO change_log (organization_id, revision, at, kind, devices_updated) \
+              SELECT organization_id, 5, at, 'update', customers_created FROM change_log \
+              WHERE customers_created IS NOT NULL ORDER BY revision LIMIT 1",
+        problem: "a device is changed that does not exist",
+    },
+    Fault {
         name: "a_change_of_nothing",
         sql: "INSERT INTO change_log (organization_id, revision, at, kind, unassigned_customers, unassigned_devices) \
               SELECT organization_id, 5, at, kind, unassigned_customers, unassigned_devices FROM change_log \

@@ -94,6 +94,26 @@ SELECT CASE WHEN is_created THEN 'a device is created twice' ELSE 'a device is d
 FROM device_step
 WHERE is_created = existed
 UNION ALL
+SELECT 'a customer is changed that does not exist', changed.revision, changed.id, NULL
+FROM (
+    SELECT entry.revision, named.id
+    FROM entry
+    CROSS JOIN unnest(entry.customers_updated) AS named (id)
+) AS changed
+LEFT JOIN customer_event AS event ON event.id = changed.id AND event.revision <= changed.revision
+GROUP BY changed.revision, changed.id
+HAVING coalesce(sum(CASE WHEN event.is_created THEN 1 ELSE -1 END), 0) < 1
+UNION ALL
+SELECT 'a device is changed that does not exist', changed.revision, NULL, changed.id
+FROM (
+    SELECT entry.revision, named.id
+    FROM entry
+    CROSS JOIN unnest(entry.devices_updated) AS named (id)
+) AS changed
+LEFT JOIN device_event AS event ON event.id = changed.id AND event.revision <= changed.revision
+GROUP BY changed.revision, changed.id
+HAVING coalesce(sum(CASE WHEN event.is_created THEN 1 ELSE -1 END), 0) < 1
+UNION ALL
 SELECT
     CASE WHEN is_created THEN 'an assignment is created twice' ELSE 'an assignment is removed that does not exist' END,
     revision,

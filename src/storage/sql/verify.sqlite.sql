@@ -98,6 +98,26 @@ SELECT iif(is_created, 'a device is created twice', 'a device is deleted that do
 FROM device_step
 WHERE is_created = existed
 UNION ALL
+SELECT 'a customer is changed that does not exist', changed.revision, changed.id, NULL
+FROM (
+    SELECT revision, substr(customers_updated, position.key * 16 + 1, 16) AS id
+    FROM entry
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(length(customers_updated) / 16)), '00', ',0'), 2) || ']') AS position
+) AS changed
+LEFT JOIN customer_event AS event ON event.id = changed.id AND event.revision <= changed.revision
+GROUP BY changed.revision, changed.id
+HAVING coalesce(sum(iif(event.is_created, 1, -1)), 0) < 1
+UNION ALL
+SELECT 'a device is changed that does not exist', changed.revision, NULL, changed.id
+FROM (
+    SELECT revision, substr(devices_updated, position.key * 16 + 1, 16) AS id
+    FROM entry
+    CROSS JOIN json_each('[' || substr(replace(hex(zeroblob(length(devices_updated) / 16)), '00', ',0'), 2) || ']') AS position
+) AS changed
+LEFT JOIN device_event AS event ON event.id = changed.id AND event.revision <= changed.revision
+GROUP BY changed.revision, changed.id
+HAVING coalesce(sum(iif(event.is_created, 1, -1)), 0) < 1
+UNION ALL
 SELECT
     iif(is_created, 'an assignment is created twice', 'an assignment is removed that does not exist'),
     revision,

@@ -86,6 +86,10 @@ pub fn register(suite: &mut Suite) {
         rule("a_customer_is_deleted", |client, john, db| {
             Box::pin(customer_deleted(client, john, db))
         });
+        rule(
+            "a_preview_answers_as_the_call_and_changes_nothing",
+            |client, john, db| Box::pin(previewed(client, john, db)),
+        );
         rule("what_changes_nothing_takes_no_revision", |client, john, db| {
             Box::pin(nothing_changed(client, john, db))
         });
@@ -339,6 +343,41 @@ async fn nothing_changed(client: Client, john: String, database: &TestDatabase) 
     assert_eq!((database.dump().await, database.count("change_log").await), before);
 }
 
+async fn previewed(client: Client, john: String, database: &TestDatabase) {
+    for (call, request) in [
+        (
+            Call::SaveDevice,
+            json!({ "identifier": "NEW", "type": "sensor", "properties": { "a": 1 } }),
+        ),
+        (Call::SaveDevice, json!({ "identifier": "SN-001", "type": "Gateway" })),
+        (
+            Call::SaveMetadata,
+            json!({ "devices": { "SN-001": { "a": 2 }, "X": {} } }),
+        ),
+        (Call::DeleteDevice, json!({ "identifier": "SN-002" })),
+        (Call::SaveCustomer, json!({ "email": "new@example.com" })),
+        (
+            Call::SaveCustomer,
+            json!({ "email": "other@example.com", "telemetronCustomerId": john }),
+        ),
+        (Call::DeleteCustomer, json!({ "telemetronCustomerId": john })),
+    ] {
+        let before = (database.dump().await, database.count("change_log").await);
+        let mut preview = request.clone();
+        preview["validateOnly"] = json!(true);
+        let preview = call.make(&client, &preview).await.ok().body;
+        assert_eq!((database.dump().await, database.count("change_log").await), before);
+        let mut expected = call.make(&client, &request).await.ok().body;
+        for id in ["deviceId", "telemetronCustomerId"] {
+            let is_new = expected["wasCreated"] == true || expected["message"] == "Customer created successfully";
+            if is_new && expected.get(id).is_some() {
+                expected[id] = json!("");
+            }
+        }
+        assert_eq!(preview, expected);
+    }
+}
+
 async fn json_bytes(database: &TestDatabase, api: Api) {
     let world = World::new(database).await;
     let server = TestServer::start(database).await;
@@ -393,7 +432,25 @@ async fn json_bytes(database: &TestDatabase, api: Api) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\b(cust|dev)_[0-9a-hjkmnp-tv-z]{26}\b", "${1}_ID");
     settings.bind(|| {
-        allow_duplicates! { assert_snapshot!(bodies, @"") }
+        allow_duplicates! { assert_snapshot!(bodies, @r#"
+        {"success":true,"message":"Device created successfully","deviceId":"dev_ID","identifier":"NEW","type":"t","properties":{ "z" : 1e100000, "a":-0.10,"n":12345678901234567890123,"s":"\u00e9\/" },"wasCreated":true}
+        {"success":true,"message":"Device updated successfully","deviceId":"dev_ID","identifier":"NEW","type":"t","properties":{ "z" : 1e100000, "a":-0.10,"n":12345678901234567890123,"s":"\u00e9\/" },"wasCreated":false}
+        {"error":"properties must not repeat a member of an object (byte 7)","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"properties","description":"properties must not repeat a member of an object (byte 7)"}],"metadata":{"violationCount":"1"}}
+        {"error":"properties must not contain the character U+0000 (byte 6)","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"properties","description":"properties must not contain the character U+0000 (byte 6)"}],"metadata":{"violationCount":"1"}}
+        {"error":"kind is not a member of this request; the members are identifier, type, properties, validateOnly (line 1, column 26)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"kind","description":"kind is not a member of this request; the members are identifier, type, properties, validateOnly (line 1, column 26)"}]}
+        {"error":"type must be a string (line 1, column 28)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"type","description":"type must be a string (line 1, column 28)"}]}
+        {"success":true,"updated":2,"notFound":1,"results":[{"identifier":"SN-003","deviceId":"dev_ID","status":"updated"},{"identifier":"X","deviceId":"","status":"not_found"},{"identifier":"SN-001","deviceId":"dev_ID","status":"updated"}]}
+        {"error":"devices[1].identifier is repeated; send it once","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"devices[1].identifier","description":"devices[1].identifier is repeated; send it once"}],"metadata":{"violationCount":"1"}}
+        {"error":"devices[0].metadata must not repeat a member of an object (byte 7)","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"devices[0].metadata","description":"devices[0].metadata must not repeat a member of an object (byte 7)"}],"metadata":{"violationCount":"1"}}
+        {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}]}
+        {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}]}
+        {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}]}
+        {"error":"devices is repeated; send it once (line 1, column 34)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is repeated; send it once (line 1, column 34)"}]}
+        {"success":true,"telemetronCustomerId":"cust_ID","message":"Customer created successfully"}
+        {"error":"telemetronCustomerID is not a member of this request; the members are email, name, phone, address, telemetronCustomerId, metadata, validateOnly (line 1, column 49)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"telemetronCustomerID","description":"telemetronCustomerID is not a member of this request; the members are email, name, phone, address, telemetronCustomerId, metadata, validateOnly (line 1, column 49)"}]}
+        {"success":true,"message":"Customer deleted successfully","customerId":"cust_ID","unassignedCount":0}
+        {"success":true,"message":"Device deleted successfully","deviceId":"dev_ID","unassignedCount":0}
+        "#) }
     });
     server.stop().await;
 }
@@ -444,8 +501,11 @@ async fn in_chunks(database: &'static TestDatabase) {
     client.create(JOHN, &identifiers[..10_000]).await.ok();
     client.create(JOHN, &identifiers[10_000..]).await.ok();
     let before = database.count("change_log").await;
+    let preview = json!({ "email": JOHN, "validateOnly": true });
+    let preview = Call::DeleteCustomer.make(&client, &preview).await.ok();
+    assert_eq!(preview.body["unassignedCount"], 10_001);
     let answer = Call::DeleteCustomer.make(&client, &json!({ "email": JOHN })).await.ok();
-    assert_eq!(answer.body["unassignedCount"], 10_001);
+    assert_eq!(answer.body, preview.body);
     assert_eq!(database.count("change_log").await, before + 2);
     assert_eq!(answer.revision, u64::try_from(before + 2).ok());
     assert_eq!(database.count("device_assignment").await, 0);
