@@ -11,7 +11,8 @@ use std::{
 };
 
 use device_assignment::pb::{
-    AssignDevicesToOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
+    AssignDevicesToOwnerRequest, UnassignDevicesFromOwnerRequest,
+    device_assignment_service_client::DeviceAssignmentServiceClient,
 };
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -45,6 +46,8 @@ pub enum Work {
     Bulk(u64),
     /// As [`Small`](Self::Small), all for one organization and eight customers.
     Hot,
+    /// Removes the three devices that a customer owns from the start. gRPC only.
+    Unassign,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,7 +194,7 @@ impl Caller {
         let numbers: Vec<u64> = match self.load.work {
             Work::Small => devices(3),
             Work::Bulk(count) => devices(count),
-            Work::Noop => (0..world::OWNED)
+            Work::Noop | Work::Unassign => (0..world::OWNED)
                 .map(|which| world::owned(sizes, customer, which))
                 .collect(),
             Work::Hot => {
@@ -226,6 +229,14 @@ impl Caller {
         request
             .metadata_mut()
             .insert("x-api-key", self.keys[organization].clone());
+        if self.load.work == Work::Unassign {
+            let request = request.map(|message| UnassignDevicesFromOwnerRequest {
+                customer_email: message.customer_email,
+                device_identifiers: message.device_identifiers,
+                ..UnassignDevicesFromOwnerRequest::default()
+            });
+            return self.grpc.unassign_devices_from_owner(request).await.is_ok();
+        }
         self.grpc.assign_devices_to_owner(request).await.is_ok()
     }
 

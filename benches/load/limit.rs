@@ -16,12 +16,22 @@ use sea_orm::{
 
 use crate::world::{self, Organization, Sizes};
 
+/// A small call of the service.
+#[derive(Debug, Clone, Copy)]
+pub enum Call {
+    /// Assigns three devices to a customer.
+    Assign,
+    /// Removes the three devices that a customer owns from the start.
+    Unassign,
+}
+
 /// Calls per second of pgbench, which runs the small call as one prepared statement.
 pub fn pgbench(
     folder: &Path,
     url: &str,
     organizations: &[Organization],
     sizes: Sizes,
+    call: Call,
     connections: usize,
     duration: Duration,
 ) -> f64 {
@@ -33,12 +43,11 @@ pub fn pgbench(
     command.arg(format!("--time={}", duration.as_secs().max(1)));
     for (number, organization) in organizations.iter().enumerate() {
         let script = folder.join(format!("small-{number}.sql"));
-        fs::write(&script, small_call(&organization.id, sizes)).expect("a script");
+        fs::write(&script, small_call(call, &organization.id, sizes)).expect("a script");
         command.arg("--file").arg(script);
     }
-    // The fence of the schema refuses writes past the change log from anybody else.
-    command.env("PGOPTIONS", "-c device_assignment.log=on");
-    let output = command.arg(libpq(url)).output().expect("pgbench runs");
+    // libpq does not know all parameters of the service's driver; both know those of a benchmark.
+    let output = command.arg(url).output().expect("pgbench runs");
     let text = String::from_utf8_lossy(&output.stdout);
     let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
     rate.and_then(|rest| rest.split(' ').next())
@@ -46,23 +55,33 @@ pub fn pgbench(
         .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// libpq does not know all parameters of the service's driver; both know these.
-fn libpq(url: &str) -> &str {
-    url
-}
-
-fn small_call(organization: &str, sizes: Sizes) -> String {
+fn small_call(call: Call, organization: &str, sizes: Sizes) -> String {
     let customers = sizes.customers_each() - 1;
-    let devices = sizes.devices_each() - 1;
-    format!(
-        "\\set c random(0, {customers})\n\\set d1 random(0, {devices})\n\\set d2 random(0, {devices})\n\
-         \\set d3 random(0, {devices})\n\
-         WITH c AS (SELECT id FROM customer WHERE organization_id = '{organization}' \
+    let devices = sizes.devices_each();
+    let device = |which: u64| match call {
+        Call::Assign => format!("\\set d{which} random(0, {})\n", devices - 1),
+        // As `world::owned`.
+        Call::Unassign => format!("\\set d{which} (:c * {} + {which}) % {devices}\n", world::OWNED),
+    };
+    let chosen: String = (0..world::OWNED).map(device).collect();
+    let find = format!(
+        "c AS (SELECT id FROM customer WHERE organization_id = '{organization}' \
          AND email = 'customer-' || :c || '@example.com'), \
          d AS (SELECT id, identifier FROM device WHERE organization_id = '{organization}' \
-         AND identifier IN ('SN-' || :d1, 'SN-' || :d2, 'SN-' || :d3)), \
-         a AS (INSERT INTO device_assignment SELECT '{organization}', c.id, d.id, now() FROM c, d \
-         ON CONFLICT DO NOTHING RETURNING device_id) \
+         AND identifier IN ('SN-' || :d0, 'SN-' || :d1, 'SN-' || :d2)), "
+    );
+    let write = match call {
+        Call::Assign => format!(
+            "a AS (INSERT INTO device_assignment SELECT '{organization}', c.id, d.id, now() FROM c, d \
+             ON CONFLICT DO NOTHING RETURNING device_id)"
+        ),
+        Call::Unassign => format!(
+            "a AS (DELETE FROM device_assignment AS owned USING c, d WHERE owned.organization_id = '{organization}' \
+             AND owned.customer_id = c.id AND owned.device_id = d.id RETURNING owned.device_id)"
+        ),
+    };
+    format!(
+        "\\set c random(0, {customers})\n{chosen}WITH {find}{write} \
          SELECT c.id, d.id, d.identifier, EXISTS (SELECT FROM a WHERE a.device_id = d.id) FROM c, d;\n"
     )
 }

@@ -11,6 +11,7 @@
     reason = "a benchmark ends by panicking, prints what it finds, and is no library"
 )]
 
+mod careful;
 mod generator;
 mod limit;
 #[path = "../../tests/it/support/postgres.rs"]
@@ -36,7 +37,7 @@ struct Arguments {
     #[arg(long)]
     smoke: bool,
 
-    /// Run only scenarios whose name contains this: small, noisy-neighbour, bulk, memory, growth, sqlite
+    /// Run only scenarios whose name contains this: small, unassign, noisy-neighbour, bulk, memory, growth, sqlite
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 

@@ -1,6 +1,9 @@
 //! The scenarios: what is measured, and what it is compared with.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use device_assignment::storage::{Database, DatabaseUrl, migrate};
 use sea_orm::ConnectionTrait;
@@ -8,8 +11,9 @@ use tempfile::TempDir;
 
 use crate::{
     Arguments,
+    careful::Careful,
     generator::{Api, Load, Seen, Work},
-    limit,
+    limit::{self, Call},
     postgres::PostgresServer,
     report::{Plot, Reach, Report, Row, Series},
     server::{self, Server, generate},
@@ -21,7 +25,7 @@ use crate::{
 const ROUNDS: usize = 3;
 
 /// The scenarios that share one seeded PostgreSQL.
-const POSTGRES: [&str; 4] = ["small", "noisy-neighbour", "bulk", "memory"];
+const POSTGRES: [&str; 5] = ["small", "unassign", "noisy-neighbour", "bulk", "memory"];
 
 /// Settings of the temporary PostgreSQL, whose defaults are for very small machines: the data fits into memory, and no checkpoint
 /// slows one round and not the other. Durability keeps its defaults.
@@ -71,6 +75,8 @@ struct Bench {
 struct Target {
     server: Server,
     database: Database,
+    /// The same data for the limit.
+    careful: Careful,
     organizations: Vec<Organization>,
     sizes: Sizes,
 }
@@ -121,12 +127,16 @@ impl Bench {
             .expect("a database");
         migrate(&database).await.expect("a schema");
         let organizations = world::seed(&database, sizes).await;
-        let analyze = database.reads().execute_unprepared("ANALYZE").await;
-        analyze.expect("analyzed");
+        let careful = Careful::copy_of(&database, url).await;
+        for database in [&database, &careful.database] {
+            let analyze = database.reads().execute_unprepared("ANALYZE").await;
+            analyze.expect("analyzed");
+        }
         let server = Server::start(&self.program, url);
         Target {
             server,
             database,
+            careful,
             organizations,
             sizes,
         }
@@ -168,9 +178,12 @@ impl Bench {
         let idle = target.server.peak_memory();
         self.figure("memory, idle", idle, "MiB", Some(Reach::AtMost(30.0)));
         if self.is_wanted("small") {
-            self.small(&target, &url);
+            self.small(&target);
             let after = target.server.peak_memory();
             self.figure("memory, after small calls", after, "MiB", None);
+        }
+        if self.is_wanted("unassign") {
+            self.unassign(&target).await;
         }
         if self.is_wanted("noisy-neighbour") {
             self.noisy_neighbour(&target);
@@ -187,7 +200,7 @@ impl Bench {
         }
     }
 
-    fn small(&mut self, target: &Target, url: &str) {
+    fn small(&mut self, target: &Target) {
         let folder = TempDir::new().expect("a folder");
         let connections = [1, 16, 64];
         let mut limits: [Vec<f64>; 3] = Default::default();
@@ -195,15 +208,7 @@ impl Bench {
         let mut rest = Vec::new();
         for _ in 0..self.rounds {
             for (limit, connections) in limits.iter_mut().zip(connections) {
-                let rate = limit::pgbench(
-                    folder.path(),
-                    url,
-                    &target.organizations,
-                    target.sizes,
-                    connections,
-                    self.duration,
-                );
-                limit.push(rate);
+                limit.push(self.pgbench(target, folder.path(), Call::Assign, connections));
             }
             for (index, callers) in self.callers.clone().into_iter().enumerate() {
                 ours[index].push(self.seen(target, Api::Grpc, Work::Small, callers));
@@ -294,6 +299,35 @@ impl Bench {
         });
     }
 
+    /// Removals of three devices that a customer owns, beside their best statement.
+    async fn unassign(&mut self, target: &Target) {
+        let folder = TempDir::new().expect("a folder");
+        let callers = self.callers_nearest_64();
+        let (mut ours, mut limits) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            for database in [&target.database, &target.careful.database] {
+                world::own(database, &target.organizations, target.sizes).await;
+            }
+            limits.push(self.pgbench(target, folder.path(), Call::Unassign, callers));
+            ours.push(self.seen(target, Api::Grpc, Work::Unassign, callers).calls_per_second());
+        }
+        let measure = format!("unassign, {}", counted(callers));
+        self.ratio(&measure, median(ours), median(limits), "calls/s", None);
+    }
+
+    fn pgbench(&self, target: &Target, folder: &Path, call: Call, connections: usize) -> f64 {
+        let organizations = &target.organizations;
+        limit::pgbench(
+            folder,
+            &target.careful.url,
+            organizations,
+            target.sizes,
+            call,
+            connections,
+            self.duration,
+        )
+    }
+
     fn callers_nearest_64(&self) -> usize {
         self.callers
             .iter()
@@ -341,7 +375,7 @@ impl Bench {
             let (mut ours, mut four, mut raw) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..self.rounds {
                 self.seed += 1;
-                let (database, organizations) = (&target.database, &target.organizations);
+                let (database, organizations) = (&target.careful.database, &target.organizations);
                 raw.push(limit::raw(database, organizations, target.sizes, size, self.duration, self.seed).await);
                 ours.push(self.seen(target, Api::Grpc, Work::Bulk(size), 1).calls_per_second());
                 four.push(self.seen(target, Api::Grpc, Work::Bulk(size), 4).calls_per_second());
@@ -386,16 +420,18 @@ impl Bench {
         let (mut ours, mut raw) = (Vec::new(), Vec::new());
         for devices in self.growth {
             let organization = target.organizations[0].id.clone();
-            world::fill(&target.database, &organization, "device", sizes.devices, devices).await;
-            let settled = target.database.reads().execute_unprepared("ANALYZE device").await;
-            settled.expect("settled");
+            for database in [&target.database, &target.careful.database] {
+                world::fill(database, &organization, "device", sizes.devices, devices).await;
+                let settled = database.reads().execute_unprepared("ANALYZE device").await;
+                settled.expect("settled");
+            }
             sizes.devices = devices;
             target.sizes = sizes;
             let size = 1_000.min(devices / 10);
             let (mut of_ours, mut of_raw) = (Vec::new(), Vec::new());
             for _ in 0..self.rounds {
                 self.seed += 1;
-                let (database, organizations) = (&target.database, &target.organizations);
+                let (database, organizations) = (&target.careful.database, &target.organizations);
                 of_raw.push(limit::raw(database, organizations, sizes, size, self.duration, self.seed).await);
                 of_ours.push(self.seen(&target, Api::Grpc, Work::Bulk(size), 1).calls_per_second());
             }
@@ -445,7 +481,7 @@ impl Bench {
         let (mut ours, mut one, mut raw) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             self.seed += 1;
-            let (database, organizations) = (&target.database, &target.organizations);
+            let (database, organizations) = (&target.careful.database, &target.organizations);
             raw.push(limit::raw(database, organizations, target.sizes, 3, self.duration, self.seed).await);
             ours.push(self.seen(&target, Api::Grpc, Work::Small, callers).calls_per_second());
             one.push(self.seen(&target, Api::Grpc, Work::Small, 1).calls_per_second());

@@ -7,15 +7,19 @@ use device_assignment::{
         organization::{ApiKeyLabel, OrganizationName},
     },
     service::{create_api_key, create_organization},
-    storage::Database,
+    storage::{Database, DatabaseUrl, Purpose},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{
+    ConnectionTrait, DbBackend, Statement,
+    sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _},
+};
 use serde::{Deserialize, Serialize};
 
 /// Rows per statement: large enough to be fast, small enough for a progress bar that moves.
 const CHUNK: u64 = 50_000;
-/// Devices that each customer of [`Work::Noop`](crate::generator::Work::Noop) owns.
+/// Devices that each customer of [`Work::Noop`](crate::generator::Work::Noop) and
+/// [`Work::Unassign`](crate::generator::Work::Unassign) owns.
 pub const OWNED: u64 = 3;
 
 /// The amount of data.
@@ -119,4 +123,35 @@ pub async fn fill(database: &Database, organization: &str, table: &str, from: u6
         next = end;
     }
     bar.finish_and_clear();
+}
+
+/// Gives each customer the devices that [`owned`] names, unless it has them. The change log does not know: a benchmark never
+/// replays it. On PostgreSQL.
+pub async fn own(database: &Database, organizations: &[Organization], sizes: Sizes) {
+    let (customers, devices) = (sizes.customers_each(), sizes.devices_each());
+    for Organization { id, .. } in organizations {
+        let sql = format!(
+            "INSERT INTO device_assignment \
+             SELECT '{id}'::uuid, ('01900000-0000-7000-9000-' || lpad(to_hex(c), 12, '0'))::uuid, \
+             ('01900000-0000-7000-8000-' || lpad(to_hex((c * {OWNED} + w) % {devices}), 12, '0'))::uuid, now() \
+             FROM generate_series(0, {customers} - 1) AS c, generate_series(0, {OWNED} - 1) AS w ON CONFLICT DO NOTHING"
+        );
+        execute(database.url(), sql).await;
+    }
+}
+
+/// Runs statements that may take longer than those of the service.
+pub async fn execute(url: &DatabaseUrl, sql: String) {
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+    if url.is_sqlite() {
+        let options = url.sqlite_options(Purpose::Schema).expect("options");
+        let mut connection = options.connect().await.expect("a connection");
+        sql.execute(&mut connection).await.expect("executed");
+        connection.close().await.expect("closed");
+    } else {
+        let options = url.postgres_options(Purpose::Schema).expect("options");
+        let mut connection = options.connect().await.expect("a connection");
+        sql.execute(&mut connection).await.expect("executed");
+        connection.close().await.expect("closed");
+    }
 }

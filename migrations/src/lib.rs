@@ -34,6 +34,7 @@ impl MigratorTrait for Migrator {
             step!("m20261125_000003_extend_device_index"),
             step!("m20261129_000004_add_key_hint"),
             step!("m20261129_000005_add_change_log"),
+            step!("m20261129_000006_track_erased_origins"),
             step!("m20261129_000008_add_properties"),
             step!("m20261129_000009_add_key_scope"),
         ]

@@ -61,6 +61,8 @@ impl Verify {
                     let device = difference.device.map(|device| device.to_string());
                     let about: Vec<_> = [revision, customer, device].into_iter().flatten().collect();
                     format!("{}: {}: {}", organization.name, difference.problem, about.join(", "))
+                        .trim_end_matches(": ")
+                        .to_owned()
                 };
                 if printed.is_ok() {
                     printed = print(&line);

@@ -19,6 +19,7 @@ mod key_usage;
 mod limits;
 mod organization;
 mod ownership;
+mod personal_data;
 mod submit;
 mod unassign_devices;
 mod verify;
@@ -48,7 +49,7 @@ pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 pub use unassign_devices::{UnassignDeviceRequest, UnassignDevicesRequest};
-pub use verify::verify;
+pub use verify::{VerifiedOrganization, verify};
 
 /// The settings of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,7 @@ pub struct Service {
     keys: authenticate::Keys,
     failed_keys: failed_keys::FailedKeys,
     key_usage: key_usage::KeyUsage,
+    _personal_data: personal_data::PersonalData,
     rate_limiter: limits::RateLimiter,
     log_sampler: Arc<LogSampler>,
     reads: Reads,
@@ -108,7 +110,8 @@ impl Service {
             database: database.clone(),
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
-            key_usage: key_usage::KeyUsage::start(database, settings.key_usage, supervisor),
+            key_usage: key_usage::KeyUsage::start(database.clone(), settings.key_usage, supervisor),
+            _personal_data: personal_data::PersonalData::start(database, supervisor),
             rate_limiter: limits::RateLimiter::new(settings.limits),
             log_sampler,
             reads,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
-use sea_orm::sqlx::{Postgres, Sqlite};
+use sea_orm::sqlx::{FromRow, Postgres, Sqlite, postgres::PgRow, sqlite::SqliteRow};
 use tokio::time::timeout;
 
 use super::{
@@ -37,6 +37,17 @@ impl AnyWriteConnection {
         match self {
             Self::Postgres(connection) => bounded(connection.execute(statement)).await,
             Self::Sqlite(connection) => connection.execute(statement).await,
+        }
+    }
+
+    /// As [`WriteConnection::rows`], within a bounded time.
+    pub(super) async fn rows<T>(&mut self, statement: &Statement<'_>) -> Result<Vec<T>, DatabaseError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        match self {
+            Self::Postgres(connection) => bounded(connection.rows(statement)).await,
+            Self::Sqlite(connection) => connection.rows(statement).await,
         }
     }
 

@@ -224,6 +224,23 @@ impl Database {
         connect(&self.url, 1, Purpose::Schema).await
     }
 
+    /// As [`schema_connection`](Self::schema_connection), to an SQLite file that nobody else has open. Closes the connections for
+    /// reads: [`reopen_reads`](Self::reopen_reads) must follow.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Busy`] when somebody else has the file open.
+    pub(super) async fn schema_connection_alone(&self) -> Result<DatabaseConnection, DatabaseError> {
+        self.reads.close().await;
+        self.call_reads.close().await;
+        Ok(connect(&self.url, 1, Purpose::SchemaAlone).await?)
+    }
+
+    /// Opens the connections for reads again.
+    pub(super) async fn reopen_reads(&self) -> Result<(), DatabaseError> {
+        self.reads.reopen().await?;
+        self.call_reads.reopen().await
+    }
+
     /// Updates the metrics of the connections for reads.
     pub fn count_connections(&self) {
         self.reads.count("reads");

@@ -32,6 +32,13 @@ pub enum FileError {
         /// Why.
         source: io::Error,
     },
+    /// Another process has the file open, and an upgrade needs it alone.
+    #[error(
+        "another process has the database file {path} open, and this upgrade needs it alone; stop the service and everything \
+         else that uses the file (`fuser -v {path}` lists it), then run this again",
+        path = .0.display()
+    )]
+    InUse(PathBuf),
     /// The file exists, and SQLite cannot open it.
     #[error(
         "cannot open the database file {}: {source}; check that it is a file and that this user may read and write it \

@@ -6,13 +6,16 @@ use sea_orm::{
     TransactionTrait,
 };
 
-use super::{Database, DatabaseError};
+use super::{Database, DatabaseError, FileError};
 
 /// The advisory lock that makes instances migrate one after the other. An arbitrary number that must never change.
 const MIGRATION_LOCK: i64 = 0x6465_7661_7373_6967;
 
 /// How long a step may wait for a table that is in use.
 const STEP_LOCK_TIMEOUT: &str = "2s";
+
+/// The step that brings the change log.
+const FIRST_WITH_LOG: &str = "m20261129_000005_add_change_log";
 
 /// The schema of a database, compared with the schema of this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,11 @@ impl SchemaStatus {
             unknown,
         }
     }
+
+    /// Whether the version that made the schema does not write the change log.
+    fn lacks_log(&self) -> bool {
+        !self.applied.is_empty() && self.pending.iter().any(|step| step == FIRST_WITH_LOG)
+    }
 }
 
 /// Compares the schema of `database` with that of this program. Changes nothing.
@@ -61,11 +69,30 @@ pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Database
 /// Applies every pending step, all or none. Instances that migrate at the same time wait for each other.
 ///
 /// # Errors
-/// When the database cannot be changed, or a newer version of the program has changed it.
+/// When the database cannot be changed, or a newer version of the program has changed it. [`FileError::InUse`] when another
+/// process has an SQLite file open that is upgraded from a version which does not write the change log.
 pub async fn migrate(database: &Database) -> Result<(), DatabaseError> {
+    // SQLite has no sessions that a trigger could tell apart, so the version before must not run while the log begins.
+    if let Some(path) = database.url().sqlite_path()
+        && schema_status(database).await?.lacks_log()
+    {
+        let migrated = match database.schema_connection_alone().await {
+            Ok(connection) => migrate_and_close(connection).await,
+            Err(error) => Err(error),
+        };
+        database.reopen_reads().await?;
+        return migrated.map_err(|error| match error {
+            DatabaseError::Busy(_) => FileError::InUse(path).into(),
+            error => error,
+        });
+    }
     // On its own connection: settings of its session must not stay behind on another one.
     let connection = database.schema_connection().await?;
-    let result = database.while_reachable(migrate_on(&connection)).await;
+    database.while_reachable(migrate_and_close(connection)).await
+}
+
+async fn migrate_and_close(connection: DatabaseConnection) -> Result<(), DatabaseError> {
+    let result = migrate_on(&connection).await;
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing a connection failed");
     }

@@ -9,6 +9,7 @@ mod device;
 mod device_owners;
 pub mod entity;
 mod erase;
+mod erase_origins;
 mod error;
 mod file;
 mod find;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::sqlx::{
     self, ConnectOptions,
     postgres::PgConnectOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 use tracing::log::LevelFilter;
 
@@ -17,6 +17,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for SQLite's only writer.
 pub(super) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait until nobody else has an SQLite file open: a command that ends soon is waited for, a service is not.
+const SQLITE_ALONE_TIMEOUT: Duration = Duration::from_millis(500);
 /// SQLite's page cache of a connection that writes: a negative number of KiB. With the default of 2 MiB, the indexes of a
 /// million devices are read again and again.
 const SQLITE_CACHE: &str = "-65536";
@@ -39,6 +41,8 @@ pub enum Purpose {
     Writes,
     /// Changes of the schema, which may take long.
     Schema,
+    /// Changes of the schema that need an SQLite file alone: while the connection is open, no other process can use it.
+    SchemaAlone,
     /// The health check, whose statements are not logged: there are several each second.
     Health,
 }
@@ -75,6 +79,9 @@ pub(super) fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) ->
         Purpose::Writes => options
             .pragma("cache_size", SQLITE_CACHE)
             .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT),
+        Purpose::SchemaAlone => options
+            .locking_mode(SqliteLockingMode::Exclusive)
+            .busy_timeout(SQLITE_ALONE_TIMEOUT),
         Purpose::Reads | Purpose::CallReads | Purpose::Schema | Purpose::Health => options,
     }
 }
@@ -93,7 +100,7 @@ pub(super) fn postgres_options(options: PgConnectOptions, purpose: Purpose) -> P
         ]);
     // Tells the fence of the schema that this version writes the change log.
     let options = options.options([("device_assignment.log", "on")]);
-    if purpose == Purpose::Schema {
+    if matches!(purpose, Purpose::Schema | Purpose::SchemaAlone) {
         return options;
     }
     let options = options.options([
@@ -103,7 +110,7 @@ pub(super) fn postgres_options(options: PgConnectOptions, purpose: Purpose) -> P
     match purpose {
         Purpose::Writes => options.options(BY_KEY),
         Purpose::CallReads => options.options(BY_KEY).options(IN_KEY_ORDER),
-        Purpose::Reads | Purpose::Schema | Purpose::Health => options,
+        Purpose::Reads | Purpose::Schema | Purpose::SchemaAlone | Purpose::Health => options,
     }
 }
 

@@ -84,6 +84,15 @@ impl ReadPool {
         self.replace(generation).await
     }
 
+    /// Opens the pool again after it was closed.
+    pub(super) async fn reopen(&self) -> Result<(), DatabaseError> {
+        let fresh = connect(&self.url, POOL_CONNECTIONS, self.purpose).await?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        current.generation += 1;
+        current.connection = fresh;
+        Ok(())
+    }
+
     /// Updates the metrics of the pool under this name.
     pub(super) fn count(&self, name: &'static str) {
         let (pool, _) = self.current();

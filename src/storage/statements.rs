@@ -45,6 +45,11 @@ statements! {
     INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
     DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment";
     VERIFY: "verify", "verify", "SELECT", "SELECT change_log customer device device_assignment";
+    FIND_UNKNOWN_ORGANIZATIONS: "find_unknown_organizations", "find_unknown_organizations", "SELECT",
+        "SELECT customer device device_assignment change_log organization";
+    FIND_ERASABLE: "find_erasable", "find_erasable", "SELECT", "SELECT organization change_log";
+    ERASE_ORIGINS: "erase_origins", "erase_origins", "UPDATE", "UPDATE change_log";
+    NOTE_ERASED_ORIGINS: "note_erased_origins", "note_erased_origins", "UPDATE", "UPDATE organization";
     BEGIN_HISTORY: "begin_history", "begin_history", "UPDATE", "UPDATE history";
     USE_API_KEYS: "use_api_keys", "use_api_keys", "UPDATE", "UPDATE api_key";
 }

@@ -1,10 +1,13 @@
 //! Compares the change log with the tables.
 
 use futures_util::{StreamExt, TryStreamExt};
-use sea_orm::{DbErr, QueryResult, StreamTrait, TryGetable};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, StreamTrait, TryGetable};
 use uuid::Uuid;
 
-use super::{Database, DatabaseError, statements::VERIFY};
+use super::{
+    Database, DatabaseError,
+    statements::{FIND_UNKNOWN_ORGANIZATIONS, VERIFY},
+};
 use crate::domain::{
     change::Revision,
     id::{CustomerId, DeviceId, OrganizationId},
@@ -59,6 +62,27 @@ impl Database {
             tracing::debug!(%error, "closing a connection failed");
         }
         Ok(differences)
+    }
+
+    /// The tables with rows of organizations that do not exist: the name of each, and the organization.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unknown_organizations(&self) -> Result<Vec<(String, OrganizationId)>, DatabaseError> {
+        let connection = self.schema_connection().await?;
+        let sql = if self.url().is_sqlite() {
+            FIND_UNKNOWN_ORGANIZATIONS.sqlite
+        } else {
+            FIND_UNKNOWN_ORGANIZATIONS.postgres
+        };
+        let statement = sea_orm::Statement::from_string(connection.get_database_backend(), sql);
+        let rows = async { Ok(connection.query_all_raw(statement).await?) };
+        let rows = self.while_reachable(rows).await?;
+        if let Err(error) = connection.close().await {
+            tracing::debug!(%error, "closing a connection failed");
+        }
+        let owner = |row: &QueryResult| Ok((value(row, 0)?, value::<Uuid>(row, 1)?.into()));
+        Ok(rows.iter().map(owner).collect::<Result<_, DbErr>>()?)
     }
 }
 

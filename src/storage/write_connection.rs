@@ -63,6 +63,20 @@ impl<B: Backend> WriteConnection<B> {
         Ok(written)
     }
 
+    /// Runs one statement, which is a transaction by itself, and returns its rows.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub(super) async fn rows<T>(&mut self, statement: &Statement<'_>) -> Result<Vec<T>, DatabaseError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let mut connection = self.take().await?;
+        let found = rows::<B, T>(&mut connection, statement).await?;
+        self.keep(connection);
+        Ok(found)
+    }
+
     /// Drops the connection; the next transaction makes a new one.
     pub(super) fn discard(&mut self) {
         self.idle = None;

@@ -2,7 +2,10 @@
 
 use sea_orm::{ConnectOptions, ConnectionTrait};
 
-use device_assignment::{domain::change::Revision, storage::migrate};
+use device_assignment::{
+    domain::{Error, change::Revision},
+    storage::{DatabaseError, migrate},
+};
 
 use crate::support::{Api, Kind, Suite, TestDatabase, TestServer, devices, organization, program};
 
@@ -11,6 +14,17 @@ pub fn register(suite: &mut Suite) {
     for fault in FAULTS {
         let name = format!("change_log::a_fault_is_found::{}", fault.name);
         suite.on_each(&name, move |database| found(database, fault));
+    }
+    for fault in LISTS {
+        suite.on(
+            fault.0,
+            &format!("change_log::a_list_of_another_length_is_found::{}", fault.1),
+            move |database| found(database, &fault.2),
+        );
+    }
+    for table in ["customer", "device", "device_assignment", "change_log"] {
+        let name = format!("change_log::rows_of_no_organization_are_found::{table}");
+        suite.on_each(&name, move |database| strangers(database, table));
     }
     suite.on_each("change_log::has_a_revision_for_each_change", revisions);
     suite.on(
@@ -63,6 +77,42 @@ const FAULTS: &[Fault] = &[
         problem: "the revisions have a gap before this one",
     },
     Fault {
+        name: "a_lost_beginning",
+        sql: "DELETE FROM change_log WHERE revision = 1",
+        problem: "the revisions have a gap before this one",
+    },
+    Fault {
+        name: "a_list_without_its_other",
+        sql: "UPDATE change_log SET unassigned_customers = NULL WHERE revision = 4",
+        problem: "the lists of customers and devices do not fit together",
+    },
+    Fault {
+        name: "an_assignment_before_its_customer",
+        sql: "UPDATE change_log SET customers_created = (SELECT customers_created FROM change_log WHERE revision = 2) \
+              WHERE revision = 4; \
+              UPDATE change_log SET customers_created = NULL WHERE revision = 2",
+        problem: "an assignment of the log exists while its customer does not",
+    },
+    Fault {
+        name: "an_assignment_before_its_device",
+        sql: "UPDATE change_log SET devices_created = (SELECT devices_created FROM change_log WHERE revision = 3) \
+              WHERE revision = 4; \
+              UPDATE change_log SET devices_created = NULL WHERE revision = 3",
+        problem: "an assignment of the log exists while its device does not",
+    },
+    Fault {
+        name: "an_assignment_after_its_customer",
+        sql: "UPDATE change_log SET customers_deleted = (SELECT customers_created FROM change_log WHERE revision = 2) \
+              WHERE revision = 4",
+        problem: "an assignment of the log exists while its customer does not",
+    },
+    Fault {
+        name: "a_removal_after_its_device",
+        sql: "UPDATE change_log SET devices_deleted = (SELECT devices_created FROM change_log WHERE revision = 1) \
+              WHERE revision = 3",
+        problem: "an assignment of the log exists while its device does not",
+    },
+    Fault {
         name: "a_repeated_change",
         sql: "INSERT INTO change_log (organization_id, revision, at, kind, assigned_customers, assigned_devices) \
               SELECT organization_id, 5, at, kind, assigned_customers, assigned_devices FROM change_log WHERE revision = 2",
@@ -89,6 +139,40 @@ const FAULTS: &[Fault] = &[
               WHERE revision = 4",
         problem: "an assignment is removed that does not exist",
     },
+];
+
+/// Lists have another form on each database.
+const LISTS: &[(Kind, &str, Fault)] = &[
+    (
+        Kind::Postgres,
+        "a_device_more",
+        Fault {
+            name: "",
+            sql: "UPDATE change_log SET assigned_customers = assigned_customers || assigned_customers, \
+                  assigned_devices = assigned_devices || assigned_devices || assigned_devices WHERE revision = 2",
+            problem: "the lists of customers and devices do not fit together",
+        },
+    ),
+    (
+        Kind::Sqlite,
+        "a_device_more",
+        Fault {
+            name: "",
+            sql: "UPDATE change_log SET assigned_customers = unhex(hex(assigned_customers) || hex(assigned_customers)), \
+                  assigned_devices = unhex(hex(assigned_devices) || hex(assigned_devices) || hex(assigned_devices)) \
+                  WHERE revision = 2",
+            problem: "the lists of customers and devices do not fit together",
+        },
+    ),
+    (
+        Kind::Sqlite,
+        "half_an_id",
+        Fault {
+            name: "",
+            sql: "UPDATE change_log SET assigned_devices = unhex(hex(assigned_devices) || '00') WHERE revision = 2",
+            problem: "a list of ids is cut off",
+        },
+    ),
 ];
 
 /// Four changes: an import of three devices, two assignments that create a customer, and a removal.
@@ -151,6 +235,39 @@ async fn found(database: &'static TestDatabase, fault: &Fault) {
     assert!(stdout.contains(fault.problem), "{stdout}");
 }
 
+/// A row whose organization does not exist: foreign keys do not know it, or were off.
+async fn strangers(database: &'static TestDatabase, table: &'static str) {
+    change(database).await;
+    let connection = database.connect().await;
+    let (off, id) = match database.kind {
+        Kind::Postgres => ("SET session_replication_role = replica", "gen_random_uuid()"),
+        Kind::Sqlite => ("PRAGMA foreign_keys = OFF", "randomblob(16)"),
+    };
+    let columns = match table {
+        "customer" => "id, email, name, created_at",
+        "device" => "id, identifier, device_type, created_at",
+        "device_assignment" => "customer_id, device_id, created_at",
+        _ => "revision, at, kind",
+    };
+    let plant = format!(
+        "{off}; INSERT INTO {table} (organization_id, {columns}) SELECT {id}, {columns} FROM (SELECT * FROM {table} LIMIT 1) AS one"
+    );
+    connection.execute_unprepared(&plant).await.expect("planted");
+    connection.close().await.expect("closed");
+    // Nothing is wrong with acme.
+    let (code, _, stderr) = verify(database).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let output = program::run(&["verify", "--database-url", database.url()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let found = program::stdout(&output);
+    let (organization, problem) = found.trim_end().split_once(": ").expect("one line");
+    assert_eq!(
+        problem,
+        format!("the table {table} has rows of an organization that does not exist")
+    );
+    assert!(program::stderr(&output).ends_with(&format!("{organization}: 1 difference\n")));
+}
+
 async fn revisions(database: &'static TestDatabase) {
     change(database).await;
     let rows = database
@@ -188,6 +305,9 @@ async fn fence(database: &'static TestDatabase) {
         };
         let code = error.as_database_error().and_then(|error| error.code());
         assert_eq!(code.as_deref(), Some("57P01"), "{sql}");
+        let error = stranger.execute_unprepared(sql).await.expect_err(sql);
+        let error = Error::from(DatabaseError::from(error));
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     }
     stranger.close().await.expect("closed");
     assert_eq!(problems(database).await, [""; 0]);

@@ -169,25 +169,46 @@ async fn missing_file() {
     );
 }
 
-async fn postgres_keys(database: &'static TestDatabase) {
-    let connection = database.connect().await;
-    let sql = "SELECT rel.relname || ': ' || pg_get_constraintdef(con.oid) AS line \
-               FROM pg_constraint con JOIN pg_class rel ON rel.oid = con.conrelid \
-               JOIN pg_namespace n ON n.oid = rel.relnamespace \
-               WHERE n.nspname = 'public' AND con.contype IN ('p', 'u', 'f') AND rel.relname <> 'seaql_migrations' \
-               UNION ALL \
-               SELECT tablename || ': ' || regexp_replace(indexdef, '.* USING', 'INDEX USING') FROM pg_indexes \
-               WHERE indexname = 'device_assignment_device' \
-               UNION ALL \
-               SELECT table_name || '.' || column_name || ' COLLATE ' || collation_name FROM information_schema.columns \
-               WHERE table_schema = 'public' AND data_type = 'text' \
-               ORDER BY 1";
-    let rows = connection.query_all_raw(database.statement(sql)).await.expect("rows");
+/// The keys, foreign keys, indexes and collations of the schema, one a line.
+pub async fn schema(database: &TestDatabase) -> String {
+    let sql = match database.kind {
+        Kind::Postgres => {
+            "SELECT rel.relname || ': ' || pg_get_constraintdef(con.oid) AS line \
+                   FROM pg_constraint con JOIN pg_class rel ON rel.oid = con.conrelid \
+                   JOIN pg_namespace n ON n.oid = rel.relnamespace \
+                   WHERE n.nspname = 'public' AND con.contype IN ('p', 'u', 'f') AND rel.relname <> 'seaql_migrations' \
+                   UNION ALL \
+                   SELECT tablename || ': ' || regexp_replace(indexdef, '.* USING', 'INDEX USING') FROM pg_indexes \
+                   WHERE indexname = 'device_assignment_device' \
+                   UNION ALL \
+                   SELECT table_name || '.' || column_name || ' COLLATE ' || collation_name FROM information_schema.columns \
+                   WHERE table_schema = 'public' AND data_type = 'text' \
+                   ORDER BY 1"
+        }
+        Kind::Sqlite => {
+            "SELECT t.name || CASE t.strict WHEN 1 THEN ' STRICT' ELSE '' END AS line FROM pragma_table_list t \
+                   WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite%' AND t.name <> 'seaql_migrations' \
+                   UNION ALL \
+                   SELECT t.name || ' FOREIGN KEY ' || f.id || ' ' || f.\"from\" || ' REFERENCES ' || f.\"table\" || ' ' \
+                   || f.\"to\" FROM pragma_table_list t JOIN pragma_foreign_key_list(t.name) f \
+                   UNION ALL \
+                   SELECT t.name || ' UNIQUE ' || group_concat(c.name) FROM pragma_table_list t \
+                   JOIN pragma_index_list(t.name) i ON i.\"unique\" JOIN pragma_index_info(i.name) c \
+                   WHERE t.name NOT LIKE 'sqlite%' AND t.name <> 'seaql_migrations' GROUP BY t.name, i.name \
+                   ORDER BY 1"
+        }
+    };
+    let rows = database.rows(sql).await;
     let lines: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r#"
+    lines.join("\n")
+}
+
+async fn postgres_keys(database: &'static TestDatabase) {
+    insta::assert_snapshot!(schema(database).await, @r#"
     api_key.key_end COLLATE C
     api_key.key_start COLLATE C
     api_key.label COLLATE C
+    api_key.scope COLLATE C
     api_key: FOREIGN KEY (organization_id) REFERENCES organization(id)
     api_key: PRIMARY KEY (organization_id, id)
     api_key: UNIQUE (digest)
@@ -216,24 +237,10 @@ async fn postgres_keys(database: &'static TestDatabase) {
     organization: PRIMARY KEY (id)
     organization: UNIQUE (name)
     "#);
-    connection.close().await.expect("closed");
 }
 
 async fn sqlite_keys(database: &'static TestDatabase) {
-    let connection = database.connect().await;
-    let sql = "SELECT t.name || CASE t.strict WHEN 1 THEN ' STRICT' ELSE '' END AS line FROM pragma_table_list t \
-               WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite%' AND t.name <> 'seaql_migrations' \
-               UNION ALL \
-               SELECT t.name || ' FOREIGN KEY ' || f.id || ' ' || f.\"from\" || ' REFERENCES ' || f.\"table\" || ' ' \
-               || f.\"to\" FROM pragma_table_list t JOIN pragma_foreign_key_list(t.name) f \
-               UNION ALL \
-               SELECT t.name || ' UNIQUE ' || group_concat(c.name) FROM pragma_table_list t \
-               JOIN pragma_index_list(t.name) i ON i.\"unique\" JOIN pragma_index_info(i.name) c \
-               WHERE t.name NOT LIKE 'sqlite%' AND t.name <> 'seaql_migrations' GROUP BY t.name, i.name \
-               ORDER BY 1";
-    let rows = connection.query_all_raw(database.statement(sql)).await.expect("rows");
-    let lines: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).expect("text")).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r#"
+    insta::assert_snapshot!(schema(database).await, @r#"
     api_key FOREIGN KEY 0 organization_id REFERENCES organization id
     api_key STRICT
     api_key UNIQUE digest
@@ -255,7 +262,6 @@ async fn sqlite_keys(database: &'static TestDatabase) {
     organization UNIQUE id
     organization UNIQUE name
     "#);
-    connection.close().await.expect("closed");
 }
 
 /// Of many keys, the newest are listed, without revoked ones.

@@ -86,8 +86,8 @@ fn each_file_has_one_statement_and_explains_its_parameters() {
             .filter(|line| line.starts_with(marks))
             .flat_map(|line| parameters(line.split("  ").next().unwrap_or_default()))
             .collect();
-        assert!(!explained.is_empty(), "{file}");
         assert!(explained.is_superset(&parameters(statement)), "{file}");
+        assert!(!header.is_empty(), "{file}");
         assert!(
             statement.ends_with(";\n") && statement.matches(';').count() == 1,
             "{file}"

@@ -57,7 +57,7 @@ customer_step AS (
         id,
         is_created,
         coalesce(lag(is_created) OVER history, false) AS existed,
-        lead(revision) OVER history IS NULL AS is_last
+        lead(revision) OVER history AS next_revision
     FROM customer_event
     WINDOW history AS (PARTITION BY id ORDER BY revision, is_created)
 ),
@@ -67,7 +67,7 @@ device_step AS (
         id,
         is_created,
         coalesce(lag(is_created) OVER history, false) AS existed,
-        lead(revision) OVER history IS NULL AS is_last
+        lead(revision) OVER history AS next_revision
     FROM device_event
     WINDOW history AS (PARTITION BY id ORDER BY revision, is_created)
 ),
@@ -78,13 +78,26 @@ pair_step AS (
         device_id,
         is_created,
         coalesce(lag(is_created) OVER history, false) AS existed,
-        lead(revision) OVER history IS NULL AS is_last
+        lead(revision) OVER history AS next_revision
     FROM pair_event
     WINDOW history AS (PARTITION BY customer_id, device_id ORDER BY revision, is_created)
 )
 SELECT 'the revisions have a gap before this one' AS problem, revision, NULL::uuid AS customer, NULL::uuid AS device
 FROM (SELECT revision, position, lag(revision - position, 1, 0::bigint) OVER (ORDER BY revision) AS gap FROM entry) AS entry
 WHERE revision - position <> gap
+UNION ALL
+SELECT 'the lists of customers and devices do not fit together', revision, NULL, NULL
+FROM entry
+WHERE (assigned_customers IS NULL) <> (assigned_devices IS NULL)
+    OR (unassigned_customers IS NULL) <> (unassigned_devices IS NULL)
+    OR (
+        cardinality(assigned_customers) <> cardinality(assigned_devices)
+        AND least(cardinality(assigned_customers), cardinality(assigned_devices)) <> 1
+    )
+    OR (
+        cardinality(unassigned_customers) <> cardinality(unassigned_devices)
+        AND least(cardinality(unassigned_customers), cardinality(unassigned_devices)) <> 1
+    )
 UNION ALL
 SELECT CASE WHEN is_created THEN 'a customer is created twice' ELSE 'a customer is deleted that does not exist' END, revision, id, NULL
 FROM customer_step
@@ -122,12 +135,36 @@ SELECT
 FROM pair_step
 WHERE is_created = existed
 UNION ALL
+SELECT 'an assignment of the log exists while its customer does not', pair.revision, pair.customer_id, pair.device_id
+FROM pair_step AS pair
+WHERE pair.is_created
+    AND NOT EXISTS (
+        SELECT
+        FROM customer_step AS life
+        WHERE life.is_created
+            AND life.id = pair.customer_id
+            AND life.revision <= pair.revision
+            AND (life.next_revision IS NULL OR pair.next_revision <= life.next_revision)
+    )
+UNION ALL
+SELECT 'an assignment of the log exists while its device does not', pair.revision, pair.customer_id, pair.device_id
+FROM pair_step AS pair
+WHERE pair.is_created
+    AND NOT EXISTS (
+        SELECT
+        FROM device_step AS life
+        WHERE life.is_created
+            AND life.id = pair.device_id
+            AND life.revision <= pair.revision
+            AND (life.next_revision IS NULL OR pair.next_revision <= life.next_revision)
+    )
+UNION ALL
 SELECT
     CASE WHEN stored.id IS NULL THEN 'a customer of the log is missing' ELSE 'a customer is not in the log' END,
     logged.revision,
     coalesce(logged.id, stored.id),
     NULL
-FROM (SELECT id, revision FROM customer_step WHERE is_last AND is_created) AS logged
+FROM (SELECT id, revision FROM customer_step WHERE next_revision IS NULL AND is_created) AS logged
 FULL JOIN (SELECT id FROM customer WHERE organization_id = $1) AS stored ON stored.id = logged.id
 WHERE stored.id IS NULL OR logged.id IS NULL
 UNION ALL
@@ -136,7 +173,7 @@ SELECT
     logged.revision,
     NULL,
     coalesce(logged.id, stored.id)
-FROM (SELECT id, revision FROM device_step WHERE is_last AND is_created) AS logged
+FROM (SELECT id, revision FROM device_step WHERE next_revision IS NULL AND is_created) AS logged
 FULL JOIN (SELECT id FROM device WHERE organization_id = $1) AS stored ON stored.id = logged.id
 WHERE stored.id IS NULL OR logged.id IS NULL
 UNION ALL
@@ -145,7 +182,7 @@ SELECT
     logged.revision,
     coalesce(logged.customer_id, stored.customer_id),
     coalesce(logged.device_id, stored.device_id)
-FROM (SELECT customer_id, device_id, revision FROM pair_step WHERE is_last AND is_created) AS logged
+FROM (SELECT customer_id, device_id, revision FROM pair_step WHERE next_revision IS NULL AND is_created) AS logged
 FULL JOIN (SELECT customer_id, device_id FROM device_assignment WHERE organization_id = $1) AS stored
     ON stored.customer_id = logged.customer_id AND stored.device_id = logged.device_id
 WHERE stored.device_id IS NULL OR logged.device_id IS NULL

@@ -61,7 +61,7 @@ customer_step AS MATERIALIZED (
         id,
         is_created,
         coalesce(lag(is_created) OVER history, false) AS existed,
-        lead(revision) OVER history IS NULL AS is_last
+        lead(revision) OVER history AS next_revision
     FROM customer_event
     WINDOW history AS (PARTITION BY id ORDER BY revision, is_created)
 ),
@@ -71,7 +71,7 @@ device_step AS MATERIALIZED (
         id,
         is_created,
         coalesce(lag(is_created) OVER history, false) AS existed,
-        lead(revision) OVER history IS NULL AS is_last
+        lead(revision) OVER history AS next_revision
     FROM device_event
     WINDOW history AS (PARTITION BY id ORDER BY revision, is_created)
 ),
@@ -82,13 +82,39 @@ pair_step AS MATERIALIZED (
         device_id,
         is_created,
         coalesce(lag(is_created) OVER history, false) AS existed,
-        lead(revision) OVER history IS NULL AS is_last
+        lead(revision) OVER history AS next_revision
     FROM pair_event
     WINDOW history AS (PARTITION BY customer_id, device_id ORDER BY revision, is_created)
 )
 SELECT 'the revisions have a gap before this one' AS problem, revision, NULL AS customer, NULL AS device
 FROM (SELECT revision, number, lag(revision - number, 1, 0) OVER (ORDER BY revision) AS gap FROM entry) AS entry
 WHERE revision - number <> gap
+UNION ALL
+SELECT 'the lists of customers and devices do not fit together', revision, NULL, NULL
+FROM entry
+WHERE (assigned_customers IS NULL) <> (assigned_devices IS NULL)
+    OR (unassigned_customers IS NULL) <> (unassigned_devices IS NULL)
+    OR (
+        length(assigned_customers) <> length(assigned_devices)
+        AND min(length(assigned_customers), length(assigned_devices)) <> 16
+    )
+    OR (
+        length(unassigned_customers) <> length(unassigned_devices)
+        AND min(length(unassigned_customers), length(unassigned_devices)) <> 16
+    )
+UNION ALL
+SELECT 'a list of ids is cut off', revision, NULL, NULL
+FROM entry
+WHERE coalesce(length(customers_created) % 16, 0)
+    OR coalesce(length(customers_updated) % 16, 0)
+    OR coalesce(length(customers_deleted) % 16, 0)
+    OR coalesce(length(devices_created) % 16, 0)
+    OR coalesce(length(devices_updated) % 16, 0)
+    OR coalesce(length(devices_deleted) % 16, 0)
+    OR coalesce(length(assigned_customers) % 16, 0)
+    OR coalesce(length(assigned_devices) % 16, 0)
+    OR coalesce(length(unassigned_customers) % 16, 0)
+    OR coalesce(length(unassigned_devices) % 16, 0)
 UNION ALL
 SELECT iif(is_created, 'a customer is created twice', 'a customer is deleted that does not exist'), revision, id, NULL
 FROM customer_step
@@ -126,35 +152,51 @@ SELECT
 FROM pair_step
 WHERE is_created = existed
 UNION ALL
+SELECT 'an assignment of the log exists while its customer does not', pair.revision, pair.customer_id, pair.device_id
+FROM pair_step AS pair
+LEFT JOIN (SELECT id, revision, next_revision FROM customer_step WHERE is_created) AS life
+    ON life.id = pair.customer_id
+    AND life.revision <= pair.revision
+    AND (life.next_revision IS NULL OR pair.next_revision <= life.next_revision)
+WHERE pair.is_created AND life.id IS NULL
+UNION ALL
+SELECT 'an assignment of the log exists while its device does not', pair.revision, pair.customer_id, pair.device_id
+FROM pair_step AS pair
+LEFT JOIN (SELECT id, revision, next_revision FROM device_step WHERE is_created) AS life
+    ON life.id = pair.device_id
+    AND life.revision <= pair.revision
+    AND (life.next_revision IS NULL OR pair.next_revision <= life.next_revision)
+WHERE pair.is_created AND life.id IS NULL
+UNION ALL
 SELECT 'a customer of the log is missing', logged.revision, logged.id, NULL
 FROM customer_step AS logged
 LEFT JOIN customer AS stored ON stored.organization_id = ?1 AND stored.id = logged.id
-WHERE logged.is_last AND logged.is_created AND stored.id IS NULL
+WHERE logged.next_revision IS NULL AND logged.is_created AND stored.id IS NULL
 UNION ALL
 SELECT 'a customer is not in the log', NULL, stored.id, NULL
 FROM customer AS stored
-LEFT JOIN (SELECT id FROM customer_step WHERE is_last AND is_created) AS logged ON logged.id = stored.id
+LEFT JOIN (SELECT id FROM customer_step WHERE next_revision IS NULL AND is_created) AS logged ON logged.id = stored.id
 WHERE stored.organization_id = ?1 AND logged.id IS NULL
 UNION ALL
 SELECT 'a device of the log is missing', logged.revision, NULL, logged.id
 FROM device_step AS logged
 LEFT JOIN device AS stored ON stored.organization_id = ?1 AND stored.id = logged.id
-WHERE logged.is_last AND logged.is_created AND stored.id IS NULL
+WHERE logged.next_revision IS NULL AND logged.is_created AND stored.id IS NULL
 UNION ALL
 SELECT 'a device is not in the log', NULL, NULL, stored.id
 FROM device AS stored
-LEFT JOIN (SELECT id FROM device_step WHERE is_last AND is_created) AS logged ON logged.id = stored.id
+LEFT JOIN (SELECT id FROM device_step WHERE next_revision IS NULL AND is_created) AS logged ON logged.id = stored.id
 WHERE stored.organization_id = ?1 AND logged.id IS NULL
 UNION ALL
 SELECT 'an assignment of the log is missing', logged.revision, logged.customer_id, logged.device_id
 FROM pair_step AS logged
 LEFT JOIN device_assignment AS stored
     ON stored.organization_id = ?1 AND stored.customer_id = logged.customer_id AND stored.device_id = logged.device_id
-WHERE logged.is_last AND logged.is_created AND stored.device_id IS NULL
+WHERE logged.next_revision IS NULL AND logged.is_created AND stored.device_id IS NULL
 UNION ALL
 SELECT 'an assignment is not in the log', NULL, stored.customer_id, stored.device_id
 FROM device_assignment AS stored
-LEFT JOIN (SELECT customer_id, device_id FROM pair_step WHERE is_last AND is_created) AS logged
+LEFT JOIN (SELECT customer_id, device_id FROM pair_step WHERE next_revision IS NULL AND is_created) AS logged
     ON logged.customer_id = stored.customer_id AND logged.device_id = stored.device_id
 WHERE stored.organization_id = ?1 AND logged.device_id IS NULL
 UNION ALL

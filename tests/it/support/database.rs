@@ -196,9 +196,7 @@ impl TestDatabase {
 
     /// Every row of every table, in a fixed order.
     pub async fn dump(&self) -> String {
-        let connection = self.connect().await;
-        let mut dump = String::new();
-        for (table, columns, order) in [
+        self.dump_of(&[
             ("organization", "id, name", "id"),
             ("api_key", "organization_id, id, label", "id"),
             (
@@ -216,7 +214,15 @@ impl TestDatabase {
                 "organization_id, customer_id, device_id",
                 "1, 2, 3",
             ),
-        ] {
+        ])
+        .await
+    }
+
+    /// Every row of these tables, each with its columns and their order.
+    pub async fn dump_of(&self, tables: &[(&str, &str, &str)]) -> String {
+        let connection = self.connect().await;
+        let mut dump = String::new();
+        for (table, columns, order) in tables {
             let sql = format!("SELECT {columns} FROM {table} ORDER BY {order}");
             for row in connection.query_all_raw(self.statement(&sql)).await.expect(&sql) {
                 write!(dump, "{table}").expect("a string");
