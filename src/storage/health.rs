@@ -71,7 +71,7 @@ impl Database {
 
     /// Fails at once if the database is out of reach, instead of after a time-out.
     pub(super) fn check_reach(&self) -> Result<(), DatabaseError> {
-        match *self.health.borrow() {
+        match self.current_health() {
             Health::OutOfReach => Err(DatabaseError::OutOfReach),
             Health::Good | Health::NotWritable { .. } | Health::SchemaBehind | Health::SchemaAhead => Ok(()),
         }
@@ -79,10 +79,15 @@ impl Database {
 
     /// As [`check_reach`](Self::check_reach), for what would write.
     pub(super) fn check_writable(&self) -> Result<(), DatabaseError> {
-        match *self.health.borrow() {
+        match self.current_health() {
             Health::NotWritable { .. } => Err(DatabaseError::KnownNotWritable),
             _ => self.check_reach(),
         }
+    }
+
+    /// A copy: whoever holds the health itself while it asks again waits for a check that waits for it.
+    fn current_health(&self) -> Health {
+        *self.health.borrow()
     }
 
     /// Publishes that the database cannot be written.
@@ -165,7 +170,7 @@ impl<B: Backend> Watcher<B> {
     }
 
     async fn check(&mut self) {
-        let known = *self.database.health.borrow();
+        let known = self.database.current_health();
         if matches!(known, Health::NotWritable { failed_at } if failed_at.elapsed() < PROBE_AFTER) {
             return;
         }
@@ -211,7 +216,7 @@ impl<B: Backend> Watcher<B> {
 
     async fn try_applied_steps(&mut self) -> Result<Vec<String>, sqlx::Error> {
         let is_in_doubt = matches!(
-            *self.database.health.borrow(),
+            self.database.current_health(),
             Health::OutOfReach | Health::NotWritable { .. }
         );
         // Taken out, so that it is closed on an error or a time-out. While in doubt, a new one: a connection that was opened
@@ -241,5 +246,46 @@ fn health_of(schema: &SchemaStatus) -> Health {
         Health::Good
     } else {
         Health::SchemaBehind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+            mpsc,
+        },
+        thread,
+    };
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::storage::DatabaseUrl;
+
+    /// A call that asks for the health while it holds it waits for a check that waits to publish, and the check waits for the
+    /// call. The threads of both stay blocked, and soon all others, too.
+    #[tokio::test]
+    async fn calls_and_checks_do_not_block_each_other() {
+        let folder = TempDir::with_prefix("health-").expect("a folder");
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display());
+        let url = DatabaseUrl::parse(&url).expect("a URL");
+        let database = Database::open(url).await.expect("a database");
+        let is_over = Arc::<AtomicBool>::default();
+        let (checks, until) = (database.clone(), Arc::clone(&is_over));
+        thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                checks.publish(Health::Good, Instant::now(), None);
+            }
+        });
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = done.send((0..100_000).all(|_| database.check_writable().is_ok()));
+        });
+        let is_writable = is_done.recv_timeout(Duration::from_secs(60));
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(is_writable, Ok(true), "the calls are done");
     }
 }
