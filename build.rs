@@ -102,6 +102,8 @@ mod server {
         "DeleteDeviceRequest",
         "CreateOrUpdateCustomerRequest",
         "DeleteCustomerRequest",
+        "ListOwnerDevicesRequest",
+        "ListDeviceOwnersRequest",
     ];
     const RESPONSES: &[&str] = &[
         "AssignDevicesToOwnerResponse",
@@ -111,6 +113,9 @@ mod server {
         "CheckCredentialsResponse",
         "BatchGetDeviceOwnersResponse",
         "DeviceOwners",
+        "ListOwnerDevicesResponse",
+        "OwnerDevice",
+        "ListDeviceOwnersResponse",
         "DeviceOwner",
         "CreateOrUpdateDeviceResponse",
         "BulkUpdateDeviceMetadataResponse",
@@ -152,6 +157,12 @@ mod server {
     const OPTIONAL_NUMBER: &str = "#[serde(default, deserialize_with = \"crate::pb::number_or_text\")]";
     const REVISION: &str = r#"value_type = String, pattern = "^[0-9]{1,19}$", example = "4711""#;
     const MIN_REVISION: &str = r#"value_type = Option<String>, pattern = "^[0-9]{1,19}$", example = "4711""#;
+    const PAGE_SIZE: Kind = Kind::Request("nullable, minimum = 0, maximum = 2147483647, example = 100");
+    const PAGE_TOKEN: Kind = Kind::Request("nullable, max_length = 2048");
+    const OPTIONAL_EMAIL: &str =
+        r#"nullable, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#;
+    const OPTIONAL_CUSTOMER: &str =
+        r#"nullable, pattern = "^cust_[0-9a-hjkmnp-tv-z]{26}$", example = "cust_01m835zmv6e3ts9whpry4tgqhh""#;
     const EMAIL: Kind = Kind::Request(
         r#"required, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#,
     );
@@ -211,6 +222,21 @@ mod server {
         ("DeviceOwner.customer_id", Kind::Id("cust")),
         ("DeviceOwner.email", Kind::Response("format = Email")),
         ("DeviceOwner.assigned_at", Kind::Time),
+        ("ListOwnerDevicesRequest.customer_email", Kind::Request(OPTIONAL_EMAIL)),
+        ("ListOwnerDevicesRequest.customer_id", Kind::Request(OPTIONAL_CUSTOMER)),
+        ("ListOwnerDevicesRequest.page_size", PAGE_SIZE),
+        ("ListOwnerDevicesRequest.page_token", PAGE_TOKEN),
+        ("ListOwnerDevicesRequest.min_revision", Kind::MinRevision),
+        ("ListOwnerDevicesResponse.devices", Kind::Response("max_items = 1000")),
+        ("ListOwnerDevicesResponse.revision", Kind::Revision),
+        ("OwnerDevice.device_id", Kind::Id("dev")),
+        ("OwnerDevice.assigned_at", Kind::Time),
+        ("ListDeviceOwnersRequest.device_identifier", IDENTIFIER),
+        ("ListDeviceOwnersRequest.page_size", PAGE_SIZE),
+        ("ListDeviceOwnersRequest.page_token", PAGE_TOKEN),
+        ("ListDeviceOwnersRequest.min_revision", Kind::MinRevision),
+        ("ListDeviceOwnersResponse.owners", Kind::Response("max_items = 1000")),
+        ("ListDeviceOwnersResponse.revision", Kind::Revision),
         ("CheckCredentialsResponse.organization_id", Kind::Id("org")),
         ("CheckCredentialsResponse.api_key_id", Kind::Id("key")),
         (

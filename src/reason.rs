@@ -62,6 +62,8 @@ reasons! {
     CustomerExists = "CUSTOMER_EXISTS", AlreadyExists;
     /// The device does not exist, or does not belong to this customer.
     NotAssigned = "NOT_ASSIGNED", FailedPrecondition;
+    /// The page token is damaged, or belongs to another query.
+    InvalidPageToken = "INVALID_PAGE_TOKEN", InvalidArgument;
     /// The organization has not reached the revision that the call wants to read.
     RevisionInFuture = "REVISION_IN_FUTURE", InvalidArgument;
     /// Other writers changed the organization each time that the call was tried.

@@ -1,12 +1,14 @@
 //! The look-up of many devices with their owners.
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     Field, FieldProblem, InvalidText, Violations,
     change::Revision,
     device::DeviceIdentifier,
     id::{CustomerId, DeviceId},
+    page::Entry,
 };
 
 /// The most devices in one look-up.
@@ -90,6 +92,18 @@ pub struct Owner {
     pub email: String,
     /// When the device was assigned to the customer.
     pub assigned_at: OffsetDateTime,
+}
+
+impl Entry for Owner {
+    type Position = Uuid;
+
+    fn position(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn bytes(&self) -> usize {
+        self.email.len()
+    }
 }
 
 #[cfg(test)]

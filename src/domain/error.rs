@@ -45,6 +45,9 @@ pub enum Error {
     /// The device does not exist, or does not belong to this customer.
     #[error("The device is not assigned to this customer")]
     NotAssigned,
+    /// The page token is not one of this query.
+    #[error("page_token is invalid: send the next_page_token of the same query, unchanged")]
+    InvalidPageToken,
     /// The caller wants to read at a revision that the organization has not reached.
     #[error("min_revision is greater than the organization's current revision, {current}")]
     RevisionInFuture {

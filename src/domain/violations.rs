@@ -40,6 +40,14 @@ pub enum Field {
     Metadata,
     /// The id of that customer.
     CustomerId,
+    /// The id of the customer who owns devices.
+    OwnerId,
+    /// The beginning of the identifiers of devices.
+    Prefix,
+    /// The beginning of the email addresses of customers.
+    EmailPrefix,
+    /// The size of a page.
+    PageSize,
 }
 
 /// Why a field is invalid.
@@ -67,6 +75,8 @@ pub enum FieldProblem {
     MissingWithout(Field),
     /// Only this field or another one may be given, and both are.
     GivenWith(Field),
+    /// It is a number below 0.
+    Negative,
     /// It lists more devices than a request may have.
     TooManyDevices {
         /// How many it lists.

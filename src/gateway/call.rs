@@ -16,12 +16,13 @@ use tonic::{Code, Response, Status};
 use super::{
     Gateway, GatewayResult, ServiceResponse,
     compression::is_encoded,
-    json,
+    fields, json,
     json_line::JsonLine,
     on_behalf,
     operation::{Operation, RejectedRequest},
     passed_on,
     problem::Problem,
+    query,
 };
 use crate::{
     body::{BodyError, BodyLimits, hold_until_sent, receive},
@@ -46,6 +47,9 @@ const ANSWER_BYTES: usize = 1_024;
 /// when the connection is closed may never see the answer (RFC 9112, 9.6).
 const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The members that no URL has: proxies log addresses.
+pub(super) const NOT_IN_URLS: [&str; 2] = ["customerEmail", "emailPrefix"];
 
 /// The scope of a key that may only read.
 const READ: &str = "read";
@@ -97,6 +101,41 @@ impl Gateway {
         let answer_bytes = answer.body().size_hint().lower();
         answer_share.cover(usize::try_from(answer_bytes).unwrap_or(usize::MAX));
         Ok(hold_until_sent(answer, answer_share))
+    }
+
+    /// Handles a GET whose parameters are the members of a message, of which `in_path` is in the path: calls `rpc` and returns its
+    /// answer.
+    pub(super) async fn get_with_parameters<M, R, F>(
+        &self,
+        request: Request,
+        operation: Operation,
+        in_path: Option<(&'static str, String)>,
+        rpc: impl FnOnce(tonic::Request<M>) -> F,
+    ) -> GatewayResult
+    where
+        M: DeserializeOwned,
+        R: Serialize,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let start = Instant::now();
+        let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
+        self.check_key(headers).await?;
+        let mut share = self.in_flight.empty(Holder::Network(peer::network_of(headers)));
+        if !share.grow(REQUEST_BYTES + ANSWER_BYTES + operation.answer_list_bytes) {
+            return Err(Problem::no_room());
+        }
+        let in_query =
+            |name: &str| !NOT_IN_URLS.contains(&name) && in_path.as_ref().is_none_or(|(path, _)| *path != name);
+        let members = fields::members(operation.name).iter().copied();
+        let parameters: Vec<_> = members.filter(|member| in_query(member.name)).collect();
+        let message = match query::read(query, &parameters, in_path) {
+            Ok(message) => message,
+            Err(problem) => return Err(self.count_rejected(headers, operation, problem.into(), start).await),
+        };
+        let answer = self.get(headers, rpc(on_behalf(headers, message))).await?;
+        let answer_bytes = answer.body().size_hint().lower();
+        share.cover(usize::try_from(answer_bytes).unwrap_or(usize::MAX));
+        Ok(hold_until_sent(answer, share))
     }
 
     /// Returns the answer of an RPC as JSON.

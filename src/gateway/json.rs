@@ -112,7 +112,7 @@ impl<'de> DeserializeSeed<'de> for Elements<'_> {
 }
 
 /// The beginning of a text of the caller, who may have sent megabytes.
-fn bounded(text: &str) -> String {
+pub(super) fn bounded(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

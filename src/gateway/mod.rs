@@ -19,6 +19,8 @@ mod host;
 mod json;
 mod json_line;
 mod known_keys;
+mod list_device_owners;
+mod list_owner_devices;
 mod observe;
 mod openapi;
 mod operation;
@@ -26,6 +28,7 @@ mod pages;
 mod parameters;
 mod passed_on;
 mod problem;
+mod query;
 mod unassign_devices;
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
@@ -36,7 +39,7 @@ use axum::{
     extract::Request as AxumRequest,
     http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse, header::AUTHORIZATION},
     middleware::from_fn,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use tonic::{Request, Response, Status};
 use tower::{
@@ -159,11 +162,18 @@ where
             post(delete_customer::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
         .route(
-            "/api/ext-v1/credentials",
-            get(check_credentials::handle)
-                .head(async || Problem::method_not_allowed(&[Method::GET]))
-                .fallback(async || Problem::method_not_allowed(&[Method::GET])),
+            "/api/ext-v1/deviceAssignment/listOwnerDevices",
+            post(list_owner_devices::by_body).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
+        .route(
+            "/api/ext-v1/deviceAssignment/devices",
+            only_get(get(list_owner_devices::by_query)),
+        )
+        .route(
+            "/api/ext-v1/deviceAssignment/owners",
+            only_get(get(list_device_owners::handle)),
+        )
+        .route("/api/ext-v1/credentials", only_get(get(check_credentials::handle)))
         .merge(pages)
         .fallback(async |request: AxumRequest| pages::not_found(&request))
         .with_state(gateway)
@@ -173,6 +183,13 @@ where
         .layer(from_fn(problem::render))
         .layer(option_layer(cors))
         .layer(from_fn(observe::layer))
+}
+
+/// The route of a GET, without HEAD and the other methods.
+fn only_get(route: MethodRouter<Gateway>) -> MethodRouter<Gateway> {
+    route
+        .head(async || Problem::method_not_allowed(&[Method::GET]))
+        .fallback(async || Problem::method_not_allowed(&[Method::GET]))
 }
 
 /// `router`, which rejects requests without one valid host, as the REST API does.

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 description of the REST API, generated from the same types as the JSON itself.
 
 mod common;
+mod parameters;
 
 use serde_json::{Value, json};
 use tonic::Code;
@@ -15,10 +16,10 @@ use utoipa::{
 use self::common::Common;
 use super::{
     GatewaySettings, assign_devices, batch_get_device_owners, bulk_update_metadata, check_credentials,
-    create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, problem,
-    unassign_devices,
+    create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, list_device_owners,
+    list_owner_devices, problem, unassign_devices,
 };
-use crate::{code::code_name, key_headers::X_API_KEY, reason::Reason};
+use crate::{code::code_name, key_headers::X_API_KEY, pb::ListDeviceOwnersRequest, reason::Reason};
 
 const INTRODUCTION: &str = "\
 Assigns devices to customers and removes them, in bulk; keeps what is known of devices and customers, and erases it.
@@ -48,9 +49,12 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
         delete_device::handle,
         create_or_update_customer::handle,
         delete_customer::handle,
+        list_owner_devices::by_body,
+        list_owner_devices::by_query,
+        list_device_owners::handle,
         check_credentials::handle,
     ),
-    components(schemas(problem::Envelope)),
+    components(schemas(problem::Envelope, ListDeviceOwnersRequest)),
     tags(
         (name = "Devices", description = "Assign devices to customers and remove them, and keep what is known of devices"),
         (name = "Customers", description = "Keep what is known of customers, and erase it"),
@@ -92,6 +96,7 @@ pub fn document(settings: &GatewaySettings) -> Value {
     let mut document = json!(Api::openapi());
     merge(&mut document, rules(settings.max_devices_per_request));
     allow_numbers(&mut document);
+    parameters::add(&mut document);
     give_json_names(&mut document);
     document
 }
@@ -103,6 +108,15 @@ fn rules(max_devices: usize) -> Value {
     let unassign = json!({ "properties": { "deviceIdentifiers": devices } });
     let looked_up = json!({ "items": { "pattern": NO_CONTROL_CHARACTER }, "maxItems": max_devices.min(1_000) });
     let batch_get = json!({ "properties": { "deviceIdentifiers": looked_up } });
+    let only = |member: &str, other: &str| {
+        json!({
+            "properties": { member: { "type": "string" }, other: { "type": "null" } },
+            "required": [member],
+        })
+    };
+    let list_owned = json!({
+        "oneOf": [only("customerEmail", "customerId"), only("customerId", "customerEmail")],
+    });
     let unassign_one = json!({ "properties": { "deviceIdentifier": { "pattern": NO_CONTROL_CHARACTER } } });
     let assign = json!({
         "properties": { "deviceIdentifiers": devices },
@@ -139,6 +153,8 @@ fn rules(max_devices: usize) -> Value {
         "DeleteDeviceRequest": identifier,
         "CreateOrUpdateCustomerRequest": customer,
         "DeleteCustomerRequest": delete_customer,
+        "ListOwnerDevicesRequest": list_owned,
+        "ListDeviceOwnersRequest": unassign_one,
         "Error": error,
     } } })
 }

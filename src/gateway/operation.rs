@@ -31,6 +31,9 @@ pub(super) const JSON_OBJECT_BYTES: usize = 64 * 1024;
 /// and commas. Escaped characters beyond that are accounted for when they exist.
 pub(super) const DEVICE_LIST_BYTES: usize = 300 * 1024;
 
+/// What is reserved for a page of a list, in bytes: one of usual size. What is returned beyond it is accounted for when it exists.
+pub(super) const PAGE_BYTES: usize = 128 * 1024;
+
 /// A list in the JSON of a request. A list that is too long is rejected while it is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BoundedList {

@@ -207,6 +207,18 @@ impl Problem {
         }
     }
 
+    /// A query string that is not one of the request, because of this parameter.
+    pub(super) fn invalid_parameter(sentence: String, name: &str) -> Self {
+        Self::invalid_query(sentence)
+            .with_violation(name)
+            .with_metadata("violationCount", 1)
+    }
+
+    /// A query string that cannot be read.
+    pub(super) fn invalid_query(sentence: String) -> Self {
+        Self::new(Reason::InvalidRequest, sentence)
+    }
+
     pub(super) fn panicked() -> Response<Body> {
         Self::new(Reason::Internal, "Internal error").into_response()
     }

@@ -17,6 +17,9 @@ pub(super) const ANSWER_BYTES_PER_DEVICE: usize = 48;
 /// usual length. A read that returns more is accounted for when it has.
 const OWNED_DEVICE_BYTES: usize = 600;
 
+/// What is reserved for a page, in bytes: one of usual size. What is returned beyond it is accounted for when it exists.
+const PAGE_BYTES: usize = 128 * 1024;
+
 /// A method: what the policies need to know about it, and how long its calls took.
 pub(super) struct Method {
     /// Its full name.
@@ -31,13 +34,15 @@ pub(super) struct Method {
     pub(super) answer_bytes_per_device: usize,
     /// The name of this field.
     pub(super) list_name: Field,
+    /// What is reserved for a list in its answer whose length does not follow from the request, in bytes.
+    pub(super) list_bytes: usize,
     /// The flag of its request that asks for the list of a customer's devices.
     pub(super) remaining_flag: Option<u32>,
     durations: CallDurations,
 }
 
 /// Every method without streams. A stream is meant to stay open, so its duration means nothing.
-static KNOWN: [Method; 11] = [
+static KNOWN: [Method; 13] = [
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
         .with_devices(2)
@@ -51,6 +56,8 @@ static KNOWN: [Method; 11] = [
     Method::write("telemetron.device_assignment.v1.DeviceService/DeleteDevice"),
     Method::write("telemetron.device_assignment.v1.CustomerService/CreateOrUpdateCustomer"),
     Method::write("telemetron.device_assignment.v1.CustomerService/DeleteCustomer"),
+    Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/ListOwnerDevices").with_list(PAGE_BYTES),
+    Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/ListDeviceOwners").with_list(PAGE_BYTES),
     Method::read("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
     Method::read("grpc.health.v1.Health/Check"),
 ];
@@ -82,6 +89,7 @@ impl Method {
             device_list: None,
             answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
             list_name: Field::DeviceIdentifiers,
+            list_bytes: 0,
             remaining_flag: None,
             durations: CallDurations::of(name),
         }
@@ -103,6 +111,12 @@ impl Method {
     const fn with_metadata(mut self, field: u32) -> Self {
         self.device_list = Some(field);
         self.list_name = Field::Devices;
+        self
+    }
+
+    /// This method, for the list in whose answer so many bytes are reserved.
+    const fn with_list(mut self, bytes: usize) -> Self {
+        self.list_bytes = bytes;
         self
     }
 

@@ -13,9 +13,13 @@ mod create_or_update_device;
 mod deadline;
 mod delete_customer;
 mod delete_device;
+mod identifiers;
 mod keyless;
+mod list_device_owners;
+mod list_owner_devices;
 mod message_errors;
 mod method;
+mod page;
 mod panic;
 mod policies;
 mod rate_limit;
@@ -120,6 +124,20 @@ impl DeviceAssignmentService for Handlers {
         request: Request<pb::BatchGetDeviceOwnersRequest>,
     ) -> Result<Response<pb::BatchGetDeviceOwnersResponse>, Status> {
         batch_get_device_owners::handle(&self.service, request, self.max_answer_bytes).await
+    }
+
+    async fn list_owner_devices(
+        &self,
+        request: Request<pb::ListOwnerDevicesRequest>,
+    ) -> Result<Response<pb::ListOwnerDevicesResponse>, Status> {
+        list_owner_devices::handle(&self.service, request).await
+    }
+
+    async fn list_device_owners(
+        &self,
+        request: Request<pb::ListDeviceOwnersRequest>,
+    ) -> Result<Response<pb::ListDeviceOwnersResponse>, Status> {
+        list_device_owners::handle(&self.service, request).await
     }
 }
 

@@ -45,8 +45,8 @@ pub(super) struct Received {
     device_bytes: usize,
     /// What is reserved for each of them in the answer, in addition.
     answer_bytes_per_device: usize,
-    /// Whether the answer lists the devices of a customer.
-    lists_remaining: bool,
+    /// What is reserved for a list in the answer.
+    list_bytes: usize,
 }
 
 /// Rejects a compressed message, with the list of what is supported (gRPC, "Compression"). Its size is known only after it has
@@ -88,13 +88,18 @@ pub(super) async fn request(
     let flag = method.and_then(|method| method.remaining_flag);
     // A flag that is false is absent, or written by a client that gains nothing by it.
     let lists_remaining = flag.is_some_and(|field| measure(message, field).0 > 0);
+    let list_bytes = if lists_remaining {
+        LIST_BYTES
+    } else {
+        method.map_or(0, |method| method.list_bytes)
+    };
     Ok(Received {
         body,
         list: method.map_or(Field::DeviceIdentifiers, |method| method.list_name),
         devices,
         answer_bytes_per_device: method.map_or(0, |method| method.answer_bytes_per_device),
         device_bytes: device_bytes.min(devices.saturating_mul(MAX_IDENTIFIER_BYTES)),
-        lists_remaining,
+        list_bytes,
     })
 }
 
@@ -112,8 +117,7 @@ impl Received {
             )));
         }
         // The list is cut where the answer would be too large.
-        let list = if self.lists_remaining { LIST_BYTES } else { 0 };
-        let answer = max_bytes.min(answer + list);
+        let answer = max_bytes.min(answer + self.list_bytes);
         if share.grow(answer) { Ok(()) } else { Err(Error::NoRoom) }
     }
 }
@@ -158,7 +162,7 @@ mod tests {
             devices,
             device_bytes,
             answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
-            lists_remaining: false,
+            list_bytes: 0,
         }
     }
 

@@ -74,6 +74,7 @@ fn reason(error: &Error) -> Reason {
         Error::DeviceNotFound => Reason::DeviceNotFound,
         Error::CustomerExists => Reason::CustomerExists,
         Error::NotAssigned => Reason::NotAssigned,
+        Error::InvalidPageToken => Reason::InvalidPageToken,
         Error::RevisionInFuture { .. } => Reason::RevisionInFuture,
         Error::TooMuchContention => Reason::TooMuchContention,
         Error::NotFound(_) => Reason::NotFound,
@@ -118,6 +119,7 @@ fn sentence(error: &Error) -> String {
         | Error::QueueFull { .. }
         | Error::DeadlineExceeded
         | Error::ShuttingDown
+        | Error::InvalidPageToken
         | Error::RevisionInFuture { .. }
         | Error::DeviceNotFound
         | Error::CustomerExists

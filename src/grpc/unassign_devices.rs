@@ -3,11 +3,11 @@
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{admitted, receive::LIST_BYTES};
+use super::{admitted, identifiers::that_fit, receive::LIST_BYTES};
 use crate::{
     domain::{
         device::DeviceIdentifier,
-        unassign_devices::{Outcome, Remaining, UnassignDevices},
+        unassign_devices::{Outcome, UnassignDevices},
     },
     pb::{
         UnassignDeviceFromOwnerRequest, UnassignDeviceFromOwnerResponse, UnassignDevicesFromOwnerRequest,
@@ -78,7 +78,7 @@ fn answer_to_many(outcome: Outcome, max_bytes: usize) -> UnassignDevicesFromOwne
         devices_remaining_count: number(outcome.remaining.count),
     };
     answer.devices_remaining = that_fit(
-        outcome.remaining,
+        outcome.remaining.identifiers,
         LIST_BYTES.min(max_bytes.saturating_sub(answer.encoded_len())),
     );
     answer
@@ -94,7 +94,7 @@ fn answer_to_one(outcome: Outcome, max_bytes: usize) -> UnassignDeviceFromOwnerR
         devices_remaining_count: number(outcome.remaining.count),
     };
     answer.devices_remaining = that_fit(
-        outcome.remaining,
+        outcome.remaining.identifiers,
         LIST_BYTES.min(max_bytes.saturating_sub(answer.encoded_len())),
     );
     answer
@@ -108,27 +108,12 @@ fn number(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// As many of the remaining devices as fit in so many bytes.
-fn that_fit(remaining: Remaining, max_bytes: usize) -> Vec<String> {
-    /// The tag and the length of an identifier in a message.
-    const OVERHEAD: usize = 3;
-    let mut identifiers = remaining.identifiers;
-    let mut left = max_bytes;
-    let fit = identifiers.iter().take_while(|identifier| {
-        let rest = left.checked_sub(identifier.len() + OVERHEAD);
-        left = rest.unwrap_or_default();
-        rest.is_some()
-    });
-    let count = fit.count();
-    identifiers.truncate(count);
-    identifiers
-}
-
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::unassign_devices::Remaining;
 
     #[test]
     fn an_answer_lists_as_many_remaining_devices_as_fit() {

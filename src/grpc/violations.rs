@@ -36,6 +36,7 @@ fn description(&Violation { field, problem }: &Violation) -> String {
         FieldProblem::NotACustomerId => format!("{path} must be the id of a customer: cust_ and 26 characters"),
         FieldProblem::MissingWithout(other) => format!("{path} or {} is required", self::path(other)),
         FieldProblem::GivenWith(other) => format!("Send {path} or {}, not both", self::path(other)),
+        FieldProblem::Negative => format!("{path} must not be negative"),
         FieldProblem::TooManyDevices { max, .. } => format!("Too many devices. Maximum {max} per request"),
         FieldProblem::ResponseTooLarge { max_bytes } => {
             format!("The response could be larger than {max_bytes} bytes; send fewer {path} per request")
@@ -63,6 +64,10 @@ pub(super) fn path(field: Field) -> String {
         Field::Address => "address".into(),
         Field::Metadata => "metadata_json".into(),
         Field::CustomerId => "telemetron_customer_id".into(),
+        Field::OwnerId => "customer_id".into(),
+        Field::Prefix => "prefix".into(),
+        Field::EmailPrefix => "email_prefix".into(),
+        Field::PageSize => "page_size".into(),
     }
 }
 

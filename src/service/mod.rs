@@ -13,10 +13,16 @@ mod delete_customer;
 mod delete_device;
 mod existing_keys;
 mod failed_keys;
+mod get_customer;
+mod get_device;
 mod history;
 mod import_devices;
 mod key_usage;
 mod limits;
+mod list_customers;
+mod list_device_owners;
+mod list_devices;
+mod list_owner_devices;
 mod organization;
 mod ownership;
 mod personal_data;
@@ -32,7 +38,7 @@ use crate::{
     supervision::Supervisor,
 };
 
-pub use crate::storage::{Completed, KeyOwner};
+pub use crate::storage::{Completed, KeyOwner, ReadAt};
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
@@ -46,6 +52,10 @@ pub use history::begin_history;
 pub use import_devices::{ImportError, ImportEvent, ImportReport, import_devices};
 pub use key_usage::KeyUsageSettings;
 pub use limits::{Allowance, InFlightPermit, Limit, LimitSettings};
+pub use list_customers::ListCustomersCall;
+pub use list_device_owners::ListDeviceOwnersCall;
+pub use list_devices::ListDevicesCall;
+pub use list_owner_devices::ListOwnerDevicesCall;
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 pub use unassign_devices::{UnassignDeviceRequest, UnassignDevicesRequest};

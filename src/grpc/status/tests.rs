@@ -20,6 +20,7 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::DeviceNotFound => Error::DeviceNotFound,
         Reason::CustomerExists => Error::CustomerExists,
         Reason::NotAssigned => Error::NotAssigned,
+        Reason::InvalidPageToken => Error::InvalidPageToken,
         Reason::RevisionInFuture => Error::RevisionInFuture { current: 7.into() },
         Reason::TooMuchContention => Error::TooMuchContention,
         Reason::NotFound => Error::NotFound("no such thing".into()),

@@ -6,6 +6,7 @@
 )]
 
 pub mod api_key;
+pub mod change_log;
 pub mod customer;
 pub mod device;
 pub mod device_assignment;

@@ -37,7 +37,7 @@ pub struct Row {
     pub http: Method,
     /// The path, as the OpenAPI description names it. A parameter in it is the id of John.
     pub path: &'static str,
-    /// The query string, with its question mark.
+    /// The query string, with its question mark. `{customer}` in it is the id of John.
     pub query: &'static str,
     /// The JSON of the request; null for none.
     pub body: fn(&World) -> Value,
@@ -73,7 +73,8 @@ impl Row {
             Some((before, _)) => format!("{before}{}", world.customer),
             None => self.path.to_owned(),
         };
-        let mut request = client.request(self.http.clone(), &format!("{path}{}", self.query));
+        let query = self.query.replace("{customer}", &world.customer);
+        let mut request = client.request(self.http.clone(), &format!("{path}{query}"));
         let body = (self.body)(world);
         if !body.is_null() {
             request = request
@@ -86,7 +87,7 @@ impl Row {
 
 pub fn rows() -> Vec<Row> {
     use device_assignment::pb::{
-        AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest,
+        AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, ListDeviceOwnersRequest, ListOwnerDevicesRequest,
         device_assignment_service_client::DeviceAssignmentServiceClient,
     };
     vec![
@@ -237,6 +238,54 @@ pub fn rows() -> Vec<Row> {
             })),
             stranger: "CUSTOMER_NOT_FOUND",
             contract: "entities::rejected::delete_customer",
+        },
+        Row {
+            rpc: "ListOwnerDevices",
+            scope: Scope::Read,
+            http: Method::POST,
+            path: "/api/ext-v1/deviceAssignment/listOwnerDevices",
+            query: "",
+            body: |_| json!({ "customerEmail": JOHN }),
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.list_owner_devices(|_| ListOwnerDevicesRequest {
+                    customer_email: JOHN.into(),
+                    ..Default::default()
+                })
+            ),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "reads::owner_devices",
+        },
+        Row {
+            rpc: "ListOwnerDevices",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/deviceAssignment/devices",
+            query: "?customerId={customer}",
+            body: |_| Value::Null,
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.list_owner_devices(|world| ListOwnerDevicesRequest {
+                    customer_id: world.customer,
+                    ..Default::default()
+                })
+            ),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "reads::owner_devices",
+        },
+        Row {
+            rpc: "ListDeviceOwners",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/deviceAssignment/owners",
+            query: "?deviceIdentifier=SN-002",
+            body: |_| Value::Null,
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.list_device_owners(|_| ListDeviceOwnersRequest {
+                    device_identifier: "SN-002".into(),
+                    ..Default::default()
+                })
+            ),
+            stranger: "DEVICE_NOT_FOUND",
+            contract: "reads::device_owners",
         },
         Row {
             rpc: "CheckCredentials",

@@ -33,7 +33,12 @@ pub fn register(suite: &mut Suite) {
     suite.test("matrix::every_method_has_rules", move || every_method_has_rules(names));
     for api in Api::ALL {
         for row in rows() {
-            let name = format!("matrix::keys::{}::{}", row.rpc, api.name());
+            let name = format!(
+                "matrix::keys::{}_{}::{}",
+                row.rpc,
+                row.http.as_str().to_lowercase(),
+                api.name()
+            );
             let row: &'static Row = Box::leak(Box::new(row));
             suite.on_each(&name, move |database| keys(database, api, row));
         }
@@ -52,7 +57,8 @@ async fn every_method() {
     let rows = rows();
     let named: BTreeSet<String> = rows.iter().map(|row| row.rpc.to_owned()).collect();
     assert_eq!(named, rpcs(), "each RPC has a row in tests/it/matrix/methods.rs");
-    assert_eq!(named.len(), rows.len(), "each RPC has one row");
+    let routes: BTreeSet<_> = rows.iter().map(|row| (row.http.as_str(), row.path)).collect();
+    assert_eq!(routes.len(), rows.len(), "each path has one row");
     let paths = description()["paths"].take();
     let described = paths.as_object().expect("paths").iter().flat_map(|(path, operations)| {
         let methods = operations.as_object().expect("operations").keys();

@@ -1,7 +1,10 @@
 //! Calls that read, by name: the same request over gRPC and REST.
 
+use std::fmt::Write as _;
+
 use device_assignment::pb::{
-    BatchGetDeviceOwnersRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
+    BatchGetDeviceOwnersRequest, ListDeviceOwnersRequest, ListOwnerDevicesRequest,
+    device_assignment_service_client::DeviceAssignmentServiceClient,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -14,15 +17,26 @@ use crate::support::{Answer, Api, Client, client::answer_of};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {
     BatchGetDeviceOwners,
+    ListOwnerDevices,
+    ListDeviceOwners,
 }
 
 impl Read {
-    pub const ALL: [Self; 1] = [Self::BatchGetDeviceOwners];
+    pub const ALL: [Self; 3] = [
+        Self::BatchGetDeviceOwners,
+        Self::ListOwnerDevices,
+        Self::ListDeviceOwners,
+    ];
 
-    /// The method and the path on REST.
-    pub fn route(self) -> (Method, &'static str) {
+    /// The method and the path on REST, for a request.
+    fn route(self, request: &Value) -> (Method, &'static str) {
         match self {
             Self::BatchGetDeviceOwners => (Method::POST, "/api/ext-v1/deviceAssignment/batchGetDeviceOwners"),
+            Self::ListOwnerDevices if request.get("customerEmail").is_some() => {
+                (Method::POST, "/api/ext-v1/deviceAssignment/listOwnerDevices")
+            }
+            Self::ListOwnerDevices => (Method::GET, "/api/ext-v1/deviceAssignment/devices"),
+            Self::ListDeviceOwners => (Method::GET, "/api/ext-v1/deviceAssignment/owners"),
         }
     }
 }
@@ -44,10 +58,31 @@ async fn call(client: &Client, read: Read, request: &Value) -> Answer {
     if client.api == Api::Grpc {
         return over_grpc(client, read, request).await;
     }
-    let (method, path) = read.route();
+    let (method, path) = read.route(request);
+    if method == Method::GET {
+        let path = format!("{path}?{}", query(request));
+        return client.send(client.request(method, &path)).await;
+    }
     client
         .send(client.request(method, path).body(request.to_string()))
         .await
+}
+
+/// The members of an object as a query string, every byte of a value encoded.
+pub fn query(request: &Value) -> String {
+    let mut query = String::new();
+    for (name, value) in request.as_object().expect("an object") {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        write!(query, "{name}=").expect("a string");
+        for byte in text.bytes() {
+            write!(query, "%{byte:02x}").expect("a string");
+        }
+        query.push('&');
+    }
+    query
 }
 
 async fn over_grpc(client: &Client, read: Read, request: &Value) -> Answer {
@@ -56,6 +91,14 @@ async fn over_grpc(client: &Client, read: Read, request: &Value) -> Answer {
         Read::BatchGetDeviceOwners => {
             let request: Request<BatchGetDeviceOwnersRequest> = message(client, request);
             answer_of(devices.batch_get_device_owners(request).await)
+        }
+        Read::ListOwnerDevices => {
+            let request: Request<ListOwnerDevicesRequest> = message(client, request);
+            answer_of(devices.list_owner_devices(request).await)
+        }
+        Read::ListDeviceOwners => {
+            let request: Request<ListDeviceOwnersRequest> = message(client, request);
+            answer_of(devices.list_device_owners(request).await)
         }
     }
 }

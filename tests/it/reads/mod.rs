@@ -2,6 +2,7 @@
 
 mod batch_get;
 mod call;
+mod lists;
 mod rejections;
 
 use std::pin::Pin;
@@ -70,6 +71,8 @@ pub fn register(suite: &mut Suite) {
             suite.on_each(&name, move |db| is_rejected(db, api, rejection));
         }
         batch_get::register(&mut Rules { suite, api });
+        lists::register(&mut Rules { suite, api });
     }
     batch_get::register_once(suite);
+    lists::register_once(suite);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Read, World, read};
+use super::{JOHN, Read, World, read};
 use crate::support::{Api, TestDatabase, TestServer};
 
 /// A call that must be rejected.
@@ -54,6 +54,89 @@ pub fn rejections() -> Vec<Rejection> {
         "Too many devices. Maximum 1000 per request",
         &["deviceIdentifiers"],
     );
+    invalid(
+        "owner_devices_of_nobody",
+        Read::ListOwnerDevices,
+        json!({ "pageSize": -1 }),
+        "customerEmail or customerId is required (the first of 2 problems)",
+        &["customerEmail", "pageSize"],
+    );
+    invalid(
+        "owner_devices_of_two",
+        Read::ListOwnerDevices,
+        json!({ "customerEmail": JOHN, "customerId": "cust_01m835zmv6e3ts9whpry4tgqhh" }),
+        "Send customerEmail or customerId, not both",
+        &["customerEmail"],
+    );
+    invalid(
+        "owner_devices_of_no_address",
+        Read::ListOwnerDevices,
+        json!({ "customerEmail": "john" }),
+        "customerEmail must be a valid email address",
+        &["customerEmail"],
+    );
+    for id in [
+        "cust_x",
+        "dev_01m835zmv6e3ts9whpry4tgqhh",
+        "CUST_01M835ZMV6E3TS9WHPRY4TGQHH",
+    ] {
+        invalid(
+            Box::leak(format!("owner_devices_of_{}", id.split('_').next().unwrap_or(id)).into_boxed_str()),
+            Read::ListOwnerDevices,
+            json!({ "customerId": id }),
+            "customerId must be the id of a customer: cust_ and 26 characters",
+            &["customerId"],
+        );
+    }
+    invalid(
+        "device_owners_of_nothing",
+        Read::ListDeviceOwners,
+        json!({ "deviceIdentifier": " ", "pageSize": -1 }),
+        "deviceIdentifier is required (the first of 2 problems)",
+        &["deviceIdentifier", "pageSize"],
+    );
+    invalid(
+        "device_owners_of_256_characters",
+        Read::ListDeviceOwners,
+        json!({ "deviceIdentifier": "ä".repeat(256) }),
+        "deviceIdentifier must be at most 255 characters",
+        &["deviceIdentifier"],
+    );
+    let mut not_found = |name, read, request, reason, error| {
+        table.push(Rejection {
+            name,
+            read,
+            request,
+            code: "NOT_FOUND",
+            http: 404,
+            reason,
+            error,
+            fields: &[],
+        });
+    };
+    not_found(
+        "owner_devices_of_a_stranger",
+        Read::ListOwnerDevices,
+        json!({ "customerEmail": "stranger@example.com" }),
+        "CUSTOMER_NOT_FOUND",
+        "There is no customer with this customerEmail in your organization",
+    );
+    not_found(
+        "owner_devices_of_a_strange_id",
+        Read::ListOwnerDevices,
+        json!({ "customerId": "cust_01m835zmv6e3ts9whpry4tgqhh" }),
+        "CUSTOMER_NOT_FOUND",
+        "There is no customer with this customerId in your organization",
+    );
+    for device in ["SN-999", "sn-001", "OTHER-1"] {
+        not_found(
+            Box::leak(format!("device_owners_of_{device}").into_boxed_str()),
+            Read::ListDeviceOwners,
+            json!({ "deviceIdentifier": device }),
+            "DEVICE_NOT_FOUND",
+            "There is no device with this identifier in your organization",
+        );
+    }
     // The sequence of changes in `World`: one import, two assignments.
     for read in Read::ALL {
         let mut request = example(read);
@@ -76,6 +159,8 @@ pub fn rejections() -> Vec<Rejection> {
 pub fn example(read: Read) -> Value {
     match read {
         Read::BatchGetDeviceOwners => json!({ "deviceIdentifiers": ["SN-001"] }),
+        Read::ListOwnerDevices => json!({ "customerEmail": JOHN }),
+        Read::ListDeviceOwners => json!({ "deviceIdentifier": "SN-001" }),
     }
 }
 
