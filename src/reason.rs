@@ -18,6 +18,11 @@ macro_rules! reasons {
             /// Every reason.
             pub const ALL: &'static [Self] = &[$(Self::$reason,)+];
 
+            /// The reason with this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.name() == name)
+            }
+
             /// The name that callers read.
             pub const fn name(self) -> &'static str {
                 match self {
@@ -66,6 +71,8 @@ reasons! {
     InvalidPageToken = "INVALID_PAGE_TOKEN", InvalidArgument;
     /// The organization has not reached the revision that the call wants to read.
     RevisionInFuture = "REVISION_IN_FUTURE", InvalidArgument;
+    /// The idempotency key was used for another request. REST: 422.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", FailedPrecondition;
     /// Other writers changed the organization each time that the call was tried.
     TooMuchContention = "TOO_MUCH_CONTENTION", Aborted;
     /// Something that the call names does not exist. Reserved.

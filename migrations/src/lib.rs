@@ -37,6 +37,7 @@ impl MigratorTrait for Migrator {
             step!("m20261129_000006_track_erased_origins"),
             step!("m20261129_000008_add_properties"),
             step!("m20261129_000009_add_key_scope"),
+            step!("m20261129_000011_add_idempotency_keys"),
         ]
     }
 }

@@ -6,6 +6,7 @@ use super::{
     customer::CustomerData,
     device::{DeviceIdentifier, DeviceType},
     id::{ApiKeyId, CustomerId, DeviceId},
+    idempotency::NewAnswer,
     json_object::JsonObject,
 };
 
@@ -84,14 +85,18 @@ pub struct ChangeSet {
     pub assigned: Vec<Pair>,
     /// Assignments to remove.
     pub unassigned: Vec<Pair>,
+    /// Erased customers: stored answers that name them are deleted.
+    pub erased: Vec<CustomerId>,
+    /// Answers to store for idempotency keys.
+    pub answers: Vec<NewAnswer>,
     /// One entry for each command that changed something, in the order of the commands.
     pub log: Vec<LogEntry>,
 }
 
 impl ChangeSet {
-    /// Whether there is nothing to write. A group without an entry in the log has changed nothing.
+    /// Whether there is nothing to write. A group without an entry in the log has changed nothing, but may have answers to store.
     pub fn is_empty(&self) -> bool {
-        self.log.is_empty()
+        self.log.is_empty() && self.answers.is_empty()
     }
 
     /// Whether data is deleted or replaced that can be personal.
@@ -118,6 +123,8 @@ impl ChangeSet {
             devices_deleted,
             assigned: _,
             unassigned,
+            erased,
+            answers,
             log: _,
         } = self;
         customers.is_empty()
@@ -129,6 +136,8 @@ impl ChangeSet {
             && properties.is_empty()
             && devices_deleted.is_empty()
             && unassigned.is_empty()
+            && erased.is_empty()
+            && answers.is_empty()
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Error, Field, FieldProblem, Tally, Violations,
-    change::{ChangeKind, ChangeOrigin},
+    change::{ChangeKind, ChangeOrigin, Revision},
     customer::CustomerKey,
     device::DeviceIdentifier,
     email::Email,
+    idempotency::KeyDigest,
     json_object::JsonObject,
     state::{MAX_LISTED_DEVICES, State},
 };
@@ -35,6 +36,12 @@ pub trait Command: Send + Sync + 'static {
 
     /// Counts what the command did.
     fn tally(outcome: &Self::Outcome) -> Tally;
+
+    /// The revision of the outcome: of the change, or the one that a command saw that changed nothing. The group was applied to
+    /// revision `head`, and made so many changes until the command was done.
+    fn revision(_outcome: &Self::Outcome, head: Revision, changes: usize) -> Revision {
+        head.after(changes)
+    }
 }
 
 /// Why a valid command changed nothing.
@@ -55,6 +62,8 @@ pub enum Rejection {
     TypeRequired,
     /// The device does not exist, or does not belong to this customer.
     NotAssigned,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
 }
 
 impl From<Rejection> for Error {
@@ -68,6 +77,7 @@ impl From<Rejection> for Error {
                 Self::InvalidRequest(Violations::one(Field::Type, FieldProblem::MissingToCreate))
             }
             Rejection::NotAssigned => Self::NotAssigned,
+            Rejection::IdempotencyKeyReused => Self::IdempotencyKeyReused,
         }
     }
 }
@@ -115,6 +125,7 @@ pub struct Touches<'a> {
     creates_devices: bool,
     needs_types: bool,
     does_more_than_assign: bool,
+    keys: Vec<KeyDigest>,
 }
 
 /// A device that a group names, and the customer that it is named with.
@@ -187,6 +198,17 @@ impl<'a> Touches<'a> {
         self.does_more_than_assign = true;
         self.owners.extend(devices.into_iter().map(DeviceIdentifier::as_str));
         self.owner_limit = self.owner_limit.max(limit);
+    }
+
+    /// The command has an idempotency key, whose answer is read and stored.
+    pub fn key(&mut self, key: KeyDigest) {
+        self.keys.push(key);
+        self.does_more_than_assign = true;
+    }
+
+    /// The idempotency keys of the commands.
+    pub fn keys(&self) -> &[KeyDigest] {
+        &self.keys
     }
 
     fn pairs(&mut self, email: &'a Email, devices: &'a [DeviceIdentifier]) {

@@ -54,6 +54,9 @@ pub enum Error {
         /// The current revision.
         current: Revision,
     },
+    /// The idempotency key was used for another request.
+    #[error("The idempotency key was used for another request")]
+    IdempotencyKeyReused,
     /// Other writers changed the organization before each of many attempts.
     #[error("Too many concurrent changes in this organization; try again shortly")]
     TooMuchContention,

@@ -1,5 +1,6 @@
 //! Devices, customers and assignments, and the rules about them. Pure: no wire formats, no SQL, no clock.
 
+pub mod answers;
 pub mod api_key;
 pub mod assign_devices;
 pub mod bulk_update_metadata;
@@ -17,8 +18,10 @@ mod error;
 pub mod get_customer;
 pub mod get_device;
 pub mod id;
+pub mod idempotency;
 pub mod import_devices;
 pub mod json_object;
+pub mod keyed;
 pub mod list_customers;
 pub mod list_device_owners;
 pub mod list_devices;

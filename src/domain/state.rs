@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
 use super::{
+    answers::{Answers, StoredAnswer},
     change::{ChangeKind, ChangeOrigin, ChangeSet, LogEntry, Pair},
     customer::CustomerData,
     device::{DeviceIdentifier, DeviceType},
     email::Email,
     id::{CustomerId, DeviceId},
+    idempotency::KeyDigest,
     json_object::JsonObject,
 };
 
@@ -40,6 +42,8 @@ pub struct Existing {
     pub owned: HashMap<CustomerId, Linked<DeviceId>>,
     /// The owners of devices, if a command asks for them.
     pub owners: HashMap<DeviceId, Linked<CustomerId>>,
+    /// The stored answers for the idempotency keys of the commands.
+    pub answers: HashMap<KeyDigest, StoredAnswer>,
 }
 
 /// What is assigned to a customer, or the customers that a device is assigned to.
@@ -98,6 +102,7 @@ pub struct State<'e> {
     pairs: HashMap<Pair, bool>,
     changes: ChangeSet,
     entry: Option<LogEntry>,
+    answers: Answers<'e>,
 }
 
 impl<'e> State<'e> {
@@ -116,6 +121,7 @@ impl<'e> State<'e> {
             pairs: HashMap::new(),
             changes: ChangeSet::default(),
             entry: None,
+            answers: Answers::new(&existing.answers),
         }
     }
 
@@ -241,11 +247,22 @@ impl<'e> State<'e> {
     pub(super) fn end(&mut self) {
         let entry = self.entry.take().filter(|entry| !entry.is_empty());
         self.changes.log.extend(entry);
+        self.answers.end(self.changes.log.len());
     }
 
     /// How many commands so far have an entry in the log.
     pub fn change_count(&self) -> usize {
         self.changes.log.len()
+    }
+
+    /// Forgets the stored answers that name this customer, who is erased.
+    pub(super) fn erase_answers(&mut self, customer: CustomerId) {
+        self.answers.erase(customer);
+    }
+
+    /// The answers for idempotency keys.
+    pub(super) fn answers(&mut self) -> &mut Answers<'e> {
+        &mut self.answers
     }
 
     fn record(&mut self, change: impl FnOnce(&mut LogEntry)) {
@@ -257,6 +274,8 @@ impl<'e> State<'e> {
     /// Everything that the commands changed. What one command did and a later one undid is in the log alone.
     pub fn into_changes(mut self) -> ChangeSet {
         let mut changes = std::mem::take(&mut self.changes);
+        let answers = std::mem::replace(&mut self.answers, Answers::new(&self.existing.answers));
+        (changes.erased, changes.answers) = answers.into_changes();
         self.customer_changes(&mut changes);
         self.device_changes(&mut changes);
         for (pair, assigned) in self.pairs {

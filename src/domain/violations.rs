@@ -48,6 +48,8 @@ pub enum Field {
     EmailPrefix,
     /// The size of a page.
     PageSize,
+    /// The idempotency key.
+    IdempotencyKey,
 }
 
 /// Why a field is invalid.
@@ -59,6 +61,8 @@ pub enum FieldProblem {
     MissingToCreateDevices,
     /// It is not an email address in the accepted form.
     NotAnEmail,
+    /// It is not 1 to 255 printable ASCII characters.
+    NotAnIdempotencyKey,
     /// It is not a valid text.
     Text(InvalidText),
     /// It is not a valid JSON object.

@@ -8,7 +8,11 @@ use axum::http::{
 };
 use tower_http::cors::CorsLayer;
 
-use crate::{grpc::RESPONSE_HEADERS, key_headers::KEY_HEADERS, request_id};
+use crate::{
+    grpc::{IDEMPOTENCY_KEY_HEADER, RESPONSE_HEADERS},
+    key_headers::KEY_HEADERS,
+    request_id,
+};
 
 /// The headers that carry the trace context (W3C Trace Context).
 const TRACE_CONTEXT: [HeaderName; 2] = [
@@ -32,6 +36,7 @@ pub(super) fn layer(origins: &[HeaderValue]) -> CorsLayer {
             api_key,
             authorization,
             CONTENT_TYPE,
+            IDEMPOTENCY_KEY_HEADER,
             request_id::HEADER,
             traceparent,
             tracestate,

@@ -255,6 +255,16 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         )],
     },
     ErrorResponse {
+        http: 422,
+        description: "FAILED_PRECONDITION: the `Idempotency-Key` was used for another request (IDEMPOTENCY_KEY_REUSED)",
+        examples: &[Example::new(
+            "key reused",
+            Reason::IdempotencyKeyReused,
+            "The idempotency key was used for another request; use a new key",
+        )],
+        headers: &[],
+    },
+    ErrorResponse {
         http: 429,
         description: "Too many calls. The call changed nothing. Wait for `Retry-After` seconds, then repeat it",
         examples: &[

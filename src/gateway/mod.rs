@@ -53,6 +53,7 @@ use self::{known_keys::KnownKeys, passed_on::PassedOn, problem::Problem};
 use crate::{
     code::code_name,
     error_chain::error_chain,
+    grpc::IDEMPOTENCY_KEY_HEADER,
     key_headers::{KEY_HEADERS, bearer_key},
     pb::{
         customer_service_client::CustomerServiceClient,
@@ -241,7 +242,7 @@ fn unreachable(error: Box<dyn Error + Send + Sync>) -> Status {
     Status::unavailable(format!("the service cannot be reached: {cause}"))
 }
 
-/// Builds an RPC's request on behalf of a REST caller, with the caller's key, request id, address and trace context. The address
+/// Builds an RPC's request on behalf of a REST caller, with the caller's keys, request id, address and trace context. The address
 /// is sent twice: a service in the same process reads the first entry, a remote one reads the second if it trusts the gateway
 /// as a proxy.
 fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
@@ -268,6 +269,16 @@ fn on_behalf<M>(headers: &HeaderMap, message: M) -> Request<M> {
             };
             metadata.append(&name, value);
         }
+    }
+    // The service rejects a repeated or empty idempotency key.
+    for key in headers.get_all(IDEMPOTENCY_KEY_HEADER).iter().take(2) {
+        let is_too_long = key.len() > MAX_PASSED_ON;
+        let key = if is_too_long {
+            HeaderValue::from_static("")
+        } else {
+            key.clone()
+        };
+        metadata.append(IDEMPOTENCY_KEY_HEADER, key);
     }
     if let Some(address) = headers.get(peer::HEADER) {
         metadata.insert(peer::HEADER, address.clone());

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use crate::grpc::RESPONSE_HEADERS;
 
 /// The values in the order of [`RESPONSE_HEADERS`]; `None` for a header that the service left out.
-pub(super) type PassedOn = [Option<HeaderValue>; 3];
+pub(super) type PassedOn = [Option<HeaderValue>; 4];
 
 /// Reads the values from the metadata of the service's answer.
 pub(super) fn read(metadata: &HeaderMap) -> PassedOn {

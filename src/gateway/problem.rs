@@ -286,7 +286,7 @@ impl Problem {
         });
         let code = status.code();
         let problem = Self(Box::new(Parts {
-            http: status_of_code(code),
+            http: Reason::named(&info.reason).map_or_else(|| status_of_code(code), status_of),
             code,
             metadata: info.metadata.into_iter().collect(),
             sentence: with_json_names(status.message()),
@@ -357,6 +357,7 @@ pub(super) fn status_of(reason: Reason) -> StatusCode {
         Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Reason::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::UnsupportedMediaType | Reason::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Reason::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         _ => status_of_code(reason.code()),
     }
 }

@@ -18,10 +18,9 @@ pub(super) async fn handle(
     request: Request<AssignDevicesToOwnerRequest>,
 ) -> Result<Response<AssignDevicesToOwnerResponse>, Status> {
     let (call, message) = admitted(request)?;
-    let completed = service
-        .assign_devices(&call.caller, &message.into(), call.deadline)
-        .await;
-    call.respond::<AssignDevices, _>(completed, Into::into)
+    let write = call.write(&message, AssignDevicesToOwnerResponse::from)?;
+    let written = service.assign_devices(&write, &message.into()).await;
+    call.respond::<AssignDevices, _>(written, AssignDevicesToOwnerResponse::from)
 }
 
 impl From<AssignDevicesToOwnerRequest> for AssignDevicesRequest {

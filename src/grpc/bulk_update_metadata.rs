@@ -14,10 +14,9 @@ pub(super) async fn handle(
     request: Request<pb::BulkUpdateDeviceMetadataRequest>,
 ) -> Result<Response<pb::BulkUpdateDeviceMetadataResponse>, Status> {
     let (call, message) = admitted(request)?;
-    let completed = service
-        .bulk_update_metadata(&call.caller, &message.into(), call.deadline)
-        .await;
-    call.respond::<BulkUpdateMetadata, _>(completed, pb::BulkUpdateDeviceMetadataResponse::from)
+    let write = call.write(&message, pb::BulkUpdateDeviceMetadataResponse::from)?;
+    let written = service.bulk_update_metadata(&write, &message.into()).await;
+    call.respond::<BulkUpdateMetadata, _>(written, pb::BulkUpdateDeviceMetadataResponse::from)
 }
 
 impl From<pb::BulkUpdateDeviceMetadataRequest> for BulkUpdateMetadataRequest {

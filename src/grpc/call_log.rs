@@ -19,13 +19,17 @@ use crate::{
     domain::{Tally, change::ChangeKind, command::Command},
     log_sampler::{Log, LogSampler},
     peer, request_id,
-    service::{Caller, Completed},
+    service::Caller,
     telemetry::{metrics::OTHER, milliseconds, trace},
 };
 
 /// What is known of a call so far; an extension of its request.
 #[derive(Debug, Default)]
 pub(super) struct Note {
+    /// The full name of the method.
+    method: &'static str,
+    /// Whether the answer is that of an earlier call with the same idempotency key.
+    is_replayed: OnceLock<bool>,
     caller: OnceLock<Arc<Caller>>,
     effects: OnceLock<Effects>,
 }
@@ -50,12 +54,22 @@ impl Note {
         self.caller.get()
     }
 
-    /// Notes what the call did.
-    pub(super) fn outcome<C: Command>(&self, completed: &Completed<C::Outcome>) {
+    /// The full name of the method, without a slash at the beginning.
+    pub(super) fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// Notes that the answer is that of an earlier call with the same idempotency key.
+    pub(super) fn set_replayed(&self) {
+        let _ = self.is_replayed.set(true);
+    }
+
+    /// Notes what the call did, or would have done if it is a preview.
+    pub(super) fn outcome<C: Command>(&self, outcome: &C::Outcome, is_preview: bool) {
         let _ = self.effects.set(Effects {
             kind: C::KIND,
-            tally: C::tally(&completed.outcome),
-            is_preview: completed.is_preview,
+            tally: C::tally(outcome),
+            is_preview,
         });
     }
 
@@ -95,7 +109,12 @@ pub(super) struct CallLogEntry<'a> {
 impl<'a> CallLogEntry<'a> {
     /// Begins the entry of a call with a request id. `trace` is the span of the call.
     pub(super) fn begin(request: &mut Request, request_id: HeaderValue, trace: Span, sampler: &'a LogSampler) -> Self {
-        let note = Arc::<Note>::default();
+        // Any other path is the caller's own text.
+        let method = Method::at(request.uri().path()).map_or(OTHER, |method| method.name);
+        let note = Arc::new(Note {
+            method,
+            ..Note::default()
+        });
         request.extensions_mut().insert(Arc::clone(&note));
         let headers = request.headers();
         Self {
@@ -147,9 +166,9 @@ impl<'a> CallLogEntry<'a> {
         self.fields = paths.map(|paths| paths.collect::<Vec<_>>().join(","));
     }
 
-    /// The name of the method. Any other path is the caller's own text.
+    /// The name of the method.
     fn method(&self) -> &'static str {
-        let name = Method::at(&self.path).map_or(OTHER, |method| method.name);
+        let name = self.note.method();
         name.rsplit('/').next().unwrap_or(name)
     }
 
@@ -195,6 +214,7 @@ impl Drop for CallLogEntry<'_> {
             updated = updated.map(|tally| tally.devices_updated + tally.customers_updated),
             validate_only = self.note.is_preview(),
             skipped = assigned.or(unassigned).or(updated).map(|tally| tally.skipped),
+            replayed = self.note.is_replayed.get(),
             code = code_name(self.code),
             reason = self.reason,
             fields = self.fields,

@@ -17,10 +17,9 @@ pub(super) async fn handle(
     request: Request<pb::CreateOrUpdateCustomerRequest>,
 ) -> Result<Response<pb::CreateOrUpdateCustomerResponse>, Status> {
     let (call, message) = admitted(request)?;
-    let completed = service
-        .create_or_update_customer(&call.caller, &message.into(), call.deadline)
-        .await;
-    call.respond::<CreateOrUpdateCustomer, _>(completed, pb::CreateOrUpdateCustomerResponse::from)
+    let write = call.write(&message, pb::CreateOrUpdateCustomerResponse::from)?;
+    let written = service.create_or_update_customer(&write, &message.into()).await;
+    call.respond::<CreateOrUpdateCustomer, _>(written, pb::CreateOrUpdateCustomerResponse::from)
 }
 
 impl From<pb::CreateOrUpdateCustomerRequest> for service::CreateOrUpdateCustomerRequest {

@@ -17,10 +17,9 @@ pub(super) async fn handle(
     request: Request<pb::CreateOrUpdateDeviceRequest>,
 ) -> Result<Response<pb::CreateOrUpdateDeviceResponse>, Status> {
     let (call, message) = admitted(request)?;
-    let completed = service
-        .create_or_update_device(&call.caller, &message.into(), call.deadline)
-        .await;
-    call.respond::<CreateOrUpdateDevice, _>(completed, pb::CreateOrUpdateDeviceResponse::from)
+    let write = call.write(&message, pb::CreateOrUpdateDeviceResponse::from)?;
+    let written = service.create_or_update_device(&write, &message.into()).await;
+    call.respond::<CreateOrUpdateDevice, _>(written, pb::CreateOrUpdateDeviceResponse::from)
 }
 
 impl From<pb::CreateOrUpdateDeviceRequest> for service::CreateOrUpdateDeviceRequest {

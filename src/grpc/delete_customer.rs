@@ -14,13 +14,14 @@ pub(super) async fn handle(
     request: Request<pb::DeleteCustomerRequest>,
 ) -> Result<Response<pb::DeleteCustomerResponse>, Status> {
     let (call, message) = admitted(request)?;
+    let write = call.write(&message, pb::DeleteCustomerResponse::from)?;
     let request = service::DeleteCustomerRequest {
         email: message.email,
         customer_id: message.telemetron_customer_id,
         validate_only: message.validate_only,
     };
-    let completed = service.delete_customer(&call.caller, &request, call.deadline).await;
-    call.respond::<DeleteCustomer, _>(completed, pb::DeleteCustomerResponse::from)
+    let written = service.delete_customer(&write, &request).await;
+    call.respond::<DeleteCustomer, _>(written, pb::DeleteCustomerResponse::from)
 }
 
 impl From<Outcome> for pb::DeleteCustomerResponse {

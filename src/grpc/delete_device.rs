@@ -14,12 +14,13 @@ pub(super) async fn handle(
     request: Request<pb::DeleteDeviceRequest>,
 ) -> Result<Response<pb::DeleteDeviceResponse>, Status> {
     let (call, message) = admitted(request)?;
+    let write = call.write(&message, pb::DeleteDeviceResponse::from)?;
     let request = service::DeleteDeviceRequest {
         identifier: message.identifier,
         validate_only: message.validate_only,
     };
-    let completed = service.delete_device(&call.caller, &request, call.deadline).await;
-    call.respond::<DeleteDevice, _>(completed, pb::DeleteDeviceResponse::from)
+    let written = service.delete_device(&write, &request).await;
+    call.respond::<DeleteDevice, _>(written, pb::DeleteDeviceResponse::from)
 }
 
 impl From<Outcome> for pb::DeleteDeviceResponse {

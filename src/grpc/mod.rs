@@ -29,6 +29,7 @@ mod status;
 mod timestamp;
 mod unassign_devices;
 mod violations;
+mod write;
 
 use std::{
     sync::Arc,
@@ -39,10 +40,12 @@ use http::HeaderName;
 use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::server::HealthReporter;
 
+pub use crate::domain::idempotency::MAX_KEY_CHARS;
 pub use keyless::KeylessCalls;
 pub use rate_limit::RATE_LIMIT_HEADERS;
 pub use revision::REVISION_HEADER;
 pub use status::SCOPE_MISSING;
+pub use write::IDEMPOTENCY_KEY_HEADER;
 
 use self::{call_log::Note, deadline::Deadline, method::Method, policies::with_policies, status::to_status};
 use crate::{
@@ -84,7 +87,12 @@ pub fn is_write(rpc: &str) -> bool {
 pub const SERVICE: &str = SERVICE_NAME;
 
 /// The headers of responses that callers of the REST API receive as well.
-pub const RESPONSE_HEADERS: [HeaderName; 3] = [rate_limit::POLICY, rate_limit::LEFT, REVISION_HEADER];
+pub const RESPONSE_HEADERS: [HeaderName; 4] = [
+    rate_limit::POLICY,
+    rate_limit::LEFT,
+    REVISION_HEADER,
+    write::REPLAYED_HEADER,
+];
 
 /// The largest message of a method without lists, in bytes.
 const MAX_SMALL_MESSAGE_BYTES: usize = 16 * 1024;
@@ -198,6 +206,8 @@ struct Admitted {
     caller: Arc<Caller>,
     deadline: Instant,
     note: Arc<Note>,
+    /// The idempotency key, or the first two if there are several.
+    idempotency_keys: Vec<Vec<u8>>,
 }
 
 /// Splits a request that passed the policies.
@@ -208,7 +218,15 @@ fn admitted<M>(request: Request<M>) -> Result<(Admitted, M), Status> {
     match (caller, deadline, note) {
         (Some(caller), Some(&Deadline(deadline)), Some(note)) => {
             let (caller, note) = (Arc::clone(caller), Arc::clone(note));
-            Ok((Admitted { caller, deadline, note }, request.into_inner()))
+            let headers = request.metadata().as_ref();
+            let keys = headers.get_all(IDEMPOTENCY_KEY_HEADER).iter().take(2);
+            let admitted = Admitted {
+                caller,
+                deadline,
+                note,
+                idempotency_keys: keys.map(|key| key.as_bytes().to_vec()).collect(),
+            };
+            Ok((admitted, request.into_inner()))
         }
         _ => {
             let cause = Cause::new("a call bypassed the policies");

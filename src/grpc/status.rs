@@ -76,6 +76,7 @@ fn reason(error: &Error) -> Reason {
         Error::NotAssigned => Reason::NotAssigned,
         Error::InvalidPageToken => Reason::InvalidPageToken,
         Error::RevisionInFuture { .. } => Reason::RevisionInFuture,
+        Error::IdempotencyKeyReused => Reason::IdempotencyKeyReused,
         Error::TooMuchContention => Reason::TooMuchContention,
         Error::NotFound(_) => Reason::NotFound,
         Error::AlreadyExists(_) => Reason::AlreadyExists,
@@ -110,6 +111,7 @@ fn sentence(error: &Error) -> String {
             )
         }
         Error::NotAssigned => "The device is not assigned to this customer".into(),
+        Error::IdempotencyKeyReused => "The idempotency key was used for another request; use a new key".into(),
         Error::NotFound(_) => "Not found".into(),
         Error::AlreadyExists(_) => "Already exists".into(),
         Error::RateLimited { .. }

@@ -22,10 +22,10 @@ pub(super) async fn many(
     max_bytes: usize,
 ) -> Result<Response<UnassignDevicesFromOwnerResponse>, Status> {
     let (call, message) = admitted(request)?;
-    let completed = service
-        .unassign_devices(&call.caller, &message.into(), call.deadline)
-        .await;
-    call.respond::<UnassignDevices, _>(completed, |outcome| answer_to_many(outcome, max_bytes))
+    let answer = move |outcome| answer_to_many(outcome, max_bytes);
+    let write = call.write(&message, answer)?;
+    let written = service.unassign_devices(&write, &message.into()).await;
+    call.respond::<UnassignDevices, _>(written, answer)
 }
 
 pub(super) async fn one(
@@ -34,10 +34,10 @@ pub(super) async fn one(
     max_bytes: usize,
 ) -> Result<Response<UnassignDeviceFromOwnerResponse>, Status> {
     let (call, message) = admitted(request)?;
-    let completed = service
-        .unassign_device(&call.caller, &message.into(), call.deadline)
-        .await;
-    call.respond::<UnassignDevices, _>(completed, |outcome| answer_to_one(outcome, max_bytes))
+    let answer = move |outcome| answer_to_one(outcome, max_bytes);
+    let write = call.write(&message, answer)?;
+    let written = service.unassign_device(&write, &message.into()).await;
+    call.respond::<UnassignDevices, _>(written, answer)
 }
 
 impl From<UnassignDevicesFromOwnerRequest> for UnassignDevicesRequest {

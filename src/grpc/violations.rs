@@ -3,7 +3,7 @@
 
 use tonic_types::FieldViolation;
 
-use crate::domain::{Field, FieldProblem, Violation, Violations};
+use crate::domain::{Field, FieldProblem, Violation, Violations, idempotency::MAX_KEY_CHARS};
 
 /// One sentence about all of them: the first, and how many there are.
 pub(super) fn sentence(violations: &Violations) -> String {
@@ -28,6 +28,9 @@ fn description(&Violation { field, problem }: &Violation) -> String {
         FieldProblem::Missing => format!("{path} is required"),
         FieldProblem::MissingToCreateDevices => format!("{path} is required when auto_create_devices is true"),
         FieldProblem::NotAnEmail => format!("{path} must be a valid email address"),
+        FieldProblem::NotAnIdempotencyKey => {
+            format!("{path} must have 1 to {MAX_KEY_CHARS} printable ASCII characters")
+        }
         FieldProblem::Text(problem) => format!("{path} {problem}"),
         FieldProblem::Json(problem) => format!("{path} {problem}"),
         FieldProblem::MissingToCreate => format!("{path} is required for a new device"),
@@ -68,6 +71,7 @@ pub(super) fn path(field: Field) -> String {
         Field::Prefix => "prefix".into(),
         Field::EmailPrefix => "email_prefix".into(),
         Field::PageSize => "page_size".into(),
+        Field::IdempotencyKey => "idempotency-key".into(),
     }
 }
 

@@ -1,8 +1,6 @@
 //! Assigning many devices to one customer.
 
-use std::{sync::Arc, time::Instant};
-
-use super::{Caller, Completed, Service};
+use super::{Service, WriteCall, Written};
 use crate::domain::{
     Error,
     assign_devices::{AssignDevices, Outcome},
@@ -30,10 +28,9 @@ impl Service {
     /// As every write.
     pub async fn assign_devices(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &AssignDevicesRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let command = AssignDevices::parse(
             &request.customer_email,
             &request.device_identifiers,
@@ -43,7 +40,6 @@ impl Service {
         )
         .map_err(Error::InvalidRequest)?;
         let identifiers = request.device_identifiers.len();
-        self.submit(caller, command, identifiers, deadline, request.validate_only)
-            .await
+        self.submit(call, command, identifiers, request.validate_only).await
     }
 }

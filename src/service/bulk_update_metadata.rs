@@ -1,8 +1,6 @@
 //! Replacing the properties of many devices.
 
-use std::{sync::Arc, time::Instant};
-
-use super::{Caller, Completed, Service};
+use super::{Service, WriteCall, Written};
 use crate::domain::{
     Error,
     bulk_update_metadata::{BulkUpdateMetadata, Outcome},
@@ -24,15 +22,13 @@ impl Service {
     /// As every write.
     pub async fn bulk_update_metadata(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &BulkUpdateMetadataRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let devices = request.devices.iter();
         let devices = devices.map(|(identifier, metadata)| (identifier.as_str(), metadata.as_str()));
         let command = BulkUpdateMetadata::parse(devices).map_err(Error::InvalidRequest)?;
         let count = request.devices.len();
-        self.submit(caller, command, count, deadline, request.validate_only)
-            .await
+        self.submit(call, command, count, request.validate_only).await
     }
 }

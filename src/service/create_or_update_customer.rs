@@ -1,8 +1,6 @@
 //! Creating and changing one customer.
 
-use std::{sync::Arc, time::Instant};
-
-use super::{Caller, Completed, Service};
+use super::{Service, WriteCall, Written};
 use crate::domain::{
     Error,
     create_or_update_customer::{CreateOrUpdateCustomer, Fields, Outcome},
@@ -34,10 +32,9 @@ impl Service {
     /// [`Error::CustomerExists`], [`Error::CustomerNotFound`], and as every write.
     pub async fn create_or_update_customer(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &CreateOrUpdateCustomerRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let command = CreateOrUpdateCustomer::parse(Fields {
             id: request.customer_id.as_deref(),
             email: &request.email,
@@ -47,6 +44,6 @@ impl Service {
             metadata: request.metadata.as_deref(),
         })
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, 0, deadline, request.validate_only).await
+        self.submit(call, command, 0, request.validate_only).await
     }
 }

@@ -1,8 +1,6 @@
 //! Creating and changing one device.
 
-use std::{sync::Arc, time::Instant};
-
-use super::{Caller, Completed, Service};
+use super::{Service, WriteCall, Written};
 use crate::domain::{
     Error,
     create_or_update_device::{CreateOrUpdateDevice, Outcome},
@@ -28,16 +26,15 @@ impl Service {
     /// As every write.
     pub async fn create_or_update_device(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &CreateOrUpdateDeviceRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let command = CreateOrUpdateDevice::parse(
             &request.identifier,
             request.device_type.as_deref(),
             request.properties.as_deref(),
         )
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, 1, deadline, request.validate_only).await
+        self.submit(call, command, 1, request.validate_only).await
     }
 }

@@ -1,11 +1,10 @@
 //! Deleting one customer.
 
-use std::{sync::Arc, time::Instant};
-
-use super::{Caller, Completed, Service};
+use super::{Service, WriteCall, Written};
 use crate::domain::{
     Error,
     delete_customer::{DeleteCustomer, Outcome},
+    keyed::Reply,
 };
 
 /// A request to delete a customer, as the caller sent it: by email address or by id.
@@ -26,36 +25,41 @@ impl Service {
     /// [`Error::CustomerNotFound`], and as every write. Devices may have been removed already; the same call can be made again.
     pub async fn delete_customer(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &DeleteCustomerRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let command = DeleteCustomer::parse(&request.email, request.customer_id.as_deref());
         let command = command.map_err(Error::InvalidRequest)?;
-        let mut completed = self.submit(caller, command, 0, deadline, request.validate_only).await?;
-        if request.validate_only {
-            if !completed.outcome.is_deleted {
-                // More than one change removes.
-                let count = self
-                    .database
-                    .count_devices_of(caller.organization, completed.outcome.customer_id)
-                    .await?;
-                completed.outcome.unassigned = usize::try_from(count).unwrap_or(usize::MAX);
-            }
-            return Ok(completed);
-        }
-        while !completed.outcome.is_deleted {
-            // By id: another customer may get the address meanwhile.
-            let rest = DeleteCustomer::by_id(completed.outcome.customer_id);
-            let next = match self.submit(caller, rest, 0, deadline, false).await {
-                // Another caller has deleted the rest.
-                Err(Error::CustomerNotFound(_)) => break,
-                next => next?,
+        let whole = call.part(|part: &Outcome| part.is_deleted.then_some(*part));
+        let mut written = self.submit(&whole, command, 0, request.validate_only).await?;
+        loop {
+            let Reply::New(so_far) = &mut written.outcome else {
+                return Ok(written);
             };
-            completed.revision = next.revision;
-            completed.outcome.unassigned += next.outcome.unassigned;
-            completed.outcome.is_deleted = next.outcome.is_deleted;
+            if so_far.is_deleted {
+                return Ok(written);
+            }
+            let (id, unassigned) = (so_far.customer_id, so_far.unassigned);
+            if request.validate_only {
+                // More than one change removes.
+                let count = self.database.count_devices_of(call.caller.organization, id).await?;
+                so_far.unassigned = usize::try_from(count).unwrap_or(usize::MAX);
+                return Ok(written);
+            }
+            let together = move |part: &Outcome| Outcome {
+                unassigned: unassigned + part.unassigned,
+                ..*part
+            };
+            let rest = call.part(move |part: &Outcome| part.is_deleted.then(|| together(part)));
+            // By id: another customer may get the address meanwhile.
+            match self.submit(&rest, DeleteCustomer::by_id(id), 0, false).await {
+                // Another caller has deleted the rest.
+                Err(Error::CustomerNotFound(_)) => return Ok(written),
+                next => written = next?,
+            }
+            if let Reply::New(part) = &mut written.outcome {
+                *part = together(part);
+            }
         }
-        Ok(completed)
     }
 }

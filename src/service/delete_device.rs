@@ -1,11 +1,10 @@
 //! Deleting one device.
 
-use std::{sync::Arc, time::Instant};
-
-use super::{Caller, Completed, Service};
+use super::{Service, WriteCall, Written};
 use crate::domain::{
     Error,
     delete_device::{DeleteDevice, Outcome},
+    keyed::Reply,
 };
 
 /// A request to delete a device, as the caller sent it.
@@ -24,35 +23,39 @@ impl Service {
     /// [`Error::DeviceNotFound`], and as every write. Owners may have been removed already; the same call can be made again.
     pub async fn delete_device(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &DeleteDeviceRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let command = DeleteDevice::parse(&request.identifier).map_err(Error::InvalidRequest)?;
-        let mut completed = self
-            .submit(caller, command.clone(), 1, deadline, request.validate_only)
-            .await?;
-        if request.validate_only {
-            if !completed.outcome.is_deleted {
-                // More than one change removes.
-                let count = self
-                    .database
-                    .count_owners_of(caller.organization, completed.outcome.device_id)
-                    .await?;
-                completed.outcome.unassigned = usize::try_from(count).unwrap_or(usize::MAX);
-            }
-            return Ok(completed);
-        }
-        while !completed.outcome.is_deleted {
-            let next = match self.submit(caller, command.clone(), 0, deadline, false).await {
-                // Another caller has deleted the rest.
-                Err(Error::DeviceNotFound) => break,
-                next => next?,
+        let whole = call.part(|part: &Outcome| part.is_deleted.then_some(*part));
+        let mut written = self.submit(&whole, command.clone(), 1, request.validate_only).await?;
+        loop {
+            let Reply::New(so_far) = &mut written.outcome else {
+                return Ok(written);
             };
-            completed.revision = next.revision;
-            completed.outcome.unassigned += next.outcome.unassigned;
-            completed.outcome.is_deleted = next.outcome.is_deleted;
+            if so_far.is_deleted {
+                return Ok(written);
+            }
+            let (id, unassigned) = (so_far.device_id, so_far.unassigned);
+            if request.validate_only {
+                // More than one change removes.
+                let count = self.database.count_owners_of(call.caller.organization, id).await?;
+                so_far.unassigned = usize::try_from(count).unwrap_or(usize::MAX);
+                return Ok(written);
+            }
+            let together = move |part: &Outcome| Outcome {
+                unassigned: unassigned + part.unassigned,
+                ..*part
+            };
+            let rest = call.part(move |part: &Outcome| part.is_deleted.then(|| together(part)));
+            match self.submit(&rest, command.clone(), 0, false).await {
+                // Another caller has deleted the rest.
+                Err(Error::DeviceNotFound) => return Ok(written),
+                next => written = next?,
+            }
+            if let Reply::New(part) = &mut written.outcome {
+                *part = together(part);
+            }
         }
-        Ok(completed)
     }
 }

@@ -26,6 +26,7 @@ mod list_owner_devices;
 mod organization;
 mod ownership;
 mod personal_data;
+mod stored_answers;
 mod submit;
 mod unassign_devices;
 mod verify;
@@ -58,6 +59,7 @@ pub use list_devices::ListDevicesCall;
 pub use list_owner_devices::ListOwnerDevicesCall;
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
+pub use submit::{WriteCall, Written};
 pub use unassign_devices::{UnassignDeviceRequest, UnassignDevicesRequest};
 pub use verify::{VerifiedOrganization, verify};
 
@@ -98,6 +100,7 @@ pub struct Service {
     failed_keys: failed_keys::FailedKeys,
     key_usage: key_usage::KeyUsage,
     _personal_data: personal_data::PersonalData,
+    _stored_answers: stored_answers::StoredAnswers,
     rate_limiter: limits::RateLimiter,
     log_sampler: Arc<LogSampler>,
     reads: Reads,
@@ -115,6 +118,7 @@ impl Service {
     ) -> Self {
         let writer = Writer::start(&database, settings.writer, supervisor);
         let reads = Reads::new(database.clone());
+        let stored_answers = stored_answers::StoredAnswers::start(&database, supervisor);
         Self {
             settings,
             database: database.clone(),
@@ -122,6 +126,7 @@ impl Service {
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
             key_usage: key_usage::KeyUsage::start(database.clone(), settings.key_usage, supervisor),
             _personal_data: personal_data::PersonalData::start(database, supervisor),
+            _stored_answers: stored_answers,
             rate_limiter: limits::RateLimiter::new(settings.limits),
             log_sampler,
             reads,

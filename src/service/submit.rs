@@ -11,9 +11,40 @@ use crate::{
         bulk_update_metadata::BulkUpdateMetadata,
         change::{Actor, ChangeOrigin},
         command::Command,
+        idempotency::IdempotencyKey,
+        keyed::{Encode, Keyed, Reply},
     },
     storage::{Completed, PendingOutcome},
 };
+
+/// A call that changes something.
+pub struct WriteCall<O> {
+    /// Who makes it.
+    pub caller: Arc<Caller>,
+    /// When its time is over.
+    pub deadline: Instant,
+    /// Its idempotency key, and what makes the stored answer from the outcome.
+    pub key: Option<(IdempotencyKey, Encode<O>)>,
+}
+
+impl<O: 'static> WriteCall<O> {
+    /// This call for one of several commands that it needs. `whole` makes the outcome of the call from that of the command; None if
+    /// further commands follow.
+    pub(super) fn part(&self, whole: impl Fn(&O) -> Option<O> + Send + Sync + 'static) -> Self {
+        let key = self.key.clone();
+        Self {
+            caller: Arc::clone(&self.caller),
+            deadline: self.deadline,
+            key: key.map(|(key, encode)| {
+                let encode_whole = move |part: &O| whole(part).and_then(|outcome| encode(&outcome));
+                (key, Arc::new(encode_whole) as _)
+            }),
+        }
+    }
+}
+
+/// What a call did that changes something, or the answer of an earlier call with the same idempotency key.
+pub type Written<O> = Completed<Reply<O>>;
 
 impl Service {
     /// Rejects a request that lists more devices in the field `list` than one may, before it is decoded. All of them count toward the
@@ -34,7 +65,8 @@ impl Service {
     }
 
     /// Submits `command` for the caller's organization, counts the `identifiers` of the request toward the caller's limits, and
-    /// waits for the outcome, which is durable. What the command changed is in the audit log, even if the caller leaves. If
+    /// waits for the outcome, which is durable. If the call has an idempotency key that has an answer
+    /// already, that is the outcome. What the command changed is in the audit log, even if the caller leaves. If
     /// `validate_only`, nothing is written, and the outcome is what the command would have done.
     ///
     /// Dropping the future is safe: the command runs whole or not at all.
@@ -44,22 +76,30 @@ impl Service {
     /// the same call can be made again.
     pub(super) async fn submit<C: Command>(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<C::Outcome>,
         command: C,
         identifiers: usize,
-        deadline: Instant,
         validate_only: bool,
-    ) -> Result<Completed<C::Outcome>, Error> {
+    ) -> Result<Written<C::Outcome>, Error> {
+        let WriteCall { caller, deadline, key } = call;
         caller.count(Metered::Devices, identifiers)?;
         if validate_only {
-            return self.database.preview(caller.organization, command).await;
+            // A preview ignores the key: there is nothing that could happen twice.
+            let previewed = self.database.preview(caller.organization, command).await?;
+            return Ok(Completed {
+                outcome: Reply::New(previewed.outcome),
+                revision: previewed.revision,
+                is_preview: previewed.is_preview,
+            });
         }
         let origin = ChangeOrigin {
             actor: Actor::ApiKey(caller.key),
             request_id: Some(caller.origin.request_id.clone()),
         };
-        let pending = self.writer.submit(caller.organization, command, origin, deadline)?;
-        let guard = AuditGuard::<C> {
+        let key = key.clone();
+        let command = Keyed { command, key };
+        let pending = self.writer.submit(caller.organization, command, origin, *deadline)?;
+        let guard = AuditGuard::<Keyed<C>> {
             pending: Some(pending),
             caller: Arc::clone(caller),
         };

@@ -1,8 +1,6 @@
 //! Unassigning devices from one customer.
 
-use std::{sync::Arc, time::Instant};
-
-use super::{Caller, Completed, Service};
+use super::{Service, WriteCall, Written};
 use crate::domain::{
     Error,
     unassign_devices::{Outcome, UnassignDevices},
@@ -41,10 +39,9 @@ impl Service {
     /// As every write.
     pub async fn unassign_devices(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &UnassignDevicesRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let command = UnassignDevices::parse(
             &request.customer_email,
             &request.device_identifiers,
@@ -53,8 +50,7 @@ impl Service {
         )
         .map_err(Error::InvalidRequest)?;
         let identifiers = request.device_identifiers.len();
-        self.submit(caller, command, identifiers, deadline, request.validate_only)
-            .await
+        self.submit(call, command, identifiers, request.validate_only).await
     }
 
     /// Unassigns one device in the caller's organization, which must belong to the customer.
@@ -63,16 +59,15 @@ impl Service {
     /// [`Error::NotAssigned`], and as every write.
     pub async fn unassign_device(
         &self,
-        caller: &Arc<Caller>,
+        call: &WriteCall<Outcome>,
         request: &UnassignDeviceRequest,
-        deadline: Instant,
-    ) -> Result<Completed<Outcome>, Error> {
+    ) -> Result<Written<Outcome>, Error> {
         let command = UnassignDevices::parse_one(
             &request.customer_email,
             &request.device_identifier,
             request.include_remaining,
         )
         .map_err(Error::InvalidRequest)?;
-        self.submit(caller, command, 1, deadline, request.validate_only).await
+        self.submit(call, command, 1, request.validate_only).await
     }
 }

@@ -1,10 +1,11 @@
-//! Reads what only few commands touch: the data of customers, the properties of devices, all devices of a customer and all
-//! owners of a device. Under the lock of the organization on PostgreSQL, checked by the log on SQLite.
+//! Reads what only few commands touch: the data of customers, the properties of devices, all devices of a customer, all
+//! owners of a device, and the answers of calls with an idempotency key. Under the lock of the organization on PostgreSQL, checked by the log on SQLite.
 
 use uuid::Uuid;
 
 use super::{
     DatabaseError,
+    answers::find_answers,
     backend::Backend,
     sql::{Column, Scalar},
     statements::{FIND_CUSTOMERS, FIND_OWNED_IDS, FIND_OWNER_IDS, FIND_PROPERTIES},
@@ -28,6 +29,9 @@ pub(super) async fn find_others<B: Backend>(
     touches: &Touches<'_>,
     existing: &mut Existing,
 ) -> Result<(), DatabaseError> {
+    if !touches.keys().is_empty() {
+        existing.answers = find_answers::<B>(connection, organization, touches.keys()).await?;
+    }
     find_customers::<B>(connection, organization, touches, existing).await?;
     find_properties::<B>(connection, organization, touches, existing).await?;
     find_owned::<B>(connection, organization, touches, existing).await?;

@@ -43,11 +43,14 @@ impl<C: Command> CommandJob<C> {
         }
     }
 
-    /// The outcome, and the revision of the change; for a command that changed nothing, the revision that it saw. `head` is the
-    /// revision that the group was applied to. None if it was never applied.
+    /// The outcome and its revision ([`Command::revision`]). `head` is the revision that the group was applied to. None if it was never applied.
     pub(super) fn finish(self, head: Revision) -> Option<(Result<C::Outcome, Rejection>, Revision)> {
         let Applied { outcome, changes } = self.applied?;
-        Some((outcome, head.after(changes)))
+        let revision = match &outcome {
+            Ok(outcome) => C::revision(outcome, head, changes),
+            Err(_) => head.after(changes),
+        };
+        Some((outcome, revision))
     }
 }
 

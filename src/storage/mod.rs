@@ -1,5 +1,6 @@
 //! The database: connections, schema, entities, statements, and the workers that write.
 
+mod answers;
 mod any_write_connection;
 mod api_key;
 mod backend;
@@ -11,6 +12,7 @@ pub mod entity;
 mod erase;
 mod erase_origins;
 mod error;
+mod expired_answers;
 mod file;
 mod find;
 mod find_others;

@@ -59,6 +59,7 @@ pub(super) enum Column<'a> {
     Numbers(Vec<i32>),
     OptionalNumbers(Vec<Option<i32>>),
     Revisions(Vec<i64>),
+    Bytes(Vec<&'a [u8]>),
     /// Lists of ids, of which empty ones are stored as null. PostgreSQL has no arrays of arrays of different lengths: there
     /// each list is the text of an array. SQLite stores the bytes of the ids, one after the other.
     IdLists(Vec<Vec<Uuid>>),
@@ -153,6 +154,7 @@ impl<'a> Statement<'a> {
                 Column::Numbers(numbers) => arguments.add(numbers),
                 Column::OptionalNumbers(numbers) => arguments.add(numbers),
                 Column::Revisions(revisions) => arguments.add(revisions),
+                Column::Bytes(bytes) => arguments.add(bytes),
                 Column::IdLists(lists) => arguments.add(lists.iter().map(|ids| array_text(ids)).collect::<Vec<_>>()),
                 Column::Times(times) => arguments.add(times),
             };
@@ -173,7 +175,7 @@ impl<'a> Statement<'a> {
             };
             added.map_err(Error::Encode)?;
         }
-        for columns in &self.sets {
+        for columns in self.sets.iter().filter(|columns| !columns.is_empty()) {
             let rows = json_rows(columns).map_err(Error::Encode)?;
             arguments.add(rows).map_err(Error::Encode)?;
         }
@@ -191,6 +193,7 @@ impl Column<'_> {
             Self::Numbers(numbers) => numbers.len(),
             Self::OptionalNumbers(numbers) => numbers.len(),
             Self::Revisions(revisions) => revisions.len(),
+            Self::Bytes(bytes) => bytes.len(),
             Self::IdLists(lists) => lists.len(),
             Self::Times(times) => times.len(),
         }
@@ -206,6 +209,7 @@ impl Column<'_> {
             Self::Numbers(numbers) => numbers.get(row).copied().into(),
             Self::OptionalNumbers(numbers) => numbers.get(row).copied().flatten().into(),
             Self::Revisions(revisions) => revisions.get(row).copied().into(),
+            Self::Bytes(bytes) => bytes.get(row).map(|bytes| digits(bytes)).into(),
             Self::IdLists(lists) => lists.get(row).and_then(|ids| hexadecimal(ids)).into(),
             // As the driver stores times.
             Self::Times(times) => {
@@ -229,6 +233,16 @@ fn array_text(ids: &[Uuid]) -> Option<String> {
     }
     text.push('}');
     Some(text)
+}
+
+/// Bytes as hexadecimal digits.
+fn digits(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves
+        .filter_map(|half| DIGITS.get(usize::from(half)))
+        .map(|digit| char::from(*digit))
+        .collect()
 }
 
 /// A list of ids as hexadecimal digits, one after the other.

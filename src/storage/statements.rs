@@ -44,6 +44,10 @@ statements! {
     DELETE_DEVICES: "delete_devices", "delete_devices", "DELETE", "DELETE device";
     INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
     DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment";
+    FIND_ANSWERS: "find_answers", "find_answers", "SELECT", "SELECT idempotency_key";
+    INSERT_ANSWERS: "insert_answers", "insert_answers", "INSERT", "INSERT idempotency_key";
+    ERASE_ANSWERS: "erase_answers", "erase_answers", "DELETE", "DELETE idempotency_key";
+    DELETE_EXPIRED_ANSWERS: "delete_expired_answers", "delete_expired_answers", "DELETE", "DELETE idempotency_key";
     VERIFY: "verify", "verify", "SELECT", "SELECT change_log customer device device_assignment";
     FIND_UNKNOWN_ORGANIZATIONS: "find_unknown_organizations", "find_unknown_organizations", "SELECT",
         "SELECT customer device device_assignment change_log organization";

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     DatabaseError,
+    answers::{erase_answers, write_answers},
     backend::Backend,
     sql::{Column, Scalar, Statement},
     statements::{
@@ -23,6 +24,8 @@ use crate::domain::{
 };
 
 /// Writes `changes`, which were planned at revision `head`.
+///
+/// Answers for idempotency keys go last.
 ///
 /// The entries of the log go first: two writers of one organization meet there and nowhere else. A writer that wrote
 /// assignments first would deadlock with one that wrote the log first.
@@ -50,7 +53,8 @@ pub(super) async fn write_changes<B: Backend>(
             return Err(DatabaseError::Conflict(DbErr::Custom(problem)));
         }
     }
-    Ok(())
+    erase_answers::<B>(connection, organization, &changes.erased).await?;
+    write_answers::<B>(connection, organization, &changes.answers, head).await
 }
 
 /// The statements in the order in which they can run: rows are deleted before others get their names, and after their assignments.
@@ -66,6 +70,8 @@ fn statements<'a>(organization: OrganizationId, changes: &'a ChangeSet, head: Re
         devices_deleted,
         assigned,
         unassigned,
+        erased: _,
+        answers: _,
         log,
     } = changes;
     let organization = Scalar::Id(organization.uuid());

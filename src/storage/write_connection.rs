@@ -180,7 +180,10 @@ where
 }
 
 /// Runs a statement and returns how many rows it wrote.
-async fn execute<B: Backend>(connection: &mut B::Connection, statement: &Statement<'_>) -> Result<u64, DatabaseError> {
+pub(super) async fn execute<B: Backend>(
+    connection: &mut B::Connection,
+    statement: &Statement<'_>,
+) -> Result<u64, DatabaseError> {
     let written = B::execute(connection, statement);
     Ok(statement.kind().observe(B::SYSTEM, written).await?)
 }

@@ -16,6 +16,7 @@ const REQUEST_DURATION: &str = "http_server_request_duration_seconds";
 const DEVICES: &str = "device_assignment_devices_total";
 const DEVICES_CREATED: &str = "device_assignment_devices_created_total";
 const CUSTOMERS_CREATED: &str = "device_assignment_customers_created_total";
+const REPLAYED: &str = "device_assignment_replayed_calls_total";
 const QUEUE_CALLS: &str = "device_assignment_queue_calls";
 const QUEUE_DEVICES: &str = "device_assignment_queue_devices";
 const QUEUE_WAIT: &str = "device_assignment_queue_wait_seconds";
@@ -60,7 +61,7 @@ enum MetricKind {
 }
 
 /// Every metric except those of the process.
-const ALL: [(MetricKind, &str, Unit, &str); 23] = [
+const ALL: [(MetricKind, &str, Unit, &str); 24] = [
     (
         MetricKind::Histogram,
         CALL_DURATION,
@@ -90,6 +91,12 @@ const ALL: [(MetricKind, &str, Unit, &str); 23] = [
         CUSTOMERS_CREATED,
         Unit::Count,
         "Customers created by calls",
+    ),
+    (
+        MetricKind::Counter,
+        REPLAYED,
+        Unit::Count,
+        "Calls answered with the stored answer of an earlier call with the same idempotency key",
     ),
     (
         MetricKind::Gauge,
@@ -277,6 +284,9 @@ pub static CHANGES: LazyLock<Changes> = LazyLock::new(|| Changes {
     devices_created: counter!(DEVICES_CREATED),
     customers_created: counter!(CUSTOMERS_CREATED),
 });
+
+/// Calls answered with the stored answer of an earlier call.
+pub static REPLAYED_CALLS: LazyLock<Counter> = LazyLock::new(|| counter!(REPLAYED));
 
 /// The metrics of one queue.
 #[derive(Debug)]

@@ -34,6 +34,7 @@ mod grpc;
 mod health;
 mod history;
 mod host;
+mod idempotency;
 mod import;
 mod import_stream;
 mod key_usage;
@@ -108,6 +109,7 @@ fn main() {
     health::register(&mut suite);
     history::register(&mut suite);
     host::register(&mut suite);
+    idempotency::register(&mut suite);
     import::register(&mut suite);
     import_stream::register(&mut suite);
     key_usage::register(&mut suite);

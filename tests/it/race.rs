@@ -318,6 +318,7 @@ async fn tally_control() {
         "assignedDevices": [{ "identifier": "SN-1", "deviceId": "dev_1", "wasCreated": true }],
     });
     let answer = Answer {
+        replayed: false,
         code: "OK".into(),
         body,
         error: String::new(),

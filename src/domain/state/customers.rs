@@ -61,6 +61,7 @@ impl State<'_> {
         }
         self.data.insert(id, None);
         self.record(|entry| entry.customers_deleted.push(id));
+        self.erase_answers(id);
     }
 
     /// Adds what changed of customers.

@@ -22,6 +22,7 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::NotAssigned => Error::NotAssigned,
         Reason::InvalidPageToken => Error::InvalidPageToken,
         Reason::RevisionInFuture => Error::RevisionInFuture { current: 7.into() },
+        Reason::IdempotencyKeyReused => Error::IdempotencyKeyReused,
         Reason::TooMuchContention => Error::TooMuchContention,
         Reason::NotFound => Error::NotFound("no such thing".into()),
         Reason::AlreadyExists => Error::AlreadyExists("there is one".into()),

@@ -33,14 +33,13 @@ pub fn register(suite: &mut Suite) {
     suite.test("matrix::every_method_has_rules", move || every_method_has_rules(names));
     for api in Api::ALL {
         for row in rows() {
-            let name = format!(
-                "matrix::keys::{}_{}::{}",
-                row.rpc,
-                row.http.as_str().to_lowercase(),
-                api.name()
-            );
             let row: &'static Row = Box::leak(Box::new(row));
-            suite.on_each(&name, move |database| keys(database, api, row));
+            let http = row.http.as_str().to_lowercase();
+            let name = |test: &str| format!("matrix::{test}::{}_{http}::{}", row.rpc, api.name());
+            suite.on_each(&name("keys"), move |database| keys(database, api, row));
+            if row.scope == Scope::Write {
+                suite.on_each(&name("repeated"), move |database| repeated(database, api, row));
+            }
         }
     }
 }
@@ -128,8 +127,7 @@ async fn keys(database: &TestDatabase, api: Api, row: &Row) {
     revoke_api_key(&admin, revoked.record.id).await.expect("revoked");
     admin.close().await;
     let known = ids(database, "acme").await;
-    let customer = known.iter().find(|id| id.starts_with("cust_")).expect("John").clone();
-    let world = World { customer };
+    let world = john(database, "acme").await;
     let server = TestServer::start(database).await;
     let client = server.client(api, &writer);
     let call = async |key: Option<&str>| row.call(&client.with_key(key), &world).await;
@@ -165,5 +163,68 @@ async fn keys(database: &TestDatabase, api: Api, row: &Row) {
         call(Some(&reader)).await.ok();
     }
     call(Some(&writer)).await.ok();
+    server.stop().await;
+}
+
+/// The ids of John in this organization.
+async fn john(database: &TestDatabase, organization: &str) -> World {
+    let known = ids(database, organization).await;
+    let customer = known.iter().find(|id| id.starts_with("cust_")).expect("John").clone();
+    World { customer }
+}
+
+/// One write with an idempotency key: the second call gets the answer of the first, and another request is rejected.
+async fn repeated(database: &TestDatabase, api: Api, row: &Row) {
+    let key = world(database).await;
+    let named = john(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(api, &key);
+    let keyed = client.with_header("idempotency-key", "a key, 1");
+    let first = row.call(&keyed, &named).await.ok();
+    assert!(!first.replayed && first.revision.is_some(), "{first:?}");
+    let after = database.dump().await;
+    for _ in 0..2 {
+        let again = row.call(&keyed, &named).await.ok();
+        assert!(again.replayed, "{again:?}");
+        assert_eq!((&again.body, again.revision), (&first.body, first.revision));
+    }
+    assert_eq!(database.dump().await, after, "a repeated call changes nothing");
+    // Another method, and the same fields where it has them.
+    for other in rows()
+        .iter()
+        .filter(|other| other.scope == Scope::Write && other.rpc != row.rpc)
+    {
+        let answer = other.call(&keyed, &named).await;
+        assert_eq!(
+            answer.reason.as_deref(),
+            Some("IDEMPOTENCY_KEY_REUSED"),
+            "{}: {answer:?}",
+            other.rpc
+        );
+        assert!(answer.http.as_ref().is_none_or(|(status, _)| *status == 422));
+    }
+    assert_eq!(database.dump().await, after, "a call that is rejected changes nothing");
+    // An invalid key is rejected before anything else.
+    for (invalid, error) in [
+        ("", "idempotency-key must have 1 to 255 printable ASCII characters"),
+        (
+            &"x".repeat(256),
+            "idempotency-key must have 1 to 255 printable ASCII characters",
+        ),
+        (
+            &"x".repeat(2_000),
+            "idempotency-key must have 1 to 255 printable ASCII characters",
+        ),
+    ] {
+        let answer = row.call(&client.with_header("idempotency-key", invalid), &named).await;
+        assert_eq!(
+            (answer.code.as_str(), answer.error.as_str()),
+            ("INVALID_ARGUMENT", error)
+        );
+        assert_eq!(answer.violations, [("idempotency-key".to_owned(), error.to_owned())]);
+    }
+    let twice = keyed.with_header("idempotency-key", "another");
+    let answer = row.call(&twice, &named).await;
+    assert_eq!(answer.error, "idempotency-key is repeated; send it once");
     server.stop().await;
 }

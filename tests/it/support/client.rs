@@ -66,6 +66,8 @@ pub struct Answer {
     pub limits: [Option<String>; 2],
     /// `x-revision`.
     pub revision: Option<u64>,
+    /// Whether it is the stored answer of an earlier call.
+    pub replayed: bool,
 }
 
 /// The names of [`Answer::limits`].
@@ -272,6 +274,7 @@ pub fn answer_of<M: serde::Serialize>(result: Result<tonic::Response<M>, Status>
             request_id: request_id_of(response.metadata()),
             limits: limits_of(response.metadata()),
             revision: revision_of(response.metadata()),
+            replayed: replayed_of(response.metadata()),
             body: serde_json::to_value(response.into_inner()).expect("JSON"),
             error: String::new(),
             violations: Vec::new(),
@@ -298,6 +301,9 @@ async fn read(response: reqwest::Response) -> Answer {
         .get("retry-after")
         .map(|seconds| seconds.parse().expect("seconds"));
     let limits = LIMITS.map(|name| headers.get(name).cloned());
+    let replayed = headers
+        .get("idempotency-replayed")
+        .is_some_and(|replayed| replayed == "true");
     let revision = headers
         .get("x-revision")
         .map(|revision| revision.parse().expect("a number"));
@@ -313,6 +319,7 @@ async fn read(response: reqwest::Response) -> Answer {
         retry_after,
         limits,
         revision,
+        replayed,
     };
     if status == 200 {
         answer.body = body;
@@ -358,6 +365,7 @@ impl From<Status> for Answer {
             request_id: request_id_of(status.metadata()),
             limits: limits_of(status.metadata()),
             revision: revision_of(status.metadata()),
+            replayed: replayed_of(status.metadata()),
             http: None,
             metadata: details
                 .error_info()
@@ -412,6 +420,12 @@ fn request_id_of(metadata: &MetadataMap) -> String {
 
 fn limits_of(metadata: &MetadataMap) -> [Option<String>; 2] {
     LIMITS.map(|name| metadata.get(name).map(|value| value.to_str().expect("text").to_owned()))
+}
+
+fn replayed_of(metadata: &MetadataMap) -> bool {
+    metadata
+        .get("idempotency-replayed")
+        .is_some_and(|replayed| replayed == "true")
 }
 
 fn revision_of(metadata: &MetadataMap) -> Option<u64> {

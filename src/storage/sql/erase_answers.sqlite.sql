@@ -1,0 +1,8 @@
+-- Deletes the stored answers that name one of these customers, who are erased.
+--
+-- Parameters
+--   ?1  blob  organization
+--   ?2  text  ids of the customers, in hexadecimal: [["0190..."], ...]
+DELETE FROM idempotency_key
+WHERE organization_id = ?1
+    AND EXISTS (SELECT 1 FROM json_each(?2) AS erased WHERE instr(idempotency_key.customers, unhex(erased.value ->> 0)) > 0);

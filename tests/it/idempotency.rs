@@ -1,0 +1,350 @@
+//! Idempotency keys: a call with a key is carried out once, whatever happens in between.
+
+use std::time::Duration;
+
+use device_assignment::pb::{AssignDevicesToOwnerRequest, UnassignDeviceFromOwnerRequest};
+use futures_util::future::join_all;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sea_orm::ConnectionTrait;
+use serde_json::Value;
+use tonic::Status;
+use tonic_types::StatusExt;
+
+use crate::support::{
+    Answer, Api, Client, Program, Suite, TestDatabase, TestServer, client::answer_of, organization, seed,
+};
+
+const JOHN: &str = "john.doe@example.com";
+const KEY: &str = "idempotency-key";
+
+pub fn register(suite: &mut Suite) {
+    for api in Api::ALL {
+        let name = |test: &str| format!("idempotency::{test}::{}", api.name());
+        suite.on_each(&name("a_repeated_call_does_not_undo_what_came_after"), move |db| {
+            not_again(db, api)
+        });
+        suite.on_each(&name("an_answer_of_a_call_that_changed_nothing_is_kept"), move |db| {
+            nothing_changed(db, api)
+        });
+        suite.on_each(&name("a_rejection_is_not_kept"), move |db| rejected(db, api));
+        suite.on_each(&name("each_organization_has_its_own_keys"), move |db| own(db, api));
+        suite.on_each(&name("a_key_expires"), move |db| expired(db, api));
+    }
+    suite.on_each("idempotency::grpc_and_rest_share_answers", shared);
+    suite.on_each("idempotency::the_largest_answer_is_kept", largest);
+    suite.on_each("idempotency::expired_answers_are_deleted", deleted);
+    suite.on_each("idempotency::four_callers_at_once_while_instances_are_killed", at_once);
+}
+
+/// Runs statements behind the back of the service.
+async fn execute(database: &TestDatabase, sql: &str) -> u64 {
+    let connection = database.connect().await;
+    let result = connection.execute_unprepared(sql).await.expect(sql);
+    connection.close().await.expect("closed");
+    result.rows_affected()
+}
+
+/// Makes every stored answer expire.
+async fn expire_all(database: &TestDatabase) -> u64 {
+    execute(
+        database,
+        "UPDATE idempotency_key SET expires_at = '2020-01-01T00:00:00Z'",
+    )
+    .await
+}
+
+#[track_caller]
+fn assert_repeated(answer: &Answer, first: &Answer) {
+    assert!(answer.replayed && !first.replayed, "{answer:?}");
+    assert_eq!((&answer.body, answer.revision), (&first.body, first.revision));
+}
+
+async fn not_again(database: &TestDatabase, api: Api) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(api, &key);
+    let keyed = client.with_header(KEY, "1");
+    let first = keyed.create(JOHN, &["SN-1", "SN-2"]).await.ok();
+    client.unassign(JOHN, &["SN-1"]).await.ok();
+    let before = database.dump().await;
+    assert_repeated(&keyed.create(JOHN, &["SN-1", "SN-2"]).await.ok(), &first);
+    assert_eq!(database.dump().await, before);
+    // Another request with the same key.
+    let reused = keyed.create(JOHN, &["SN-2", "SN-1"]).await;
+    assert_eq!(reused.reason.as_deref(), Some("IDEMPOTENCY_KEY_REUSED"), "{reused:?}");
+    assert_eq!(reused.code, "FAILED_PRECONDITION");
+    // Invalid fields are told first.
+    let invalid = keyed.create("john", &["SN-2"]).await;
+    assert_eq!(invalid.reason.as_deref(), Some("INVALID_REQUEST"), "{invalid:?}");
+    assert_eq!(database.dump().await, before);
+    let removed = client.with_header(KEY, "2");
+    let first = removed.unassign_one(JOHN, "SN-2").await.ok();
+    assert_repeated(&removed.unassign_one(JOHN, "SN-2").await.ok(), &first);
+    assert_eq!(
+        client.unassign_one(JOHN, "SN-2").await.reason.as_deref(),
+        Some("NOT_ASSIGNED")
+    );
+    server.stop().await;
+}
+
+async fn nothing_changed(database: &TestDatabase, api: Api) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(api, &key);
+    client.create(JOHN, &["SN-1"]).await.ok();
+    let keyed = client.with_header(KEY, "1");
+    let first = keyed.assign(JOHN, &["SN-1"]).await.ok();
+    assert_eq!(first.identifiers("alreadyAssigned"), ["SN-1"]);
+    assert_eq!(database.count("change_log").await, 1, "no revision for nothing");
+    client.unassign(JOHN, &["SN-1"]).await.ok();
+    // Without the stored answer, this would assign the device again.
+    assert_repeated(&keyed.assign(JOHN, &["SN-1"]).await.ok(), &first);
+    assert_eq!(database.count("device_assignment").await, 0);
+    server.stop().await;
+}
+
+async fn rejected(database: &TestDatabase, api: Api) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(api, &key);
+    let keyed = client.with_header(KEY, "1");
+    for _ in 0..2 {
+        let answer = keyed.assign(JOHN, &["SN-1"]).await;
+        assert_eq!(answer.reason.as_deref(), Some("NO_VALID_DEVICES"), "{answer:?}");
+    }
+    assert_eq!(database.count("idempotency_key").await, 0);
+    client.create("jane@example.com", &["SN-1"]).await.ok();
+    let answer = keyed.assign(JOHN, &["SN-1"]).await.ok();
+    assert!(!answer.replayed);
+    assert_eq!(answer.identifiers("assignedDevices"), ["SN-1"]);
+    server.stop().await;
+}
+
+async fn own(database: &TestDatabase, api: Api) {
+    let keys = [
+        organization(database, "acme").await,
+        organization(database, "globex").await,
+    ];
+    let server = TestServer::start(database).await;
+    let [acme, globex] = keys.each_ref().map(|key| server.client(api, key).with_header(KEY, "1"));
+    let first = acme.create(JOHN, &["SN-1"]).await.ok();
+    let other = globex.create(JOHN, &["SN-1"]).await.ok();
+    assert!(!other.replayed);
+    assert_ne!(other.body["customerId"], first.body["customerId"]);
+    assert_repeated(&acme.create(JOHN, &["SN-1"]).await.ok(), &first);
+    assert_repeated(&globex.create(JOHN, &["SN-1"]).await.ok(), &other);
+    server.stop().await;
+}
+
+async fn expired(database: &TestDatabase, api: Api) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(api, &key);
+    let keyed = client.with_header(KEY, "1");
+    keyed.create(JOHN, &["SN-1"]).await.ok();
+    assert_eq!(expire_all(database).await, 1);
+    // Nobody remembers the first request: another one may use the key.
+    let second = keyed.create(JOHN, &["SN-1", "SN-2"]).await.ok();
+    assert!(!second.replayed);
+    assert_eq!(second.identifiers("alreadyAssigned"), ["SN-1"]);
+    assert_repeated(&keyed.create(JOHN, &["SN-1", "SN-2"]).await.ok(), &second);
+    assert_eq!(database.count("idempotency_key").await, 1);
+    server.stop().await;
+}
+
+async fn shared(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = |api| server.client(api, &key).with_header(KEY, "1");
+    let first = client(Api::Grpc).create(JOHN, &["SN-1"]).await.ok();
+    for api in Api::ALL {
+        assert_repeated(&client(api).create(JOHN, &["SN-1"]).await.ok(), &first);
+    }
+    server.stop().await;
+}
+
+async fn largest(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let identifiers: Vec<String> = (0..10_000)
+        .map(|number| format!("SN-{number:05}-{}", "x".repeat(200)))
+        .collect();
+    let identifiers: Vec<&str> = identifiers.iter().map(String::as_str).collect();
+    let client = |api| server.client(api, &key).with_header(KEY, "1");
+    let first = client(Api::Grpc).create(JOHN, &identifiers).await.ok();
+    for api in Api::ALL {
+        assert_repeated(&client(api).create(JOHN, &identifiers).await.ok(), &first);
+    }
+    server.stop().await;
+}
+
+async fn deleted(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Api::Grpc, &key);
+    for number in 0..5 {
+        let keyed = client.with_header(KEY, &number.to_string());
+        keyed.create(JOHN, &["SN-1"]).await.ok();
+    }
+    let service = database.open().await;
+    assert_eq!(service.delete_expired_answers(100).await.expect("deleted"), 0);
+    expire_all(database).await;
+    client.with_header(KEY, "new").create(JOHN, &["SN-1"]).await.ok();
+    assert_eq!(service.delete_expired_answers(3).await.expect("deleted"), 3);
+    assert_eq!(service.delete_expired_answers(3).await.expect("deleted"), 2);
+    assert_eq!(database.count("idempotency_key").await, 1);
+    service.close().await;
+    server.stop().await;
+
+    // The service itself deletes them, the first time when it starts.
+    expire_all(database).await;
+    let server = TestServer::start(database).await;
+    crate::support::load::eventually("deleted", Duration::from_secs(10), async || {
+        database.count("idempotency_key").await == 0
+    })
+    .await;
+    server.stop().await;
+}
+
+/// A call that changes something else the second time.
+#[derive(Debug, Clone)]
+enum Once {
+    /// Creates this device.
+    Create(String),
+    /// Removes this device from its owner.
+    Remove(String),
+}
+
+impl Once {
+    async fn call(&self, client: &Client) -> Result<Answer, Status> {
+        match self {
+            Self::Create(identifier) => {
+                let request = AssignDevicesToOwnerRequest {
+                    customer_email: JOHN.into(),
+                    device_identifiers: vec![identifier.clone()],
+                    auto_create_devices: true,
+                    device_type: Some("sensor".into()),
+                    ..Default::default()
+                };
+                let answer = client.grpc().assign_devices_to_owner(client.signed(request)).await?;
+                Ok(answer_of(Ok(answer)))
+            }
+            Self::Remove(identifier) => {
+                let request = UnassignDeviceFromOwnerRequest {
+                    customer_email: JOHN.into(),
+                    device_identifier: identifier.clone(),
+                    ..Default::default()
+                };
+                let answer = client.grpc().unassign_device_from_owner(client.signed(request)).await?;
+                Ok(answer_of(Ok(answer)))
+            }
+        }
+    }
+}
+
+/// Makes a call at one instance after the other until it succeeds, as a caller does that does not know the outcome.
+async fn until_it_succeeds(once: &Once, clients: [Client; 2]) -> Answer {
+    for client in clients.iter().cycle() {
+        let status = match once.call(client).await {
+            Ok(answer) => return answer,
+            Err(status) => status,
+        };
+        // Without details, it is not the service that says so: the instance was killed.
+        let reason = status.get_details_error_info().map(|info| info.reason);
+        assert!(reason.is_none_or(|reason| reason == "UNAVAILABLE"), "{status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    unreachable!("there are clients")
+}
+
+/// Calls, each sent by four callers at once with one key, to two instances of which one is killed at random moments. Each has one
+/// effect, and all four get the same answer. `IDEMPOTENCY_CALLS` is the number of calls.
+async fn at_once(database: &TestDatabase) {
+    const CALLERS: usize = 4;
+    const ROUND: usize = 20;
+    let calls: usize = std::env::var("IDEMPOTENCY_CALLS").map_or(60, |calls| calls.parse().expect("a number"));
+    let mut random = StdRng::seed_from_u64(seed());
+    let key = organization(database, "acme").await;
+    let existing: Vec<String> = (0..calls).map(|number| format!("OLD-{number}")).collect();
+    let mut programs = [
+        Program::serve(database.url()).await,
+        Program::serve(database.url()).await,
+    ];
+    for part in existing.chunks(1_000) {
+        let part: Vec<&str> = part.iter().map(String::as_str).collect();
+        programs[0].client(Api::Grpc, &key).create(JOHN, &part).await.ok();
+    }
+    let prepared = database.count("change_log").await;
+    let (mut made, mut replayed, mut kills) = (Vec::new(), 0, 0);
+    for round in 0..calls.div_ceil(ROUND) {
+        let numbers = round * ROUND..calls.min((round + 1) * ROUND);
+        let onces: Vec<(String, Once)> = numbers
+            .map(|number| {
+                let once = if number % 2 == 0 {
+                    Once::Create(format!("NEW-{number}"))
+                } else {
+                    Once::Remove(format!("OLD-{number}"))
+                };
+                (format!("key-{number}"), once)
+            })
+            .collect();
+        let callers = onces.iter().flat_map(|(name, once)| {
+            (0..CALLERS).map(|caller| {
+                let [one, other] = programs
+                    .each_ref()
+                    .map(|program| program.client(Api::Grpc, &key).with_header(KEY, name));
+                let clients = if caller % 2 == 0 { [one, other] } else { [other, one] };
+                let once = once.clone();
+                tokio::spawn(async move { until_it_succeeds(&once, clients).await })
+            })
+        });
+        let callers: Vec<_> = callers.collect();
+        // Chooses the moment of the crash; waits for nothing.
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+        let victim = round % 2;
+        let started = Program::serve(database.url()).await;
+        std::mem::replace(&mut programs[victim], started).kill().await;
+        kills += 1;
+        let answers = join_all(callers).await;
+        let answers: Vec<Answer> = answers.into_iter().map(|answer| answer.expect("no panic")).collect();
+        for (of_one, (name, once)) in answers.chunks(CALLERS).zip(onces) {
+            for answer in of_one {
+                assert_eq!(
+                    (&answer.body, answer.revision),
+                    (&of_one[0].body, of_one[0].revision),
+                    "{name}: {once:?}"
+                );
+            }
+            if let Once::Create(_) = once {
+                assert_eq!(
+                    of_one[0].body["assignedDevices"][0]["wasCreated"],
+                    Value::Bool(true),
+                    "{name}"
+                );
+            }
+            replayed += of_one.iter().filter(|answer| answer.replayed).count();
+            made.push((name, once, of_one[0].clone()));
+        }
+    }
+    println!("{calls} calls by {CALLERS} callers each, {kills} kills, {replayed} answers were replayed");
+    assert!(
+        replayed >= calls * (CALLERS - 1),
+        "all but one of the answers to a call are those of an earlier one"
+    );
+    let count = i64::try_from(calls).expect("a count");
+    assert_eq!(
+        database.count("change_log").await,
+        prepared + count,
+        "one effect for each call"
+    );
+    assert_eq!(database.count("idempotency_key").await, count);
+    for (index, (name, once, first)) in made.iter().enumerate() {
+        let client = programs[index % 2].client(Api::Grpc, &key).with_header(KEY, name);
+        let again = once.call(&client).await.expect("an answer");
+        assert!(again.replayed);
+        assert_eq!((&again.body, again.revision), (&first.body, first.revision));
+    }
+    for program in programs {
+        program.kill().await;
+    }
+}
