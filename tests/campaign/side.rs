@@ -1,10 +1,6 @@
 //! A database, the writers of one or several instances on it, and the ids that it gave to the names of the model.
 
-use std::{
-    fmt::Debug,
-    hash::Hash,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use device_assignment::{
     domain::{
@@ -23,7 +19,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use crate::{
     calls::{AnyCommand, CUSTOMERS, Call, DEVICES},
     domain::organization::OrganizationName,
-    model::{Answer, Ids, Names, Outcome, World},
+    model::{Answer, Ids, Outcome, World},
     support::{Kind, TestDatabase},
     tables,
 };
@@ -94,15 +90,15 @@ impl Side {
         }
     }
 
-    /// An outcome by names. Checks that each name has one id.
+    /// An outcome by names. Checks that no id has two names.
     pub fn answer(&mut self, organization: usize, call: &Call, outcome: Outcome) -> Answer {
         let ids = &mut self.organizations[organization].1;
         match (call, &outcome) {
             (Call::Assign { customer, .. }, Outcome::Assigned(Ok(outcome))) => {
-                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+                ids.customers.note(outcome.customer_id, CUSTOMERS[*customer]);
                 for (identifier, fate) in &outcome.devices {
                     if let Fate::Assigned { device_id, .. } | Fate::AlreadyAssigned { device_id } = fate {
-                        meet(&mut ids.devices, *device_id, identifier.as_str());
+                        ids.devices.note(*device_id, identifier.as_str());
                     }
                 }
             }
@@ -110,28 +106,26 @@ impl Side {
                 Call::Unassign { customer, .. } | Call::UnassignOne { customer, .. },
                 Outcome::Unassigned(Ok(outcome)),
             ) => {
-                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+                ids.customers.note(outcome.customer_id, CUSTOMERS[*customer]);
             }
             (Call::UpdateDevice { device, .. }, Outcome::DeviceUpdated(Ok(outcome))) => {
-                meet(&mut ids.devices, outcome.device_id, DEVICES[*device]);
+                ids.devices.note(outcome.device_id, DEVICES[*device]);
             }
             (Call::UpdateMetadata { .. }, Outcome::MetadataUpdated(Ok(outcome))) => {
                 for (identifier, device) in &outcome.devices {
                     if let Some(device) = device {
-                        meet(&mut ids.devices, *device, identifier.as_str());
+                        ids.devices.note(*device, identifier.as_str());
                     }
                 }
             }
             (Call::CreateCustomer { customer }, Outcome::CustomerCreated(Ok(outcome))) => {
-                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+                ids.customers.note(outcome.customer_id, CUSTOMERS[*customer]);
             }
             (Call::DeleteDevice { device }, Outcome::DeviceDeleted(Ok(outcome))) => {
-                meet(&mut ids.devices, outcome.device_id, DEVICES[*device]);
-                ids.devices.forget(DEVICES[*device]);
+                ids.devices.note(outcome.device_id, DEVICES[*device]);
             }
             (Call::DeleteCustomer { customer }, Outcome::CustomerDeleted(Ok(outcome))) => {
-                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
-                ids.customers.forget(CUSTOMERS[*customer]);
+                ids.customers.note(outcome.customer_id, CUSTOMERS[*customer]);
             }
             _ => {}
         }
@@ -238,12 +232,5 @@ fn rejection(error: Error) -> Rejection {
         Error::InvalidRequest(_) => Rejection::TypeRequired,
         Error::NotAssigned => Rejection::NotAssigned,
         error => panic!("a command failed: {error:?}"),
-    }
-}
-
-/// Learns the id of a name, unless it is known.
-fn meet<Id: Copy + Debug + Eq + Hash>(names: &mut Names<Id>, id: Id, name: &str) {
-    if names.id_of(name) != Some(id) {
-        names.learn(id, name);
     }
 }

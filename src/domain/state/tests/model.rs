@@ -556,15 +556,20 @@ impl<Id> Default for Names<Id> {
 }
 
 impl<Id: Copy + Debug + Eq + Hash> Names<Id> {
-    pub(super) fn learn(&mut self, id: Id, name: &str) {
+    fn learn(&mut self, id: Id, name: &str) {
         let before = self.current.insert(name.to_owned(), id);
         assert_eq!(before, None, "{name} has two ids");
-        let before = self.names.insert(id, name.to_owned());
-        assert_eq!(before, None, "two things have one id");
+        self.note(id, name);
+    }
+
+    /// Notes the name of an id, in any order of answers.
+    pub(super) fn note(&mut self, id: Id, name: &str) {
+        let known = self.names.entry(id).or_insert_with(|| name.to_owned());
+        assert_eq!(known, name, "two things have one id");
     }
 
     /// What has this name was deleted.
-    pub(super) fn forget(&mut self, name: &str) {
+    fn forget(&mut self, name: &str) {
         self.current.remove(name);
     }
 
@@ -589,7 +594,7 @@ impl<Id: Copy + Debug + Eq + Hash> Names<Id> {
         name.clone()
     }
 
-    pub(super) fn id_of(&self, name: &str) -> Option<Id> {
+    fn id_of(&self, name: &str) -> Option<Id> {
         self.current.get(name).copied()
     }
 }
