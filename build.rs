@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "telemetron/device_assignment/v1/device.proto",
         "telemetron/device_assignment/v1/customer.proto",
         "telemetron/device_assignment/v1/organization.proto",
+        "telemetron/device_assignment/v1/changes.proto",
     ])?;
     let config = tonic_prost_build::configure()
         .build_client(cfg!(feature = "client"))
@@ -123,6 +124,13 @@ mod server {
         "DeleteDeviceResponse",
         "CreateOrUpdateCustomerResponse",
         "DeleteCustomerResponse",
+        "ListChangesResponse",
+        "WatchChangesResponse",
+        "Change",
+        "Actor",
+        "CustomerDevices",
+        "CustomerName",
+        "DeviceName",
     ];
 
     /// How a field is read or described.
@@ -145,7 +153,7 @@ mod server {
         Metadata,
         /// A field of a response, with rules that the type does not express.
         Response(&'static str),
-        /// An id of this kind in a response.
+        /// An id of this kind in a response, or a list of ids.
         Id(&'static str),
         /// The same, or empty if nothing was created because the caller only wanted to validate.
         NewId(&'static str),
@@ -310,6 +318,27 @@ mod server {
         ),
         ("DeleteCustomerResponse.customer_id", Kind::Id("cust")),
         ("DeleteCustomerResponse.unassigned_count", Kind::Response("minimum = 0")),
+        ("ListChangesResponse.revision", Kind::Revision),
+        ("ListChangesResponse.history", Kind::Id("hist")),
+        ("WatchChangesResponse.revision", Kind::Revision),
+        ("Change.revision", Kind::Revision),
+        ("Change.history", Kind::Id("hist")),
+        ("Change.at", Kind::Time),
+        ("Change.customers_created", Kind::Id("cust")),
+        ("Change.customers_updated", Kind::Id("cust")),
+        ("Change.customers_deleted", Kind::Id("cust")),
+        ("Change.devices_created", Kind::Id("dev")),
+        ("Change.devices_updated", Kind::Id("dev")),
+        ("Change.devices_deleted", Kind::Id("dev")),
+        (
+            "Actor.api_key_id",
+            Kind::Response("required, pattern = \"^key_[0-9a-hjkmnp-tv-z]{26}$\""),
+        ),
+        ("Actor.operator", Kind::Response("required")),
+        ("CustomerDevices.customer_id", Kind::Id("cust")),
+        ("CustomerDevices.device_ids", Kind::Id("dev")),
+        ("CustomerName.customer_id", Kind::Id("cust")),
+        ("DeviceName.device_id", Kind::Id("dev")),
     ];
 
     /// The comment of each RPC in the proto, without the paragraph on errors. REST has a table of its own.

@@ -10,10 +10,11 @@ use std::{
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 /// Each document, the name of its page below `/guides/`, and the text of links to it, in the order of the navigation.
-const GUIDES: [(&str, &str, &str); 6] = [
+const GUIDES: [(&str, &str, &str); 7] = [
     ("docs/REST.md", "rest", "REST"),
     ("docs/GRPC.md", "grpc", "gRPC"),
     ("docs/COMMAND-LINE.md", "command-line", "Command line"),
+    ("docs/CHANGES.md", "changes", "Following changes"),
     ("docs/API.md", "api", "API reference"),
     ("docs/ERRORS.md", "errors", "Errors"),
     ("CHANGELOG.md", "changelog", "Changelog"),

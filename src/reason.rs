@@ -69,10 +69,14 @@ reasons! {
     NotAssigned = "NOT_ASSIGNED", FailedPrecondition;
     /// The page token is damaged, or belongs to another query.
     InvalidPageToken = "INVALID_PAGE_TOKEN", InvalidArgument;
-    /// The organization has not reached the revision that the call wants to read.
+    /// The organization has not reached the revision that the call names.
     RevisionInFuture = "REVISION_IN_FUTURE", InvalidArgument;
     /// The idempotency key was used for another request. REST: 422.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", FailedPrecondition;
+    /// The changes after this revision are no longer available: they belong to another history.
+    ChangesExpired = "CHANGES_EXPIRED", OutOfRange;
+    /// The API key or the instance has as many streams of changes as it may have.
+    TooManyStreams = "TOO_MANY_STREAMS", ResourceExhausted;
     /// Other writers changed the organization each time that the call was tried.
     TooMuchContention = "TOO_MUCH_CONTENTION", Aborted;
     /// Something that the call names does not exist. Reserved.

@@ -227,6 +227,7 @@ pub async fn serve(
     reporter.set(Readiness::Draining).await;
     tokio::time::sleep(settings.shutdown_grace).await;
     reporter.set_not_ready().await;
+    service.end_streams();
     let _ = stop.send(true);
     drain(&mut listening).await;
     if tokio::time::timeout(DRAIN_WRITER, service.close()).await.is_err() {

@@ -1,7 +1,6 @@
 //! What `assign` and `unassign` have in common: a list of rows, sent in calls to a running service.
 
 use std::{
-    env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -14,14 +13,12 @@ use super::{
     output::say,
     progress::Progress,
     skipped::Skipped,
+    target::{KEY_VARIABLE, target},
 };
 use crate::{
-    client::{self, Action, ClientError, Event, RemoteService, Report, Settings, Source, Target},
+    client::{self, Action, ClientError, Event, RemoteService, Report, Settings, Source},
     config::ClientConfig,
 };
-
-/// Where the key is, unless a file has it. Never a flag: everybody on the machine can see flags.
-const KEY_VARIABLE: &str = "DEVICE_ASSIGNMENT_API_KEY";
 
 /// The exit code when everything succeeded except rows that were skipped.
 const SOME_SKIPPED: u8 = 3;
@@ -103,11 +100,11 @@ impl Bulk {
         let settings = Settings {
             action,
             dry_run: self.dry_run,
-            parallel: self.service.parallel.into(),
-            timeout: self.service.timeout,
-            retry_for: self.service.retry_for,
+            parallel: self.service.calls.parallel.into(),
+            timeout: self.service.calls.timeout,
+            retry_for: self.service.calls.retry_for,
         };
-        let target = self.target()?;
+        let target = target(&self.service.target)?;
         let lacks_type = matches!(action, Action::Assign { auto_create: true }) && device_type.is_none();
         let List { source, name, size } = self.list(device_type)?;
         let name = name.as_deref();
@@ -160,19 +157,6 @@ impl Bulk {
         }
     }
 
-    fn target(&self) -> Result<Target, CommandError> {
-        let config = &self.service;
-        let ca = config
-            .ca
-            .as_deref()
-            .map(|path| fs::read(path).map_err(|error| unreadable(path, &error)));
-        Ok(Target {
-            url: config.server.clone(),
-            ca: ca.transpose()?,
-            key: key(config.api_key_file.as_deref())?,
-        })
-    }
-
     fn list(&self, device_type: Option<String>) -> Result<List, CommandError> {
         let customer = self.customer.clone().unwrap_or_default();
         let Some(path) = self.csv.as_deref().or(self.file.as_deref()) else {
@@ -213,7 +197,7 @@ impl Bulk {
                 ));
             }
             ClientError::Ca => {
-                let path = self.service.ca.as_deref().unwrap_or(Path::new("--ca"));
+                let path = self.service.target.ca.as_deref().unwrap_or(Path::new("--ca"));
                 format!("{}: {error}; name the certificate of the authority", path.display())
             }
             ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
@@ -249,26 +233,4 @@ impl From<ClientError> for Stopped {
     fn from(error: ClientError) -> Self {
         Self::Client(error)
     }
-}
-
-fn key(file: Option<&Path>) -> Result<String, CommandError> {
-    let key = match file {
-        Some(path) => fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
-        None => env::var(KEY_VARIABLE).unwrap_or_default(),
-    };
-    let key = key.trim();
-    match (key, file) {
-        ("", Some(path)) => Err(CommandError::Failed(format!(
-            "{}: the file is empty; put the API key in it",
-            path.display()
-        ))),
-        ("", None) => Err(CommandError::Usage(format!(
-            "the API key is missing; set {KEY_VARIABLE}, or name a file that has it with --api-key-file"
-        ))),
-        (key, _) => Ok(key.to_owned()),
-    }
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::Failed(format!("{}: {error}; name a file that can be read", path.display()))
 }

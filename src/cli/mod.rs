@@ -3,6 +3,7 @@
 mod api_key;
 mod assign;
 mod bulk;
+mod changes;
 mod config;
 mod connect;
 mod customer;
@@ -24,6 +25,7 @@ mod serve;
 mod signals;
 mod skipped;
 mod table;
+mod target;
 mod telemetry;
 mod tls;
 mod unassign;
@@ -113,6 +115,12 @@ enum Command {
     /// customer, 1 if rows were refused or something failed, and 2 if the command line is invalid.
     #[command(before_help = unassign::EXAMPLES)]
     Unassign(Box<unassign::Unassign>),
+    /// Print the changes of an organization at a running service
+    ///
+    /// A line has the revision, the time, the kind, and how much was changed, separated by tabs. With --follow, the command does not
+    /// end; it connects again by itself, and prints every change once.
+    #[command(before_help = changes::EXAMPLES)]
+    Changes(changes::Changes),
     /// Compare the change log with the tables: exit code 0 if they agree, and 1 with every difference if not
     #[command(before_help = verify::EXAMPLES)]
     Verify(verify::Verify),
@@ -242,6 +250,7 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         | Command::Customer(_)
         | Command::Assign(_)
         | Command::Unassign(_)
+        | Command::Changes(_)
         | Command::Verify(_)
         | Command::NewHistory(_)
         | Command::Completions(_)
@@ -278,6 +287,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Config(command) => command.run(cli.process.config.as_deref())?,
         Command::Openapi => openapi::run()?,
         Command::Customer(command) => command.run().await?,
+        Command::Changes(command) => command.run().await?,
         Command::Assign(command) => return command.run().await,
         Command::Unassign(command) => return command.run().await,
         Command::Verify(command) => return command.run().await,

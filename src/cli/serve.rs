@@ -14,7 +14,7 @@ use crate::{
         ServerConfig, TraceConfig,
     },
     server::{self, ConnectionSettings, Listeners, ServerSettings},
-    service::{KeyUsageSettings, Limit, LimitSettings, ServiceSettings, organizations},
+    service::{KeyUsageSettings, Limit, LimitSettings, ServiceSettings, StreamSettings, organizations},
     storage::{DatabaseUrl, HealthSettings, WriterSettings},
     telemetry::Exposition,
 };
@@ -141,6 +141,7 @@ fn devices_limit(limits: &RateLimitsConfig) -> Option<Limit> {
 fn service_settings(config: &ServeConfig) -> ServiceSettings {
     let (limits, capacity, keys) = (&config.rate_limits, &config.capacity, &config.keys);
     let writer = WriterSettings::default();
+    let changes = &config.changes;
     ServiceSettings {
         max_devices_per_request: config.server.requests.max_devices_per_request,
         key_usage: KeyUsageSettings {
@@ -152,6 +153,10 @@ fn service_settings(config: &ServeConfig) -> ServiceSettings {
             devices: devices_limit(limits),
             failed_keys: Limit::per_second(limits.failed_keys_per_second, limits.failed_keys_burst),
             max_in_flight: (capacity.max_in_flight > 0).then_some(capacity.max_in_flight),
+        },
+        streams: StreamSettings {
+            max_of_key: changes.key_change_streams,
+            max: changes.max_change_streams,
         },
         writer: WriterSettings {
             workers: capacity.writer_lanes,

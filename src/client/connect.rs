@@ -27,7 +27,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the first call may take, which finds out whether the service answers.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response, in bytes: twice the most identifiers of a call at their greatest length.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+pub(super) const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// The service to call.
 #[derive(Clone)]
@@ -117,7 +117,7 @@ async fn within<R>(
     }
 }
 
-fn endpoint(target: &Target) -> Result<Endpoint, ClientError> {
+pub(super) fn endpoint(target: &Target) -> Result<Endpoint, ClientError> {
     let invalid = |problem: String| ClientError::Url(problem);
     let endpoint = Endpoint::from_shared(target.url.clone()).map_err(|error| invalid(cause(&error)))?;
     let endpoint = endpoint

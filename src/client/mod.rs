@@ -4,7 +4,9 @@
 //! The rows for many customers wait in a window. A call takes the rows of the customer whose first row has waited longest.
 //! There is no timer: a call is sent as soon as it is allowed, and while the service is busy the calls grow.
 
+mod cache;
 mod call;
+mod changes;
 mod connect;
 mod rows;
 mod window;
@@ -17,14 +19,16 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
+pub use self::{
+    cache::{Freshness, Owners, OwnershipCache},
+    changes::{ChangeFollower, FollowError, Followed, Position},
+    connect::{RemoteService, Target},
+    rows::{HEADER, HEADER_WITH_TYPE, Source},
+};
 use self::{
     call::{CallSender, Common, Done},
     rows::Row,
     window::Window,
-};
-pub use self::{
-    connect::{RemoteService, Target},
-    rows::{HEADER, HEADER_WITH_TYPE, Source},
 };
 use crate::list::{ListError, RejectedRow};
 

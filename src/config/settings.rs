@@ -98,6 +98,7 @@ settings! {
         max_request_timeout: Duration = "60s", DURATION, duration(MS, DAY);
         ..rate_limits: RateLimitsConfig;
         ..capacity: CapacityConfig;
+        ..changes: ChangesConfig;
         ..keys: KeysConfig;
         ..server: ServerConfig;
     }
@@ -156,6 +157,14 @@ settings! {
         /// Number of writer workers for large calls, each with a PostgreSQL connection, 1 to 64; by default half the processor
         /// cores, at least 2 and at most 8 (SQLite has none)
         bulk_workers: Option<usize>, COUNT, number(1..=64_usize);
+    }
+
+    /// How many can follow the changes of `serve` at once.
+    ChangesConfig in "Changes" => {
+        /// Maximum number of streams of changes with one API key; a call that waits for a change counts as one
+        key_change_streams: usize = "16", COUNT, number(0..=MOST);
+        /// Maximum number of streams of changes
+        max_change_streams: usize = "1000", COUNT, number(0..=MOST);
     }
 
     /// How `serve` tracks the use of API keys.
@@ -275,8 +284,14 @@ settings! {
         trace_sample_ratio: f64 = "1.0", RATIO, number(0.0..=1.0_f64);
     }
 
-    /// Settings of a client of a running service.
+    /// Settings of a client that makes calls in bulk.
     ClientConfig in "Service" => {
+        ..target: TargetConfig;
+        ..calls: CallsConfig;
+    }
+
+    /// The service that a client calls.
+    TargetConfig in "Service" => {
         /// gRPC address of the service, as in http://host:50051 or https://host:50051
         #[arg(env = "DEVICE_ASSIGNMENT_SERVER")]
         server: String = "http://127.0.0.1:50051", URL;
@@ -286,6 +301,10 @@ settings! {
         /// File with the API key; by default the key is read from the variable DEVICE_ASSIGNMENT_API_KEY
         #[arg(env = "DEVICE_ASSIGNMENT_API_KEY_FILE")]
         api_key_file: Option<PathBuf>, FILE;
+    }
+
+    /// How a client calls.
+    CallsConfig in "Service" => {
         /// Number of calls in progress at once, 1 to 100
         #[arg(env = "DEVICE_ASSIGNMENT_PARALLEL")]
         parallel: u8 = "8", COUNT, number(1..=100_u8);

@@ -49,7 +49,7 @@ pub enum Error {
     #[error("page_token is invalid: send the next_page_token of the same query, unchanged")]
     InvalidPageToken,
     /// The caller wants to read at a revision that the organization has not reached.
-    #[error("min_revision is greater than the organization's current revision, {current}")]
+    #[error("The organization's current revision is {current}; the request names a later one")]
     RevisionInFuture {
         /// The current revision.
         current: Revision,
@@ -57,6 +57,19 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("The idempotency key was used for another request")]
     IdempotencyKeyReused,
+    /// The revision that the caller wants to go on from belongs to another history.
+    #[error(
+        "These changes are no longer available; list what you need again, and follow from the revision of that list"
+    )]
+    ChangesExpired,
+    /// The API key or the instance has as many streams of changes as it may have.
+    #[error("Too many streams of changes are open: at most {limit} {scope}")]
+    TooManyStreams {
+        /// The most streams.
+        limit: usize,
+        /// Of what.
+        scope: StreamScope,
+    },
     /// Other writers changed the organization before each of many attempts.
     #[error("Too many concurrent changes in this organization; try again shortly")]
     TooMuchContention,
@@ -106,6 +119,24 @@ pub enum Error {
     /// A fault of the service.
     #[error("Internal error")]
     Internal(Cause),
+}
+
+/// What a limit on streams of changes applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamScope {
+    /// The streams of one API key.
+    ApiKey,
+    /// All streams of an instance.
+    Instance,
+}
+
+impl fmt::Display for StreamScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey => "with one API key",
+            Self::Instance => "on one instance",
+        })
+    }
 }
 
 /// What the rate limits of an API key count.

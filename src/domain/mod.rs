@@ -34,7 +34,7 @@ mod text;
 pub mod unassign_devices;
 mod violations;
 
-pub use error::{Cause, Error, Metered};
+pub use error::{Cause, Error, Metered, StreamScope};
 pub use json_object::InvalidJson;
 pub use tally::Tally;
 pub use text::InvalidText;

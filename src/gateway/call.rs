@@ -144,23 +144,51 @@ impl Gateway {
         headers: &HeaderMap,
         rpc: impl Future<Output = Result<Response<R>, Status>>,
     ) -> GatewayResult {
-        let answered = self.answer(rpc).await;
-        if let (Err(problem), PresentedKey::One(key)) = (&answered, presented(headers))
-            && problem.code() == Code::Unauthenticated
-        {
-            self.known_keys.forget(key);
-        }
+        self.get_within(self.settings.upstream_timeout, headers, rpc).await
+    }
+
+    /// As [`get`](Self::get), for an RPC that may take longer than others.
+    pub(super) async fn get_within<R: Serialize>(
+        &self,
+        timeout: Duration,
+        headers: &HeaderMap,
+        rpc: impl Future<Output = Result<Response<R>, Status>>,
+    ) -> GatewayResult {
         let ServiceResponse {
             answer,
             headers: passed_on,
-        } = answered?;
+        } = self.call_within(timeout, headers, rpc).await?;
         let mut response = JsonLine(answer).into_response();
         passed_on::write(passed_on, response.headers_mut());
         Ok(response)
     }
 
+    /// Makes an RPC. A key that the service rejects is no longer known.
+    pub(super) async fn call<R>(
+        &self,
+        headers: &HeaderMap,
+        rpc: impl Future<Output = Result<Response<R>, Status>>,
+    ) -> Result<ServiceResponse<R>, Problem> {
+        self.call_within(self.settings.upstream_timeout, headers, rpc).await
+    }
+
+    async fn call_within<R>(
+        &self,
+        timeout: Duration,
+        headers: &HeaderMap,
+        rpc: impl Future<Output = Result<Response<R>, Status>>,
+    ) -> Result<ServiceResponse<R>, Problem> {
+        let answered = self.answer_within(timeout, rpc).await;
+        if let (Err(problem), PresentedKey::One(key)) = (&answered, presented(headers))
+            && problem.code() == Code::Unauthenticated
+        {
+            self.known_keys.forget(key);
+        }
+        answered
+    }
+
     /// Rejects a request without a valid key before any of its body is read. Returns whether the key may write.
-    async fn check_key(&self, headers: &HeaderMap) -> Result<bool, Problem> {
+    pub(super) async fn check_key(&self, headers: &HeaderMap) -> Result<bool, Problem> {
         let key = presented(headers);
         if let PresentedKey::One(key) = key
             && let Some(may_write) = self.known_keys.may_write(key)
@@ -224,7 +252,7 @@ impl Gateway {
 
     /// Reports a request that the gateway rejects to the service, so that it counts toward the limits of its key, and logs it
     /// like a call that the service rejects. Returns the problem to answer with.
-    async fn count_rejected(
+    pub(super) async fn count_rejected(
         &self,
         headers: &HeaderMap,
         operation: Operation,

@@ -223,6 +223,17 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
         headers: &[RETRY_AFTER],
     },
     ErrorResponse {
+        http: 410,
+        description: "OUT_OF_RANGE: the changes after this revision are no longer available. List what you need again, and follow \
+                      from the revision of that list",
+        examples: &[Example::new(
+            "expired",
+            Reason::ChangesExpired,
+            "These changes are no longer available; list what you need again, and follow from the revision of that list",
+        )],
+        headers: &[],
+    },
+    ErrorResponse {
         http: 413,
         description: "The body is too large",
         examples: &[Example::new(

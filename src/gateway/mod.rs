@@ -6,6 +6,7 @@ mod assign_devices;
 mod batch_get_device_owners;
 mod bulk_update_metadata;
 mod call;
+mod changes;
 mod check_credentials;
 mod compression;
 mod cors;
@@ -14,6 +15,7 @@ mod create_or_update_device;
 mod delete_customer;
 mod delete_device;
 mod error_responses;
+mod events;
 mod fields;
 mod host;
 mod json;
@@ -56,7 +58,7 @@ use crate::{
     grpc::IDEMPOTENCY_KEY_HEADER,
     key_headers::{KEY_HEADERS, bearer_key},
     pb::{
-        customer_service_client::CustomerServiceClient,
+        change_service_client::ChangeServiceClient, customer_service_client::CustomerServiceClient,
         device_assignment_service_client::DeviceAssignmentServiceClient, device_service_client::DeviceServiceClient,
         organization_service_client::OrganizationServiceClient,
     },
@@ -94,6 +96,7 @@ struct Gateway {
     device: DeviceServiceClient<Upstream>,
     customer: CustomerServiceClient<Upstream>,
     organization: OrganizationServiceClient<Upstream>,
+    changes: ChangeServiceClient<Upstream>,
     known_keys: KnownKeys,
     /// The bytes that request and response bodies hold.
     in_flight: Shares<Holder>,
@@ -116,6 +119,7 @@ where
     let cors = (!settings.cors_origins.is_empty()).then(|| cors::layer(&settings.cors_origins));
     let gateway = Gateway {
         organization: OrganizationServiceClient::new(upstream.clone()),
+        changes: ChangeServiceClient::new(upstream.clone()).max_decoding_message_size(usize::MAX),
         // The service itself bounds its answers.
         device: DeviceServiceClient::new(upstream.clone()).max_decoding_message_size(usize::MAX),
         customer: CustomerServiceClient::new(upstream.clone()).max_decoding_message_size(usize::MAX),
@@ -174,6 +178,7 @@ where
             "/api/ext-v1/deviceAssignment/owners",
             only_get(get(list_device_owners::handle)),
         )
+        .route("/api/ext-v1/changes", only_get(get(changes::handle)))
         .route("/api/ext-v1/credentials", only_get(get(check_credentials::handle)))
         .merge(pages)
         .fallback(async |request: AxumRequest| pages::not_found(&request))
@@ -207,7 +212,16 @@ impl Gateway {
         &self,
         call: impl Future<Output = Result<Response<R>, Status>>,
     ) -> Result<ServiceResponse<R>, Problem> {
-        match tokio::time::timeout(self.settings.upstream_timeout, call).await {
+        self.answer_within(self.settings.upstream_timeout, call).await
+    }
+
+    /// Waits for an RPC, up to `timeout`.
+    async fn answer_within<R>(
+        &self,
+        timeout: Duration,
+        call: impl Future<Output = Result<Response<R>, Status>>,
+    ) -> Result<ServiceResponse<R>, Problem> {
+        match tokio::time::timeout(timeout, call).await {
             Ok(Ok(response)) => {
                 let (metadata, answer, _) = response.into_parts();
                 let headers = passed_on::read(metadata.as_ref());

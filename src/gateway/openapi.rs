@@ -15,7 +15,7 @@ use utoipa::{
 
 use self::common::Common;
 use super::{
-    GatewaySettings, assign_devices, batch_get_device_owners, bulk_update_metadata, check_credentials,
+    GatewaySettings, assign_devices, batch_get_device_owners, bulk_update_metadata, changes, check_credentials,
     create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, list_device_owners,
     list_owner_devices, problem, unassign_devices,
 };
@@ -53,11 +53,13 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
         list_owner_devices::by_query,
         list_device_owners::handle,
         check_credentials::handle,
+        changes::handle,
     ),
     components(schemas(problem::Envelope, ListDeviceOwnersRequest)),
     tags(
         (name = "Devices", description = "Assign devices to customers and remove them, and keep what is known of devices"),
         (name = "Customers", description = "Keep what is known of customers, and erase it"),
+        (name = "Changes", description = "Follow the changes of your organization"),
         (name = "Organization", description = "Your organization and API key"),
     ),
     modifiers(&Keys, &License, &Common),

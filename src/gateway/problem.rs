@@ -243,6 +243,16 @@ impl Problem {
         &self.0.sentence
     }
 
+    /// The members of the error, for an event that ends a stream.
+    pub(super) fn members(&self) -> impl Serialize {
+        serde_json::json!({
+            "error": self.0.sentence,
+            "code": code_name(self.0.code),
+            "reason": self.0.reason,
+            "metadata": self.0.metadata,
+        })
+    }
+
     /// The reason.
     pub(super) fn reason(&self) -> &str {
         &self.0.reason
@@ -370,14 +380,13 @@ fn status_of_code(code: Code) -> StatusCode {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::PermissionDenied => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
+        Code::OutOfRange => StatusCode::GONE,
         Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::Cancelled => StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(StatusCode::BAD_REQUEST),
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Unknown | Code::OutOfRange | Code::Unimplemented | Code::Internal | Code::DataLoss => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -32,6 +35,8 @@ pub(super) struct Note {
     is_replayed: OnceLock<bool>,
     caller: OnceLock<Arc<Caller>>,
     effects: OnceLock<Effects>,
+    /// The changes that were sent.
+    sent: AtomicU64,
 }
 
 /// What a call did.
@@ -64,6 +69,11 @@ impl Note {
         let _ = self.is_replayed.set(true);
     }
 
+    /// Notes that so many changes are sent.
+    pub(super) fn sent(&self, changes: usize) {
+        self.sent.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+
     /// Notes what the call did, or would have done if it is a preview.
     pub(super) fn outcome<C: Command>(&self, outcome: &C::Outcome, is_preview: bool) {
         let _ = self.effects.set(Effects {
@@ -90,8 +100,8 @@ impl Note {
 
 /// The log line of a call. It is written on drop, so that a call whose caller went away has its line, too. Lines of calls
 /// without a known caller are sampled.
-pub(super) struct CallLogEntry<'a> {
-    sampler: &'a LogSampler,
+pub(super) struct CallLogEntry {
+    sampler: Arc<LogSampler>,
     address: Option<IpAddr>,
     path: String,
     protocol: &'static str,
@@ -106,9 +116,14 @@ pub(super) struct CallLogEntry<'a> {
     fields: Option<String>,
 }
 
-impl<'a> CallLogEntry<'a> {
+impl CallLogEntry {
     /// Begins the entry of a call with a request id. `trace` is the span of the call.
-    pub(super) fn begin(request: &mut Request, request_id: HeaderValue, trace: Span, sampler: &'a LogSampler) -> Self {
+    pub(super) fn begin(
+        request: &mut Request,
+        request_id: HeaderValue,
+        trace: Span,
+        sampler: &Arc<LogSampler>,
+    ) -> Self {
         // Any other path is the caller's own text.
         let method = Method::at(request.uri().path()).map_or(OTHER, |method| method.name);
         let note = Arc::new(Note {
@@ -118,7 +133,7 @@ impl<'a> CallLogEntry<'a> {
         request.extensions_mut().insert(Arc::clone(&note));
         let headers = request.headers();
         Self {
-            sampler,
+            sampler: Arc::clone(sampler),
             address: peer::of(headers),
             path: request.uri().path().to_owned(),
             protocol: if headers.get(peer::PROTOCOL).is_some_and(|name| name == "rest") {
@@ -177,7 +192,7 @@ impl<'a> CallLogEntry<'a> {
     }
 }
 
-impl Drop for CallLogEntry<'_> {
+impl Drop for CallLogEntry {
     fn drop(&mut self) {
         let duration = self.start.elapsed();
         if let Some(method) = Method::at(&self.path) {
@@ -213,6 +228,7 @@ impl Drop for CallLogEntry<'_> {
             created = updated.map(|tally| tally.devices_created + tally.customers_created),
             updated = updated.map(|tally| tally.devices_updated + tally.customers_updated),
             validate_only = self.note.is_preview(),
+            changes = Some(self.note.sent.load(Ordering::Relaxed)).filter(|sent| *sent > 0),
             skipped = assigned.or(unassigned).or(updated).map(|tally| tally.skipped),
             replayed = self.note.is_replayed.get(),
             code = code_name(self.code),

@@ -17,6 +17,20 @@ pub(super) fn of<B>(request: &Request<B>, default: Duration, max: Duration) -> D
     after(grpc_timeout(request.headers()).unwrap_or(default).min(max))
 }
 
+/// The deadline of a stream: what the caller asks for.
+pub(super) fn of_stream<B>(request: &Request<B>) -> Deadline {
+    /// As good as none. The runtime cannot wait for longer.
+    const NONE: Duration = Duration::from_secs(365 * 24 * 3_600);
+    of(request, NONE, NONE)
+}
+
+impl Deadline {
+    /// The earlier of the two.
+    pub(super) fn min(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+}
+
 /// The deadline after this time from now.
 pub(super) fn after(timeout: Duration) -> Deadline {
     Deadline(Instant::now() + timeout)

@@ -26,6 +26,8 @@ pub(super) struct Method {
     pub(super) name: &'static str,
     /// The scope that a key needs for it.
     pub(super) scope: Scope,
+    /// Whether its response is a stream.
+    pub(super) is_stream: bool,
     /// Whether its calls count toward the call limit of a key.
     pub(super) is_counted: bool,
     /// The field of its request that lists device identifiers.
@@ -41,8 +43,8 @@ pub(super) struct Method {
     durations: CallDurations,
 }
 
-/// Every method without streams. A stream is meant to stay open, so its duration means nothing.
-static KNOWN: [Method; 13] = [
+/// Every method except the streams without a key.
+static KNOWN: [Method; 15] = [
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
         .with_devices(2)
@@ -59,11 +61,13 @@ static KNOWN: [Method; 13] = [
     Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/ListOwnerDevices").with_list(PAGE_BYTES),
     Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/ListDeviceOwners").with_list(PAGE_BYTES),
     Method::read("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
+    Method::read("telemetron.device_assignment.v1.ChangeService/ListChanges").with_list(128 * 1024),
+    Method::read("telemetron.device_assignment.v1.ChangeService/WatchChanges").streaming(),
     Method::read("grpc.health.v1.Health/Check"),
 ];
 static UNKNOWN: Method = Method::write(OTHER);
 
-/// The streams.
+/// The streams without a key.
 const STREAMS: [&str; 3] = [
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -85,6 +89,7 @@ impl Method {
         Self {
             name,
             scope,
+            is_stream: false,
             is_counted: true,
             device_list: None,
             answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
@@ -132,12 +137,18 @@ impl Method {
         self
     }
 
+    /// This method, whose response is a stream.
+    const fn streaming(mut self) -> Self {
+        self.is_stream = true;
+        self
+    }
+
     /// Whether there is a method at this path.
     pub(super) fn exists(path: &str) -> bool {
         STREAMS.contains(&path) || KNOWN.iter().any(|method| path.strip_prefix('/') == Some(method.name))
     }
 
-    /// The method at this path. `None` for a stream.
+    /// The method at this path. `None` for a stream without a key.
     pub(super) fn at(path: &str) -> Option<&'static Self> {
         if STREAMS.contains(&path) {
             return None;
@@ -159,7 +170,11 @@ impl Method {
     }
 
     /// Records a call that was answered.
+    /// Records a call that was answered. A stream is meant to stay open, so its duration means nothing.
     pub(super) fn record(&self, code: Code, duration: Duration) {
+        if self.is_stream {
+            return;
+        }
         self.durations.record(code.into(), code_name(code), duration);
     }
 }
@@ -181,8 +196,15 @@ mod tests {
                     for method in &service.method {
                         let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
                         let known = Method::at(&format!("/{name}"));
-                        let expected = (!method.server_streaming()).then_some(name.as_str());
-                        assert_eq!(known.map(|method| method.name), expected, "{name}");
+                        if known.is_none() {
+                            assert!(
+                                method.server_streaming() && file.package().starts_with("grpc."),
+                                "{name}"
+                            );
+                        } else {
+                            let known = known.map(|method| (method.name, method.is_stream));
+                            assert_eq!(known, Some((name.as_str(), method.server_streaming())));
+                        }
                         assert!(Method::exists(&format!("/{name}")), "{name}");
                         count += 1;
                     }

@@ -7,6 +7,7 @@ mod authenticate;
 mod batch_get_device_owners;
 mod bulk_update_metadata;
 mod call_log;
+mod changes;
 mod check_credentials;
 mod create_or_update_customer;
 mod create_or_update_device;
@@ -26,6 +27,7 @@ mod rate_limit;
 mod receive;
 mod revision;
 mod status;
+mod stream;
 mod timestamp;
 mod unassign_devices;
 mod violations;
@@ -45,6 +47,7 @@ pub use keyless::KeylessCalls;
 pub use rate_limit::RATE_LIMIT_HEADERS;
 pub use revision::REVISION_HEADER;
 pub use status::SCOPE_MISSING;
+pub use stream::Unhurried;
 pub use write::IDEMPOTENCY_KEY_HEADER;
 
 use self::{call_log::Note, deadline::Deadline, method::Method, policies::with_policies, status::to_status};
@@ -52,6 +55,7 @@ use crate::{
     domain::{Cause, Error},
     pb::{
         self,
+        change_service_server::{ChangeService, ChangeServiceServer},
         customer_service_server::{CustomerService, CustomerServiceServer},
         device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
         device_service_server::{DeviceService, DeviceServiceServer},
@@ -200,6 +204,25 @@ impl OrganizationService for Handlers {
     }
 }
 
+#[tonic::async_trait]
+impl ChangeService for Handlers {
+    type WatchChangesStream = changes::Responses;
+
+    async fn list_changes(
+        &self,
+        request: Request<pb::ListChangesRequest>,
+    ) -> Result<Response<pb::ListChangesResponse>, Status> {
+        changes::list(&self.service, request).await
+    }
+
+    async fn watch_changes(
+        &self,
+        request: Request<pb::WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        changes::watch(&self.service, request).await
+    }
+}
+
 /// A call that passed the policies.
 #[derive(Debug, Clone)]
 struct Admitted {
@@ -252,13 +275,15 @@ pub fn routes(
     let devices = DeviceAssignmentServiceServer::new(handlers.clone());
     let device = DeviceServiceServer::new(handlers.clone());
     let customer = CustomerServiceServer::new(handlers.clone());
-    let organization = OrganizationServiceServer::new(handlers);
+    let organization = OrganizationServiceServer::new(handlers.clone());
+    let changes = ChangeServiceServer::new(handlers);
     let (health_reporter, health) = tonic_health::server::health_reporter();
 
     let router = Routes::new(devices.max_decoding_message_size(settings.max_message_bytes))
         .add_service(device.max_decoding_message_size(settings.max_message_bytes))
         .add_service(customer.max_decoding_message_size(settings.max_message_bytes))
         .add_service(organization.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
+        .add_service(changes.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(health.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES))
         .add_service(
             reflection()

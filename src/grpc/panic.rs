@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::response::Response;
 use futures_util::FutureExt;
+use tonic::Status;
 
 use super::status::to_status;
 use crate::domain::{Cause, Error};
@@ -13,6 +14,11 @@ use crate::domain::{Cause, Error};
 pub(super) async fn catch(call: impl Future<Output = Response>) -> Response {
     match AssertUnwindSafe(call).catch_unwind().await {
         Ok(response) => response,
-        Err(_message) => to_status(&Error::Internal(Cause::new("a panic"))).into_http(),
+        Err(_message) => status().into_http(),
     }
+}
+
+/// The status of a call that panicked.
+pub(super) fn status() -> Status {
+    to_status(&Error::Internal(Cause::new("a panic")))
 }

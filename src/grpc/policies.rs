@@ -27,6 +27,7 @@ use super::{
     method::Method,
     panic, rate_limit, receive,
     status::{code_of, to_status, with_reason},
+    stream,
 };
 use crate::{
     body::{BodyLimits, hold_until_sent},
@@ -123,6 +124,9 @@ impl Policies {
 
     async fn pass_with_key(&self, mut request: Request, next: Next, id: HeaderValue) -> Response {
         let method = Method::at(request.uri().path());
+        if method.is_some_and(|method| method.is_stream) {
+            return self.pass_stream(method, request, next, id).await;
+        }
         let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
         let entry = CallLogEntry::begin(&mut request, id, span, self.service.log_sampler());
         let deadline = deadline::of(&request, self.settings.default_timeout, self.settings.max_timeout);
@@ -138,6 +142,42 @@ impl Policies {
         }
         entry.finish(response.headers());
         response
+    }
+
+    /// Passes a call whose response is a stream. All policies apply until it begins, with the deadline of a call. From then on it has
+    /// permits of its own and the deadline that the caller asks for, if any; the service ends it when its key ends. Its log line
+    /// comes at its end.
+    async fn pass_stream(
+        &self,
+        method: Option<&Method>,
+        mut request: Request,
+        next: Next,
+        id: HeaderValue,
+    ) -> Response {
+        let span = method.map_or_else(Span::none, |method| trace::call(request.headers(), method.name));
+        let entry = CallLogEntry::begin(&mut request, id, span, self.service.log_sampler());
+        let deadline = deadline::of_stream(&request);
+        request.extensions_mut().insert(deadline);
+        let begin = async {
+            let begun = async {
+                // The permits of calls in flight are returned when the stream has begun.
+                let (request, _held) = self.admit(method, request, entry.note()).await?;
+                Ok(message_errors::rephrase(
+                    next.run(request).await,
+                    self.max_message_bytes(method),
+                ))
+            };
+            begun.await.unwrap_or_else(Status::into_http)
+        };
+        let begun_by = deadline.min(deadline::after(self.settings.default_timeout));
+        let mut response = panic::catch(deadline::hold(begun_by, begin))
+            .instrument(entry.trace().clone())
+            .instrument(entry.span())
+            .await;
+        if let Some(caller) = entry.note().caller() {
+            rate_limit::write(response.headers_mut(), caller);
+        }
+        stream::logged(response, entry)
     }
 
     async fn carry_out(&self, method: Option<&Method>, request: Request, next: Next, note: &Note) -> Response {

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::violations;
 use crate::{
-    domain::{Error, FieldProblem, Violations},
+    domain::{Error, FieldProblem, Violations, change::Revision},
     reason::{DOMAIN, Reason},
     telemetry::metrics,
 };
@@ -21,6 +21,15 @@ pub const SCOPE_MISSING: &str = "This API key may only read; use a key with the 
 
 /// The status of `error`, which is counted here. Its cause goes to the log.
 pub(super) fn to_status(error: &Error) -> Status {
+    with_numbers(error, [])
+}
+
+/// As [`to_status`], for the error that ends a stream of changes: it says which revision to go on from.
+pub(super) fn to_status_at(error: &Error, revision: Revision) -> Status {
+    with_numbers(error, [("revision", revision.number())])
+}
+
+fn with_numbers(error: &Error, numbers: impl IntoIterator<Item = (&'static str, u64)>) -> Status {
     let reason = reason(error);
     metrics::refusal(reason.name());
     match error {
@@ -30,6 +39,7 @@ pub(super) fn to_status(error: &Error) -> Status {
     }
     let mut details = ErrorDetails::new();
     let mut metadata = metadata(error);
+    metadata.extend(numbers);
     if let Some(delay) = retry_delay(error) {
         details.set_retry_info(Some(delay));
         metadata.push(("retryAfterSeconds", delay.as_secs()));
@@ -77,6 +87,8 @@ fn reason(error: &Error) -> Reason {
         Error::InvalidPageToken => Reason::InvalidPageToken,
         Error::RevisionInFuture { .. } => Reason::RevisionInFuture,
         Error::IdempotencyKeyReused => Reason::IdempotencyKeyReused,
+        Error::ChangesExpired => Reason::ChangesExpired,
+        Error::TooManyStreams { .. } => Reason::TooManyStreams,
         Error::TooMuchContention => Reason::TooMuchContention,
         Error::NotFound(_) => Reason::NotFound,
         Error::AlreadyExists(_) => Reason::AlreadyExists,
@@ -125,6 +137,8 @@ fn sentence(error: &Error) -> String {
         | Error::RevisionInFuture { .. }
         | Error::DeviceNotFound
         | Error::CustomerExists
+        | Error::ChangesExpired
+        | Error::TooManyStreams { .. }
         | Error::TooMuchContention
         | Error::Unavailable(_)
         | Error::Internal(_) => error.to_string(),
@@ -138,6 +152,7 @@ fn metadata(error: &Error) -> Vec<(&'static str, u64)> {
         Error::NoValidDevices { count } => vec![("deviceCount", *count as u64)],
         Error::RateLimited { limit, .. } => vec![("limit", u64::from(*limit))],
         Error::RevisionInFuture { current } => vec![("currentRevision", current.number())],
+        Error::TooManyStreams { limit, .. } => vec![("limit", *limit as u64)],
         _ => Vec::new(),
     }
 }
@@ -162,9 +177,12 @@ fn retry_delay(error: &Error) -> Option<Duration> {
         Error::RateLimited { retry_after, .. }
         | Error::TooManyFailedKeys { retry_after }
         | Error::QueueFull { retry_after } => Some(*retry_after),
-        Error::Overloaded | Error::NoRoom | Error::TooMuchContention | Error::ShuttingDown | Error::Unavailable(_) => {
-            Some(RETRY_DELAY)
-        }
+        Error::Overloaded
+        | Error::NoRoom
+        | Error::TooManyStreams { .. }
+        | Error::TooMuchContention
+        | Error::ShuttingDown
+        | Error::Unavailable(_) => Some(RETRY_DELAY),
         _ => None,
     }
 }

@@ -13,3 +13,12 @@ pub(super) fn text(time: OffsetDateTime) -> Result<String, Error> {
         .format(&Rfc3339)
         .map_err(|error| Error::Internal(Cause::new(error)))
 }
+
+/// A time to the millisecond.
+pub(super) fn precise_text(time: OffsetDateTime) -> Result<String, Error> {
+    let time = time.to_offset(UtcOffset::UTC);
+    let milliseconds = time.replace_millisecond(time.millisecond()).unwrap_or(time);
+    milliseconds
+        .format(&Rfc3339)
+        .map_err(|error| Error::Internal(Cause::new(error)))
+}

@@ -18,9 +18,14 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::grpc::Unhurried;
+
 /// The largest slice, in bytes: one HTTP/2 frame (RFC 9113, 6.5.2). A peer that reads less than this within the timeout has
 /// stalled.
 const SLICE: usize = 16 * 1024;
+
+/// How much longer than others the response to a caller that reads at its own pace may stay unread.
+const UNHURRIED: Duration = Duration::from_secs(5 * 60);
 
 /// How often progress of a response is recorded.
 const RECORD_EVERY: Duration = Duration::from_millis(100);
@@ -39,8 +44,8 @@ struct Unread {
 }
 
 impl Unread {
-    fn slice_taken(&mut self, id: u64, now: Instant) {
-        self.since.insert(id, now);
+    fn slice_taken(&mut self, id: u64, now: Instant, patience: Duration) {
+        self.since.insert(id, now + patience);
         self.last_progress = Some(now);
     }
 }
@@ -54,14 +59,20 @@ impl Responses {
         let mut unread = self.unread();
         let id = unread.next;
         unread.next += 1;
+        let patience = if response.extensions().get::<Unhurried>().is_some() {
+            UNHURRIED
+        } else {
+            Duration::ZERO
+        };
         let now = Instant::now();
-        unread.since.insert(id, now);
+        unread.since.insert(id, now + patience);
         drop(unread);
         response.map(|body| {
             Body::new(Sliced {
                 body,
                 rest: Bytes::new(),
                 id,
+                patience,
                 recorded: Some(now),
                 responses: self.clone(),
             })
@@ -96,6 +107,8 @@ struct Sliced {
     /// Data of the body that is not sent yet.
     rest: Bytes,
     id: u64,
+    /// How much longer than others it may stay unread.
+    patience: Duration,
     /// When progress was last recorded; `None` while the service has nothing to send.
     recorded: Option<Instant>,
     responses: Responses,
@@ -113,7 +126,7 @@ impl Sliced {
         self.recorded = has_slice.then_some(now);
         let mut unread = self.responses.unread();
         if has_slice {
-            unread.slice_taken(self.id, now);
+            unread.slice_taken(self.id, now, self.patience);
         } else {
             unread.since.remove(&self.id);
         }
@@ -216,6 +229,18 @@ mod tests {
         }
         assert_eq!(start.elapsed(), TIMEOUT * 3 / 2 + TIMEOUT);
         assert!(!responses.make_progress(TIMEOUT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unhurried_response_may_stay_unread_for_longer() {
+        let responses = Responses::default();
+        let mut response = Response::new(Body::from(vec![7; 3 * SLICE]));
+        response.extensions_mut().insert(Unhurried);
+        let mut body = responses.send(response).into_body();
+        body.frame().await.expect("a slice").expect("no error");
+        let start = Instant::now();
+        responses.stalled(TIMEOUT).await;
+        assert_eq!(start.elapsed(), UNHURRIED + TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]

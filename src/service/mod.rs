@@ -6,6 +6,7 @@ mod audit;
 mod authenticate;
 mod batch_get_device_owners;
 mod bulk_update_metadata;
+mod changes;
 mod check_credentials;
 mod create_or_update_customer;
 mod create_or_update_device;
@@ -39,12 +40,15 @@ use crate::{
     supervision::Supervisor,
 };
 
-pub use crate::storage::{Completed, KeyOwner, ReadAt};
+pub use crate::storage::{ChangeRecord, Completed, KeyOwner, ReadAt};
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
 pub use batch_get_device_owners::{BatchGetDeviceOwnersCall, FoundDevices};
 pub use bulk_update_metadata::BulkUpdateMetadataRequest;
+pub use changes::{
+    ChangeBatch, ChangeStream, ListChangesRequest, MAX_PAGE_BYTES, NamedChange, StreamSettings, WatchChangesRequest,
+};
 pub use create_or_update_customer::CreateOrUpdateCustomerRequest;
 pub use create_or_update_device::CreateOrUpdateDeviceRequest;
 pub use delete_customer::DeleteCustomerRequest;
@@ -75,6 +79,8 @@ pub struct ServiceSettings {
     pub key_usage: KeyUsageSettings,
     /// The limits of keys and addresses.
     pub limits: LimitSettings,
+    /// How many streams of changes may be open.
+    pub streams: StreamSettings,
     /// The settings of the writer.
     pub writer: WriterSettings,
 }
@@ -86,6 +92,7 @@ impl Default for ServiceSettings {
             key_cache_ttl: Duration::from_secs(2),
             key_usage: KeyUsageSettings::default(),
             limits: LimitSettings::default(),
+            streams: StreamSettings::default(),
             writer: WriterSettings::default(),
         }
     }
@@ -104,6 +111,7 @@ pub struct Service {
     rate_limiter: limits::RateLimiter,
     log_sampler: Arc<LogSampler>,
     reads: Reads,
+    changes: Arc<changes::Changes>,
     writer: Writer,
 }
 
@@ -119,9 +127,11 @@ impl Service {
         let writer = Writer::start(&database, settings.writer, supervisor);
         let reads = Reads::new(database.clone());
         let stored_answers = stored_answers::StoredAnswers::start(&database, supervisor);
+        let changes = changes::Changes::start(database.clone(), reads.clone(), settings.streams, supervisor);
         Self {
             settings,
             database: database.clone(),
+            changes: Arc::new(changes),
             keys: authenticate::Keys::new(database.clone(), settings.key_cache_ttl),
             failed_keys: failed_keys::FailedKeys::new(settings.limits.failed_keys),
             key_usage: key_usage::KeyUsage::start(database.clone(), settings.key_usage, supervisor),
@@ -135,7 +145,7 @@ impl Service {
     }
 
     /// The sampler of log lines about unauthenticated calls.
-    pub fn log_sampler(&self) -> &LogSampler {
+    pub fn log_sampler(&self) -> &Arc<LogSampler> {
         &self.log_sampler
     }
 

@@ -12,6 +12,7 @@ use super::{
     DatabaseError,
     backend::Backend as _,
     file,
+    heads::Heads,
     health::{Health, out_of_reach},
     options::Purpose,
     read_pool::{ReadPool, connect},
@@ -38,6 +39,8 @@ pub struct Database {
     call_reads: Arc<ReadPool>,
     /// The result of the last health check.
     pub(super) health: Arc<watch::Sender<Health>>,
+    /// The organizations that somebody follows.
+    pub(super) heads: Arc<Heads>,
 }
 
 impl Database {
@@ -64,11 +67,13 @@ impl Database {
         let reads = Arc::new(ReadPool::open(&url, Purpose::Reads).await?);
         let call_reads = Arc::new(ReadPool::open(&url, Purpose::CallReads).await?);
         let health = Arc::new(watch::Sender::new(Health::Good));
+        let heads = Arc::default();
         Ok(Self {
             url,
             reads,
             call_reads,
             health,
+            heads,
         })
     }
 

@@ -70,7 +70,10 @@ impl Database {
     }
 
     /// Fails at once if the database is out of reach, instead of after a time-out.
-    pub(super) fn check_reach(&self) -> Result<(), DatabaseError> {
+    ///
+    /// # Errors
+    /// [`DatabaseError::OutOfReach`].
+    pub fn check_reach(&self) -> Result<(), DatabaseError> {
         match self.current_health() {
             Health::OutOfReach => Err(DatabaseError::OutOfReach),
             Health::Good | Health::NotWritable { .. } | Health::SchemaBehind | Health::SchemaAhead => Ok(()),

@@ -19,6 +19,9 @@ pub(super) trait Job: Send + Sync {
 
     /// Applies it, and keeps the outcome. It may be applied again, to another state.
     fn apply(&mut self, state: &mut State<'_>);
+
+    /// How many changes its group had made once it was applied.
+    fn change_count(&self) -> usize;
 }
 
 /// A command, who wants it, and its outcome once it was applied.
@@ -71,5 +74,9 @@ impl<C: Command> Job for CommandJob<C> {
         let outcome = carry_out(&self.command, state, &self.origin);
         let changes = state.change_count();
         self.applied = Some(Applied { outcome, changes });
+    }
+
+    fn change_count(&self) -> usize {
+        self.applied.as_ref().map_or(0, |applied| applied.changes)
     }
 }

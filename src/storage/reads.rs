@@ -59,6 +59,23 @@ impl Reads {
         T: Send + 'static,
         F: Future<Output = Result<ReadAt<T>, DbErr>> + Send + 'static,
     {
+        let read = self.read_in_turn(kind, query).await?;
+        if read.revision < min {
+            return Err(Error::RevisionInFuture { current: read.revision });
+        }
+        Ok(read)
+    }
+
+    /// Reads from the primary, at whatever revision it has.
+    pub(super) async fn read_in_turn<T, F>(
+        &self,
+        kind: &'static StatementKind,
+        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|closed| Error::Internal(Cause::new(closed)))?;
         let query = move |connection| {
@@ -66,10 +83,6 @@ impl Reads {
             let _ = &turn;
             query(connection)
         };
-        let read = self.primary.read_for_call(kind, query).await?;
-        if read.revision < min {
-            return Err(Error::RevisionInFuture { current: read.revision });
-        }
-        Ok(read)
+        Ok(self.primary.read_for_call(kind, query).await?)
     }
 }

@@ -48,6 +48,10 @@ statements! {
     INSERT_ANSWERS: "insert_answers", "insert_answers", "INSERT", "INSERT idempotency_key";
     ERASE_ANSWERS: "erase_answers", "erase_answers", "DELETE", "DELETE idempotency_key";
     DELETE_EXPIRED_ANSWERS: "delete_expired_answers", "delete_expired_answers", "DELETE", "DELETE idempotency_key";
+    LIST_CHANGES: "list_changes", "list_changes", "SELECT", "SELECT change_log";
+    FIND_HEADS: "find_heads", "find_heads", "SELECT", "SELECT change_log";
+    FIND_NAMES: "find_names", "find_names", "SELECT", "SELECT customer device";
+    FIND_REVOKED_KEYS: "find_revoked_keys", "find_revoked_keys", "SELECT", "SELECT api_key";
     VERIFY: "verify", "verify", "SELECT", "SELECT change_log customer device device_assignment";
     FIND_UNKNOWN_ORGANIZATIONS: "find_unknown_organizations", "find_unknown_organizations", "SELECT",
         "SELECT customer device device_assignment change_log organization";

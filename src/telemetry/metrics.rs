@@ -34,6 +34,10 @@ const CONNECTIONS_REFUSED: &str = "device_assignment_connections_refused_total";
 const POOL_CONNECTIONS: &str = "device_assignment_pool_connections";
 const DATABASE_UP: &str = "device_assignment_database_up";
 const TASK_RESTARTS: &str = "device_assignment_task_restarts_total";
+const STREAMS_OPEN: &str = "device_assignment_change_streams";
+const STREAMS_ENDED: &str = "device_assignment_change_streams_ended_total";
+const CHANGES_SENT: &str = "device_assignment_changes_sent_total";
+const CHANGE_LAG: &str = "device_assignment_change_lag_seconds";
 const BUILD_INFO: &str = "device_assignment_build_info";
 
 /// The label value for everything without a name of its own.
@@ -61,7 +65,7 @@ enum MetricKind {
 }
 
 /// Every metric except those of the process.
-const ALL: [(MetricKind, &str, Unit, &str); 24] = [
+const ALL: [(MetricKind, &str, Unit, &str); 28] = [
     (
         MetricKind::Histogram,
         CALL_DURATION,
@@ -194,6 +198,30 @@ const ALL: [(MetricKind, &str, Unit, &str); 24] = [
         TASK_RESTARTS,
         Unit::Count,
         "Tasks of the process that ended unexpectedly and were started again, by task",
+    ),
+    (
+        MetricKind::Gauge,
+        STREAMS_OPEN,
+        Unit::Count,
+        "Open streams of changes, and calls that wait for a change",
+    ),
+    (
+        MetricKind::Counter,
+        STREAMS_ENDED,
+        Unit::Count,
+        "Streams of changes that ended, by status code",
+    ),
+    (
+        MetricKind::Counter,
+        CHANGES_SENT,
+        Unit::Count,
+        "Changes sent, in streams and pages",
+    ),
+    (
+        MetricKind::Histogram,
+        CHANGE_LAG,
+        Unit::Seconds,
+        "Time from a change until it was sent, in streams that had all changes before it",
     ),
     (
         MetricKind::Gauge,
@@ -354,6 +382,28 @@ pub static KEY_LOOKUPS_BY_RESULT: LazyLock<KeyLookups> = LazyLock::new(|| KeyLoo
     hits: counter!(KEY_LOOKUPS, "result" => "hit"),
     misses: counter!(KEY_LOOKUPS, "result" => "miss"),
 });
+
+/// Streams of changes.
+pub struct Streams {
+    /// Those that are open.
+    pub open: Gauge,
+    /// Changes sent.
+    pub sent: Counter,
+    /// How long each change took to be sent, in streams that had all changes before it.
+    pub lag: Histogram,
+}
+
+/// The streams of changes of this process.
+pub static STREAMS: LazyLock<Streams> = LazyLock::new(|| Streams {
+    open: gauge!(STREAMS_OPEN),
+    sent: counter!(CHANGES_SENT),
+    lag: histogram!(CHANGE_LAG),
+});
+
+/// Counts a stream of changes that ended with this status code.
+pub fn stream_ended(code: &'static str) {
+    counter!(STREAMS_ENDED, "rpc_response_status_code" => code).increment(1);
+}
 
 /// The metrics of one listener.
 #[derive(Debug, Clone)]

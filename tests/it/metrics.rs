@@ -10,6 +10,7 @@ use device_assignment::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerRes
 use tokio::{io::AsyncWriteExt, process::Command};
 use tonic::Code;
 
+use crate::changes::follower::{Event, Follower, From};
 use crate::support::{
     Api, Client, Kind, PATH, Program, Suite, TestDatabase, TestServer, organization, program::command,
 };
@@ -89,10 +90,28 @@ async fn make_calls(program: &Program, key: &str) {
     }
 }
 
+/// A stream that tells a change, and one that ends at once.
+async fn follow(program: &Program, key: &str) {
+    let client = program.client(Api::Grpc, key);
+    let mut follower = Follower::start(&client, &From::default()).await.expect("a stream");
+    loop {
+        if let Event::Heartbeat(_) = follower.next().await.expect("an event") {
+            break;
+        }
+    }
+    client.create("owner@example.com", &["SN-followed"]).await.ok();
+    follower.change().await;
+    Follower::start(&client, &From::after(u64::MAX))
+        .await
+        .err()
+        .expect("a rejection");
+}
+
 async fn documented(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let program = Program::serve(database.url()).await;
     make_calls(&program, &key).await;
+    follow(&program, &key).await;
     let metrics = Metrics::of(program.admin).await;
     assert_eq!(metrics.types(), promised());
     for name in metrics.types().into_keys() {

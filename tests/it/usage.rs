@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-pub const SUBCOMMANDS: [(&str, &[&str]); 29] = [
+pub const SUBCOMMANDS: [(&str, &[&str]); 30] = [
     (
         "serve",
         &[
@@ -108,6 +108,14 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 29] = [
             "DEVICE_ASSIGNMENT_PARALLEL",
             "DEVICE_ASSIGNMENT_TIMEOUT",
             "DEVICE_ASSIGNMENT_RETRY_FOR",
+        ],
+    ),
+    (
+        "changes",
+        &[
+            "DEVICE_ASSIGNMENT_SERVER",
+            "DEVICE_ASSIGNMENT_CA",
+            "DEVICE_ASSIGNMENT_API_KEY_FILE",
         ],
     ),
     ("completions", &[]),

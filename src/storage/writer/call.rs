@@ -84,6 +84,10 @@ impl<C: Command> Job for CallJob<C> {
     fn apply(&mut self, state: &mut State<'_>) {
         self.job.apply(state);
     }
+
+    fn change_count(&self) -> usize {
+        self.job.change_count()
+    }
 }
 
 impl<C: Command> WaitingJob for CallJob<C> {

@@ -113,7 +113,10 @@ impl<B: Backend> Worker<B> {
                 Ok(committed) => {
                     for (group, committed) in batch.into_iter().zip(committed) {
                         match committed {
-                            Committed::At(revision) => settle(group.calls, &Ok(revision)),
+                            Committed::At(revision) => {
+                                self.tell_followers(&group, revision);
+                                settle(group.calls, &Ok(revision));
+                            }
                             Committed::Held => hold(&mut held, group),
                         }
                     }
@@ -149,6 +152,16 @@ impl<B: Backend> Worker<B> {
             }
         }
         held
+    }
+
+    /// Tells those who follow an organization what was committed. `revision` is the one that the group was applied to.
+    fn tell_followers(&self, group: &Group, revision: Revision) {
+        let changes = group.calls.iter().map(|call| call.job.change_count()).max();
+        if let Some(changes) = changes.filter(|changes| *changes > 0) {
+            self.database
+                .heads
+                .committed(group.organization, revision.after(changes));
+        }
     }
 
     /// Commits a batch in one transaction.

@@ -20,7 +20,7 @@ const DAY: [&str; 2] = ["1d", "86400001ms"];
 const YEAR: [&str; 2] = ["365d", "366d"];
 
 /// A setting, what is too small and the smallest, the largest and what is too large.
-const NUMBERS: [(&str, [&str; 2], [&str; 2]); 45] = [
+const NUMBERS: [(&str, [&str; 2], [&str; 2]); 47] = [
     ("connect-timeout", NO_TIME, YEAR),
     ("max-answer-bytes", ONE, GIB),
     ("max-request-timeout", MS, DAY),
@@ -36,6 +36,8 @@ const NUMBERS: [(&str, [&str; 2], [&str; 2]); 45] = [
     ("queue-devices", ONE, BILLION),
     ("writer-lanes", ONE, ["64", "65"]),
     ("bulk-workers", ONE, ["64", "65"]),
+    ("key-change-streams", ZERO, BILLION),
+    ("max-change-streams", ZERO, BILLION),
     ("key-usage-interval", MS, DAY),
     ("key-expiry-warning", NO_TIME, YEAR),
     ("max-request-bytes", ONE, GIB),

@@ -90,6 +90,7 @@ pub fn rows() -> Vec<Row> {
         AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, ListDeviceOwnersRequest, ListOwnerDevicesRequest,
         device_assignment_service_client::DeviceAssignmentServiceClient,
     };
+    use device_assignment::pb::{ListChangesRequest, WatchChangesRequest, change_service_client::ChangeServiceClient};
     vec![
         Row {
             rpc: "AssignDevicesToOwner",
@@ -297,6 +298,40 @@ pub fn rows() -> Vec<Row> {
             grpc: rpc!(OrganizationServiceClient.check_credentials(|_| CheckCredentialsRequest::default())),
             stranger: "OK",
             contract: "credentials::",
+        },
+        Row {
+            rpc: "ListChanges",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/changes",
+            query: "?after=0",
+            body: |_| Value::Null,
+            grpc: rpc!(ChangeServiceClient.list_changes(|_| ListChangesRequest::default())),
+            stranger: "OK",
+            contract: "changes::",
+        },
+        Row {
+            rpc: "WatchChanges",
+            scope: Scope::Read,
+            http: Method::GET,
+            // As a page, because this reads the whole answer.
+            path: "/api/ext-v1/changes",
+            query: "?includeNames=true",
+            body: |_| Value::Null,
+            grpc: |client, _| {
+                Box::pin(async move {
+                    let mut stub = ChangeServiceClient::new(client.channel());
+                    let stream = stub.watch_changes(client.signed(WatchChangesRequest::default())).await;
+                    let (metadata, mut stream, extensions) = match stream {
+                        Ok(stream) => stream.into_parts(),
+                        Err(status) => return Answer::from(status),
+                    };
+                    let first = stream.message().await.expect("no error").expect("a first response");
+                    answer_of(Ok(tonic::Response::from_parts(metadata, first, extensions)))
+                })
+            },
+            stranger: "OK",
+            contract: "changes::",
         },
     ]
 }

@@ -5,11 +5,12 @@ use crate::support::{Browser, Suite, TestDatabase, TestServer};
 const WIDE: u32 = 1_400;
 const PHONE: u32 = 390;
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "",
     "guides/rest",
     "guides/grpc",
     "guides/command-line",
+    "guides/changes",
     "guides/api",
     "guides/errors",
     "guides/changelog",

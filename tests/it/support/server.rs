@@ -58,9 +58,23 @@ impl TestServer {
         Self::start_over(database.open().await, settings).await
     }
 
+    /// Starts it where another one was.
+    pub async fn start_at(database: &TestDatabase, grpc: SocketAddr) -> Self {
+        let grpc = TcpListener::bind(grpc).await.expect("the port is free again");
+        Self::start_listening(database.open().await, ServerSettings::default(), grpc).await
+    }
+
     pub async fn start_over(database: device_assignment::storage::Database, settings: ServerSettings) -> Self {
+        Self::start_listening(database, settings, listener().await).await
+    }
+
+    async fn start_listening(
+        database: device_assignment::storage::Database,
+        settings: ServerSettings,
+        grpc: TcpListener,
+    ) -> Self {
         let listeners = Listeners {
-            grpc: listener().await,
+            grpc,
             rest: listener().await,
             admin: Some(listener().await),
             tls: None,

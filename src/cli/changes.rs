@@ -1,0 +1,108 @@
+//! `changes`: prints the changes of an organization at a running service.
+
+use clap::Args;
+
+use super::{
+    CommandError,
+    output::{print_lines, say},
+    target::target,
+};
+use crate::{
+    client::{ChangeFollower, FollowError, Followed, Position},
+    config::TargetConfig,
+    pb::{Change, CustomerDevices},
+};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  export DEVICE_ASSIGNMENT_API_KEY=...
+  device-assignment changes
+      every change so far, a line for each
+  device-assignment changes --follow --after 4711 --json | my-program
+      further changes as they happen, each a JSON object
+";
+
+#[derive(Debug, Args)]
+pub(super) struct Changes {
+    /// Wait for further changes, and go on by itself after interruptions
+    #[arg(long)]
+    follow: bool,
+
+    /// Print the changes after this revision
+    #[arg(long, value_name = "REVISION", default_value_t = 0)]
+    after: u64,
+
+    /// The history that the revision belongs to; the command fails if it is another one now
+    #[arg(long, value_name = "ID", default_value = "")]
+    history: String,
+
+    /// Add the emails of customers and the identifiers of devices
+    #[arg(long, requires = "json")]
+    names: bool,
+
+    /// Print each change as a JSON object, as the REST API has it
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    service: TargetConfig,
+}
+
+impl Changes {
+    pub(super) async fn run(self) -> Result<(), CommandError> {
+        let position = Position {
+            history: self.history.clone(),
+            revision: self.after,
+        };
+        let target = target(&self.service)?;
+        let follower = ChangeFollower::new(&target, position, self.names);
+        let mut follower = follower.map_err(|error| CommandError::Usage(error.to_string()))?;
+        // Before the first answer, a failure is probably a mistake in the URL.
+        let mut was_reached = false;
+        loop {
+            match follower.next().await {
+                Ok(Followed::Changes { changes, head }) => {
+                    was_reached = true;
+                    if !print_lines(changes.iter().map(|change| self.line(change)))? {
+                        return Ok(());
+                    }
+                    let is_last = changes.last().is_some_and(|last| last.revision >= head);
+                    if is_last && !self.follow {
+                        return Ok(());
+                    }
+                }
+                Ok(Followed::UpToDate) if self.follow => was_reached = true,
+                Ok(Followed::UpToDate) => return Ok(()),
+                Ok(Followed::Interrupted(problem)) if was_reached => say(&format!("connecting again: {problem}")),
+                Ok(Followed::Interrupted(problem)) => {
+                    return Err(CommandError::Failed(format!("{}: {problem}", target.url)));
+                }
+                Err(error @ (FollowError::Expired(_) | FollowError::OutOfOrder { .. } | FollowError::Rejected(_))) => {
+                    return Err(CommandError::Failed(error.to_string()));
+                }
+            }
+        }
+    }
+
+    fn line(&self, change: &Change) -> String {
+        if self.json {
+            // A message without maps is always JSON.
+            return serde_json::to_string(change).unwrap_or_default();
+        }
+        let devices = |groups: &[CustomerDevices]| groups.iter().map(|group| group.device_ids.len()).sum::<usize>();
+        let counts = [
+            (devices(&change.assigned), "assigned"),
+            (devices(&change.unassigned), "unassigned"),
+            (change.customers_created.len(), "customers created"),
+            (change.customers_updated.len(), "customers updated"),
+            (change.customers_deleted.len(), "customers deleted"),
+            (change.devices_created.len(), "devices created"),
+            (change.devices_updated.len(), "devices updated"),
+            (change.devices_deleted.len(), "devices deleted"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        let (revision, at, kind) = (change.revision, &change.at, &change.kind);
+        format!("{revision}\t{at}\t{kind}\t{}", counts.join(", "))
+    }
+}

@@ -1,0 +1,149 @@
+//! The latest changes of an organization in memory, so that its streams share what is read: a change is read once, however many
+//! follow it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Changes, NamedChange, ids};
+use crate::{
+    domain::{
+        Error,
+        change::Revision,
+        id::{HistoryId, OrganizationId},
+    },
+    storage::{ChangePage, ChangeRecord, Names, PageLimits},
+};
+
+use super::ChangeBatch;
+
+/// The most changes that are kept.
+const MAX_CHANGES: usize = 256;
+/// The most ids in these changes.
+const MAX_IDS: usize = 2_000;
+
+/// The latest changes of an organization.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    /// The history, and the newest revision that was read.
+    read_at: Option<(HistoryId, Revision)>,
+    /// The revision before the first change.
+    start: Revision,
+    changes: VecDeque<RecentChange>,
+    /// The ids in these changes.
+    ids: usize,
+}
+
+#[derive(Debug)]
+struct RecentChange {
+    change: Arc<ChangeRecord>,
+    ids: usize,
+    /// The names, if a stream wanted them.
+    names: Option<Arc<Names>>,
+}
+
+impl Recent {
+    /// The revision of the last change, or before the first one.
+    fn end(&self) -> Revision {
+        self.start.after(self.changes.len())
+    }
+
+    /// Adds what was read after `after`.
+    fn add(&mut self, after: Revision, page: ChangePage) {
+        let is_next = self.read_at.is_some_and(|(history, _)| history == page.history) && after == self.end();
+        if !is_next {
+            *self = Self {
+                start: after,
+                ..Self::default()
+            };
+        }
+        self.read_at = Some((page.history, page.head));
+        for change in page.changes {
+            if !(change.customers_updated.is_empty()
+                && change.customers_deleted.is_empty()
+                && change.devices_updated.is_empty()
+                && change.devices_deleted.is_empty())
+            {
+                // The names may be others now, or erased.
+                for recent in &mut self.changes {
+                    recent.names = None;
+                }
+            }
+            let ids = change.ids().count();
+            self.ids += ids;
+            let change = Arc::new(change);
+            let names = None;
+            self.changes.push_back(RecentChange { change, ids, names });
+        }
+    }
+
+    /// Drops the oldest changes, beyond what is kept.
+    fn shrink(&mut self) {
+        while self.changes.len() > MAX_CHANGES || self.ids > MAX_IDS {
+            let Some(oldest) = self.changes.pop_front() else {
+                break;
+            };
+            self.ids -= oldest.ids;
+            self.start = self.start.after(1);
+        }
+    }
+
+    /// The changes after `after`, as many as are allowed.
+    fn after(&mut self, after: Revision, limits: PageLimits) -> impl Iterator<Item = &mut RecentChange> {
+        let skipped = after.number().saturating_sub(self.start.number());
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+        let mut bytes = 0;
+        let fits = move |change: &&mut RecentChange| {
+            let is_first = bytes == 0;
+            bytes += change.change.bytes();
+            is_first || bytes <= limits.bytes
+        };
+        self.changes
+            .iter_mut()
+            .skip(skipped)
+            .take(limits.changes)
+            .take_while(fits)
+    }
+}
+
+impl Changes {
+    /// The changes after `after` for a stream. Streams at the newest change share one read.
+    pub(super) async fn next(
+        &self,
+        organization: OrganizationId,
+        after: Revision,
+        history: HistoryId,
+        limits: PageLimits,
+        include_names: bool,
+    ) -> Result<ChangeBatch, Error> {
+        let recent = self.recent.get_with(organization, Arc::default);
+        let mut recent = recent.lock().await;
+        let is_older = recent.read_at.is_some() && after < recent.start;
+        if is_older {
+            // So far behind that others do not need it.
+            drop(recent);
+            let page = self.page(organization, after, &history.to_string(), limits).await?;
+            return self.named(organization, page, include_names).await;
+        }
+        let is_there = recent.read_at.is_some_and(|(known, _)| known == history) && after < recent.end();
+        if !is_there {
+            let page = self.page(organization, after, &history.to_string(), limits).await?;
+            recent.add(after, page);
+        }
+        let head = recent.read_at.map_or(after, |(_, head)| head);
+        let mut wanted: Vec<_> = recent.after(after, limits).collect();
+        if include_names {
+            let unnamed: Vec<_> = wanted.iter_mut().filter(|recent| recent.names.is_none()).collect();
+            let missing = ids(unnamed.iter().map(|recent| &*recent.change));
+            let names = Arc::new(self.reads.names(organization, missing).await?);
+            for recent in unnamed {
+                recent.names = Some(Arc::clone(&names));
+            }
+        }
+        let named = |recent: &mut RecentChange| NamedChange {
+            change: Arc::clone(&recent.change),
+            names: recent.names.clone().unwrap_or_default(),
+        };
+        let changes = wanted.into_iter().map(named).collect();
+        recent.shrink();
+        Ok(ChangeBatch { history, head, changes })
+    }
+}

@@ -1,0 +1,208 @@
+//! A stream of changes: one consumer follows one organization.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use time::OffsetDateTime;
+
+use super::{ChangeBatch, Changes, MAX_PAGE_SIZE, streams::StreamPermit};
+use crate::{
+    domain::{
+        Error,
+        change::Revision,
+        id::{HistoryId, OrganizationId},
+    },
+    service::{Caller, Service},
+    shares::{Holder, Share},
+    storage::{Followed, PageLimits},
+    telemetry::metrics::STREAMS,
+};
+
+/// How long after a message another one is sent, even if nothing has changed.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The shortest time between two messages to a follower that has all changes. What comes in between goes into one message, so
+/// that the cost of many streams does not grow with the number of changes alone.
+const GATHER: Duration = Duration::from_millis(25);
+/// The largest message, in bytes. A single change may be larger.
+const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+/// How long to wait before the next attempt, when the streams hold too many bytes, or what was told cannot be read yet.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What `WatchChanges` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchChangesRequest {
+    /// The revision before the first change.
+    pub after: Revision,
+    /// The history that this revision belongs to; empty for the current one.
+    pub history: String,
+    /// Whether to add names.
+    pub include_names: bool,
+}
+
+/// A stream of changes. A follower that does not read has at most one message waiting in memory: the stream goes on from the log.
+pub struct ChangeStream {
+    position: Position,
+    /// Completes when the stream has to end.
+    end: Pin<Box<dyn Future<Output = Error> + Send>>,
+    first: Option<ChangeBatch>,
+}
+
+/// Where a stream is.
+struct Position {
+    changes: Arc<Changes>,
+    followed: Arc<Followed>,
+    organization: OrganizationId,
+    history: HistoryId,
+    include_names: bool,
+    /// The last revision that was sent.
+    sent: Revision,
+    /// The newest revision that is known.
+    head: Revision,
+    sent_at: Instant,
+    /// The bytes of the message that was sent last. When the next one is asked for, the follower has read it.
+    share: Share<Holder>,
+}
+
+impl Service {
+    /// Follows the changes of the caller's organization until `deadline`, or until the key ends or the service stops.
+    ///
+    /// # Errors
+    /// [`Error::ChangesExpired`], [`Error::RevisionInFuture`], [`Error::TooManyStreams`], [`Error::ShuttingDown`], and
+    /// [`Error::Unavailable`] if the database cannot be read.
+    pub async fn watch_changes(
+        &self,
+        caller: &Caller,
+        request: &WatchChangesRequest,
+        deadline: Instant,
+    ) -> Result<ChangeStream, Error> {
+        let changes = Arc::clone(&self.changes);
+        let organization = caller.organization;
+        let permit = changes.streams.enter(caller)?;
+        let end = Box::pin(end(Arc::clone(&changes), permit, deadline));
+        if *changes.stop.borrow() {
+            return Err(Error::ShuttingDown);
+        }
+        // Before the log is read, so that no change is missed in between.
+        let followed = changes.database.follow(organization);
+        let page = changes
+            .page(organization, request.after, &request.history, LIMITS)
+            .await?;
+        let history = page.history;
+        let first = changes.named(organization, page, request.include_names).await?;
+        let share = changes.bytes.empty(Holder::Organization(organization.uuid()));
+        let mut position = Position {
+            changes,
+            followed,
+            organization,
+            history,
+            include_names: request.include_names,
+            sent: request.after,
+            head: first.head,
+            sent_at: Instant::now(),
+            share,
+        };
+        position.take_room(&first).await;
+        Ok(ChangeStream {
+            position,
+            end,
+            first: Some(first),
+        })
+    }
+}
+
+const LIMITS: PageLimits = PageLimits {
+    changes: MAX_PAGE_SIZE,
+    bytes: MAX_MESSAGE_BYTES,
+};
+
+/// Waits until a stream has to end, and returns why.
+async fn end(changes: Arc<Changes>, permit: StreamPermit, deadline: Instant) -> Error {
+    let mut stop = changes.stop.subscribe();
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => Error::ShuttingDown,
+        () = permit.key_ended() => Error::InvalidApiKey,
+        () = tokio::time::sleep_until(deadline.into()) => Error::DeadlineExceeded,
+    }
+}
+
+impl ChangeStream {
+    /// The revision to go on from: that of the last change that was returned.
+    pub fn revision(&self) -> Revision {
+        self.position.sent
+    }
+
+    /// The next changes: immediately if there are some, otherwise when there are. Without changes it is a heartbeat: the follower
+    /// has all changes up to `head`.
+    ///
+    /// # Errors
+    /// Why the stream ends. It must not be called again after that.
+    pub async fn next(&mut self) -> Result<ChangeBatch, Error> {
+        let batch = match self.first.take() {
+            Some(first) => first,
+            None => tokio::select! {
+                biased;
+                error = &mut self.end => return Err(error),
+                batch = self.position.next() => batch?,
+            },
+        };
+        self.position.sent = batch
+            .changes
+            .last()
+            .map_or(self.position.sent, |last| last.change.revision);
+        self.position.sent_at = Instant::now();
+        Ok(batch)
+    }
+}
+
+impl Position {
+    async fn next(&mut self) -> Result<ChangeBatch, Error> {
+        let heartbeat_at = self.sent_at + HEARTBEAT;
+        let mut has_waited = false;
+        loop {
+            if self.sent >= self.head {
+                has_waited = true;
+                let changed = self.followed.changed_since(self.history, self.sent);
+                if tokio::time::timeout_at(heartbeat_at.into(), changed).await.is_err() {
+                    return self.heartbeat();
+                }
+                tokio::time::sleep_until((self.sent_at + GATHER).into()).await;
+            }
+            let next = self
+                .changes
+                .next(self.organization, self.sent, self.history, LIMITS, self.include_names);
+            let batch = next.await?;
+            self.head = batch.head;
+            if !batch.changes.is_empty() {
+                self.take_room(&batch).await;
+                if let Some(first) = batch.changes.first().filter(|_| has_waited) {
+                    let lag = OffsetDateTime::now_utc() - first.change.at;
+                    // The clocks of instances differ.
+                    STREAMS.lag.record(lag.as_seconds_f64().max(0.0));
+                }
+                return Ok(batch);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn heartbeat(&self) -> Result<ChangeBatch, Error> {
+        // Whether it is up to date cannot be known otherwise.
+        self.changes.database.check_reach()?;
+        Ok(ChangeBatch {
+            history: self.history,
+            head: self.sent,
+            changes: Vec::new(),
+        })
+    }
+
+    /// Waits until there is room for the bytes of a message.
+    async fn take_room(&mut self, batch: &ChangeBatch) {
+        let bytes = batch.changes.iter().map(|named| named.bytes()).sum();
+        while !self.share.resize(bytes) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
