@@ -82,15 +82,22 @@ async fn compare(
         });
         let answers = join_all(pending.collect::<Vec<_>>()).await;
         figures.calls += calls.len();
+        let mut made: Vec<_> = calls.into_iter().zip(answers).collect();
+        let revisions = |of: usize| {
+            let of_one = made.iter().filter(move |((_, organization, _), _)| *organization == of);
+            of_one.filter_map(|(_, answer)| answer.revision).collect::<Vec<_>>()
+        };
+        let behind = |revisions: &[u64]| revisions.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        figures.behind += (0..ORGANIZATIONS).map(|of| behind(&revisions(of))).sum::<usize>();
+        // A name that is deleted and created again has another id.
+        made.sort_by_key(|(_, answer)| answer.revision);
         let mut answered: Vec<Vec<Answered>> = organizations.iter().map(|_| Vec::new()).collect();
-        for ((_, organization, call), answer) in calls.into_iter().zip(answers) {
+        for ((_, organization, call), answer) in made {
             let revision = answer.revision;
             let answer = side.answer(organization, &call, answer.outcome);
             answered[organization].push(Answered { call, answer, revision });
         }
         for (organization, answered) in organizations.iter_mut().zip(answered) {
-            let revisions: Vec<_> = answered.iter().filter_map(|answered| answered.revision).collect();
-            figures.behind += revisions.windows(2).filter(|pair| pair[0] > pair[1]).count();
             explain(organization, answered).map_err(|fault| format!("step {step}: {fault}"))?;
         }
     }
