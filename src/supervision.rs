@@ -84,6 +84,7 @@ impl Tasks {
         let supervisor = self.supervisor.clone();
         self.running.spawn(async move {
             let mut restarts = Restarts::default();
+            let counter = metrics::task_restarts(name);
             loop {
                 let has_ended = AssertUnwindSafe(async { start().await }).catch_unwind().await.is_ok();
                 if has_ended && supervisor.is_stopping() {
@@ -93,7 +94,7 @@ impl Tasks {
                     supervisor.fail(name);
                     return;
                 }
-                metrics::task_restarted(name);
+                counter.increment(1);
                 tracing::error!(task = name, "a task ended unexpectedly; it is started again");
             }
         });

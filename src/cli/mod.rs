@@ -297,3 +297,18 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_task_ends_the_program_with_1() {
+        let error = CommandError::from(ServeError::TaskFailed("writer_worker"));
+        assert_eq!(error.exit_code(), ExitCode::from(1));
+        assert_eq!(
+            error.to_string(),
+            "stopped because the task writer_worker failed; its errors are in the log"
+        );
+    }
+}

@@ -445,9 +445,9 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Counts a task that ended unexpectedly and is started again.
-pub fn task_restarted(task: &'static str) {
-    counter!(TASK_RESTARTS, "task" => task).increment(1);
+/// How often the task with this name was started again.
+pub fn task_restarts(task: &'static str) -> Counter {
+    counter!(TASK_RESTARTS, "task" => task)
 }
 
 /// Sets the number of connections in a pool.

@@ -19,6 +19,7 @@ use device_assignment::{
 };
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
+use tokio::time::timeout;
 
 use crate::support::{Kind, Suite, TestDatabase, load::eventually, organization};
 
@@ -186,14 +187,16 @@ async fn abandoned(database: &'static TestDatabase) {
         assert!(matches!(outcome, Err(Error::DeadlineExceeded)), "{outcome:?}");
     }
     for number in 0..CALLS {
-        let left = writing.create(0, DEVICES, LONG);
+        // Its deadline does not end it.
+        let left = writing.create(0, DEVICES, 10 * LONG);
         if number % 2 == 0 {
             left.abandon();
         }
         drop(left);
     }
     // The calls of an organization take turns: when it is the turn of this one, all others have been dealt with.
-    let outcome = writing.create(0, DEVICES, Duration::from_secs(2)).await;
+    let late = writing.create(0, DEVICES, Duration::from_secs(2));
+    let outcome = timeout(LONG, late).await.expect("its turn");
     assert!(matches!(outcome, Err(Error::DeadlineExceeded)), "{outcome:?}");
     held.rollback().await.expect("a rollback");
     let last = writing.create(0, 1_000, LONG).await.expect("an outcome");
