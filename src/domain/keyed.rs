@@ -115,3 +115,6 @@ impl<C: Command> Command for Keyed<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,10 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("idempotency::grpc_and_rest_share_answers", shared);
     suite.on_each("idempotency::the_largest_answer_is_kept", largest);
     suite.on_each("idempotency::expired_answers_are_deleted", deleted);
+    suite.on_each(
+        "idempotency::erasing_a_customer_deletes_the_answers_that_name_it",
+        erased,
+    );
     suite.on_each("idempotency::four_callers_at_once_while_instances_are_killed", at_once);
 }
 
@@ -203,6 +207,39 @@ async fn deleted(database: &TestDatabase) {
         database.count("idempotency_key").await == 0
     })
     .await;
+    server.stop().await;
+}
+
+async fn erased(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Api::Rest, &key);
+    client.with_header(KEY, "john").create(JOHN, &["SN-1"]).await.ok();
+    let jane = client
+        .with_header(KEY, "jane")
+        .create("jane@example.com", &["SN-2"])
+        .await
+        .ok();
+    let delete = async || {
+        let request = client
+            .with_header(KEY, "delete")
+            .request(reqwest::Method::POST, "/api/ext-v1/customer/deleteCustomer")
+            .body(format!("{{\"email\": \"{JOHN}\"}}"));
+        client.send(request).await.ok()
+    };
+    let first = delete().await;
+    assert_eq!(first.body["unassignedCount"], 1, "{first:?}");
+    // That of the deletion itself has an id and a number, and is kept.
+    assert_eq!(database.count("idempotency_key").await, 2);
+    assert_repeated(&delete().await, &first);
+    let again = client
+        .with_header(KEY, "jane")
+        .create("jane@example.com", &["SN-2"])
+        .await
+        .ok();
+    assert_repeated(&again, &jane);
+    let anew = client.with_header(KEY, "john").create(JOHN, &["SN-1"]).await.ok();
+    assert!(!anew.replayed && anew.body["customerWasCreated"] == true, "{anew:?}");
     server.stop().await;
 }
 

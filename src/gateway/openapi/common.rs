@@ -34,18 +34,20 @@ const KEY: &str = "A key of your choice for this call, for example a UUID. A rep
 impl Modify for Common {
     fn modify(&self, document: &mut OpenApi) {
         for path in document.paths.paths.values_mut() {
-            for operation in [&mut path.get, &mut path.post].into_iter().flatten() {
-                add_to(operation);
+            for (operation, may_write) in [(&mut path.get, false), (&mut path.post, true)] {
+                if let Some(operation) = operation {
+                    add_to(operation, may_write);
+                }
             }
         }
     }
 }
 
-fn add_to(operation: &mut Operation) {
+fn add_to(operation: &mut Operation, may_write: bool) {
     if let Some(RefOr::T(body)) = &mut operation.request_body {
         body.description = Some(BODY.to_owned());
     }
-    let is_write = operation.operation_id.as_deref().is_some_and(|id| is_write(&rpc(id)));
+    let is_write = may_write && operation.operation_id.as_deref().is_some_and(|id| is_write(&rpc(id)));
     if is_write {
         operation
             .parameters
