@@ -1,4 +1,4 @@
-//! All attacks at once, on a process with the memory limit of `deploy/kubernetes`.
+//! All attacks at once, on a process with less memory than `deploy/kubernetes` allows.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::support::{Kind, PATH, Suite, TestDatabase};
 
 /// How long they last.
 const TIME: Duration = Duration::from_secs(60);
-/// The memory limit in `deploy/kubernetes/deployment.yaml`.
+/// Less than the memory limit in `deploy/kubernetes/deployment.yaml`: the attacks open no streams of changes.
 const LIMIT: u64 = 512 * MIB;
 /// How long after the attacks the memory may take to shrink, and how much more than before it may then be.
 const FALLS_WITHIN: Duration = Duration::from_secs(30);
