@@ -66,6 +66,14 @@ pub(super) trait Backend: sqlx::Database<Connection: 'static> {
     /// Removes what was deleted from where the database keeps earlier versions. Returns false if somebody still reads them.
     fn erase(connection: &mut Self::Connection) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
+    /// Whether an embedded database keeps in memory what it needs to undo a statement. It copies each page before the statement
+    /// changes it, and as a file, that doubles what a small batch writes. For a large batch it would be too much memory. Not within
+    /// a transaction.
+    fn keep_journals_in_memory(
+        connection: &mut Self::Connection,
+        in_memory: bool,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     /// The steps that the schema has taken; an error if there is no table of them.
     fn applied_steps(
         connection: &mut Self::Connection,
@@ -113,6 +121,10 @@ impl Backend for Postgres {
 
     async fn erase(_: &mut PgConnection) -> Result<bool, sqlx::Error> {
         Ok(true)
+    }
+
+    async fn keep_journals_in_memory(_: &mut PgConnection, _: bool) -> Result<(), sqlx::Error> {
+        Ok(())
     }
 
     async fn applied_steps(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
@@ -166,6 +178,16 @@ impl Backend for Sqlite {
         sqlx::query(wait(SQLITE_BUSY_TIMEOUT)).execute(connection).await?;
         let (is_busy, _, _): (bool, i64, i64) = emptied?;
         Ok(!is_busy)
+    }
+
+    async fn keep_journals_in_memory(connection: &mut SqliteConnection, in_memory: bool) -> Result<(), sqlx::Error> {
+        let pragma = if in_memory {
+            "PRAGMA temp_store = MEMORY"
+        } else {
+            "PRAGMA temp_store = FILE"
+        };
+        sqlx::query(pragma).execute(connection).await?;
+        Ok(())
     }
 
     async fn applied_steps(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {

@@ -35,6 +35,9 @@ use crate::{
 const ATTEMPTS: u32 = 16;
 /// The longest pause before a rerun. The pause is random, so that two that collided do not collide again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// The most devices of a batch of which an embedded database keeps the journals of statements in memory: each assignment changes
+/// two pages of 4 KiB, so they take 2 MiB.
+const SMALL_BATCH: usize = 256;
 /// The longest wait of one statement for a lock: less than the statement's own time-out.
 pub(super) const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(4);
 
@@ -226,6 +229,27 @@ async fn embedded<B: Backend>(
             return Ok(committed(&plans));
         }
     }
+    let weight: usize = groups.iter().map(Group::weight).sum();
+    if weight <= SMALL_BATCH {
+        return write_all::<B>(connection, groups, plans, locking).await;
+    }
+    B::keep_journals_in_memory(connection, false)
+        .await
+        .map_err(DatabaseError::from)?;
+    let written = write_all::<B>(connection, groups, plans, locking).await;
+    if let Err(error) = B::keep_journals_in_memory(connection, true).await {
+        tracing::debug!(%error, "a connection keeps its journals in files");
+    }
+    written
+}
+
+/// Writes what was planned in one transaction; plans first if that is not done.
+async fn write_all<B: Backend>(
+    connection: &mut B::Connection,
+    groups: &mut [Group<'_>],
+    mut plans: Vec<(Revision, ChangeSet)>,
+    locking: Locking,
+) -> Result<Vec<Committed>, BatchError> {
     let mut transaction = begin::<B>(connection).await?;
     let mut index = None;
     let written = async {

@@ -19,6 +19,11 @@ pub(super) struct Group<'j> {
 }
 
 impl Group<'_> {
+    /// How much work it is, in device identifiers.
+    pub(super) fn weight(&self) -> usize {
+        self.jobs.iter().map(|job| job.weight()).sum()
+    }
+
     /// What its commands touch.
     pub(super) fn touches(&self) -> Touches<'_> {
         let mut touches = Touches::default();

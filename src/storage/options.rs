@@ -78,7 +78,9 @@ pub(super) fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) ->
     match purpose {
         Purpose::Writes => options
             .pragma("cache_size", SQLITE_CACHE)
-            .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT),
+            .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT)
+            // See `Backend::keep_journals_in_memory`.
+            .pragma("temp_store", "MEMORY"),
         Purpose::SchemaAlone => options
             .locking_mode(SqliteLockingMode::Exclusive)
             .busy_timeout(SQLITE_ALONE_TIMEOUT),
