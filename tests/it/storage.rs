@@ -237,6 +237,7 @@ async fn postgres_keys(database: &'static TestDatabase) {
     device_assignment: INDEX USING btree (organization_id, device_id, customer_id)
     device_assignment: PRIMARY KEY (organization_id, customer_id, device_id)
     history: PRIMARY KEY (only_row)
+    idempotency_key: PRIMARY KEY (organization_id, key)
     organization.name COLLATE C
     organization: PRIMARY KEY (id)
     organization: UNIQUE (name)
@@ -262,6 +263,8 @@ async fn sqlite_keys(database: &'static TestDatabase) {
     device_assignment STRICT
     device_assignment UNIQUE organization_id,customer_id,device_id
     history STRICT
+    idempotency_key STRICT
+    idempotency_key UNIQUE organization_id,key
     organization STRICT
     organization UNIQUE id
     organization UNIQUE name
