@@ -17,11 +17,15 @@ mod delete_device;
 mod error_responses;
 mod events;
 mod fields;
+mod get_customer;
+mod get_device;
 mod host;
 mod json;
 mod json_line;
 mod known_keys;
+mod list_customers;
 mod list_device_owners;
+mod list_devices;
 mod list_owner_devices;
 mod observe;
 mod openapi;
@@ -148,7 +152,10 @@ where
         )
         .route(
             "/api/ext-v1/device",
-            post(create_or_update_device::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+            post(create_or_update_device::handle)
+                .get(get_device::handle)
+                .head(async || Problem::method_not_allowed(&[Method::GET, Method::POST]))
+                .fallback(async || Problem::method_not_allowed(&[Method::GET, Method::POST])),
         )
         .route(
             "/api/ext-v1/device/bulk-metadata",
@@ -179,6 +186,20 @@ where
             only_get(get(list_device_owners::handle)),
         )
         .route("/api/ext-v1/changes", only_get(get(changes::handle)))
+        .route("/api/ext-v1/devices", only_get(get(list_devices::handle)))
+        .route(
+            "/api/ext-v1/customer/queryCustomer",
+            post(get_customer::by_email).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/customer/getCustomer/{telemetronCustomerId}",
+            only_get(get(get_customer::by_id)),
+        )
+        .route(
+            "/api/ext-v1/customer/listCustomers",
+            post(list_customers::by_body).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route("/api/ext-v1/customers", only_get(get(list_customers::by_query)))
         .route("/api/ext-v1/credentials", only_get(get(check_credentials::handle)))
         .merge(pages)
         .fallback(async |request: AxumRequest| pages::not_found(&request))

@@ -16,10 +16,10 @@ use utoipa::{
 use self::common::Common;
 use super::{
     GatewaySettings, assign_devices, batch_get_device_owners, bulk_update_metadata, changes, check_credentials,
-    create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, list_device_owners,
-    list_owner_devices, problem, unassign_devices,
+    create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, get_customer,
+    get_device, list_customers, list_device_owners, list_devices, list_owner_devices, problem, unassign_devices,
 };
-use crate::{code::code_name, key_headers::X_API_KEY, pb::ListDeviceOwnersRequest, reason::Reason};
+use crate::{code::code_name, key_headers::X_API_KEY, pb::{GetCustomerRequest, GetDeviceRequest, ListDeviceOwnersRequest, ListDevicesRequest}, reason::Reason};
 
 const INTRODUCTION: &str = "\
 Assigns devices to customers and removes them, in bulk; keeps what is known of devices and customers, and erases it.
@@ -52,10 +52,22 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
         list_owner_devices::by_body,
         list_owner_devices::by_query,
         list_device_owners::handle,
+        get_device::handle,
+        list_devices::handle,
+        get_customer::by_email,
+        get_customer::by_id,
+        list_customers::by_body,
+        list_customers::by_query,
         check_credentials::handle,
         changes::handle,
     ),
-    components(schemas(problem::Envelope, ListDeviceOwnersRequest)),
+    components(schemas(
+        problem::Envelope,
+        GetCustomerRequest,
+        GetDeviceRequest,
+        ListDeviceOwnersRequest,
+        ListDevicesRequest
+    )),
     tags(
         (name = "Devices", description = "Assign devices to customers and remove them, and keep what is known of devices"),
         (name = "Customers", description = "Keep what is known of customers, and erase it"),
@@ -119,6 +131,9 @@ fn rules(max_devices: usize) -> Value {
     let list_owned = json!({
         "oneOf": [only("customerEmail", "customerId"), only("customerId", "customerEmail")],
     });
+    let text = json!({ "pattern": NO_CONTROL_CHARACTER });
+    let list_devices = json!({ "properties": { "type": text, "prefix": text } });
+    let list_customers = json!({ "properties": { "emailPrefix": text } });
     let unassign_one = json!({ "properties": { "deviceIdentifier": { "pattern": NO_CONTROL_CHARACTER } } });
     let assign = json!({
         "properties": { "deviceIdentifiers": devices },
@@ -157,6 +172,9 @@ fn rules(max_devices: usize) -> Value {
         "DeleteCustomerRequest": delete_customer,
         "ListOwnerDevicesRequest": list_owned,
         "ListDeviceOwnersRequest": unassign_one,
+        "GetDeviceRequest": identifier,
+        "ListDevicesRequest": list_devices,
+        "ListCustomersRequest": list_customers,
         "Error": error,
     } } })
 }

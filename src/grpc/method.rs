@@ -20,6 +20,11 @@ const OWNED_DEVICE_BYTES: usize = 600;
 /// What is reserved for a page, in bytes: one of usual size. What is returned beyond it is accounted for when it exists.
 const PAGE_BYTES: usize = 128 * 1024;
 
+/// The largest JSON object that is stored with a device or a customer, in bytes.
+const JSON_BYTES: usize = 64 * 1024;
+/// What is reserved for a customer with its devices, in bytes: the identifiers are cut there.
+const CUSTOMER_BYTES: usize = JSON_BYTES + 256 * 1024;
+
 /// A method: what the policies need to know about it, and how long its calls took.
 pub(super) struct Method {
     /// Its full name.
@@ -44,7 +49,7 @@ pub(super) struct Method {
 }
 
 /// Every method except the streams without a key.
-static KNOWN: [Method; 15] = [
+static KNOWN: [Method; 20] = [
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
         .with_devices(2)
@@ -60,6 +65,11 @@ static KNOWN: [Method; 15] = [
     Method::write("telemetron.device_assignment.v1.CustomerService/DeleteCustomer"),
     Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/ListOwnerDevices").with_list(PAGE_BYTES),
     Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/ListDeviceOwners").with_list(PAGE_BYTES),
+    Method::read("telemetron.device_assignment.v1.DeviceService/GetDevice").with_list(JSON_BYTES),
+    Method::read("telemetron.device_assignment.v1.DeviceService/ListDevices").with_list(PAGE_BYTES),
+    Method::read("telemetron.device_assignment.v1.CustomerService/QueryCustomer").with_list(CUSTOMER_BYTES),
+    Method::read("telemetron.device_assignment.v1.CustomerService/GetCustomer").with_list(CUSTOMER_BYTES),
+    Method::read("telemetron.device_assignment.v1.CustomerService/ListCustomers").with_list(PAGE_BYTES),
     Method::read("telemetron.device_assignment.v1.OrganizationService/CheckCredentials").uncounted(),
     Method::read("telemetron.device_assignment.v1.ChangeService/ListChanges").with_list(128 * 1024),
     Method::read("telemetron.device_assignment.v1.ChangeService/WatchChanges").streaming(),

@@ -14,9 +14,13 @@ mod create_or_update_device;
 mod deadline;
 mod delete_customer;
 mod delete_device;
+mod get_customer;
+mod get_device;
 mod identifiers;
 mod keyless;
+mod list_customers;
 mod list_device_owners;
+mod list_devices;
 mod list_owner_devices;
 mod message_errors;
 mod method;
@@ -175,6 +179,20 @@ impl DeviceService for Handlers {
     ) -> Result<Response<pb::DeleteDeviceResponse>, Status> {
         delete_device::handle(&self.service, request).await
     }
+
+    async fn get_device(
+        &self,
+        request: Request<pb::GetDeviceRequest>,
+    ) -> Result<Response<pb::GetDeviceResponse>, Status> {
+        get_device::handle(&self.service, request).await
+    }
+
+    async fn list_devices(
+        &self,
+        request: Request<pb::ListDevicesRequest>,
+    ) -> Result<Response<pb::ListDevicesResponse>, Status> {
+        list_devices::handle(&self.service, request).await
+    }
 }
 
 #[tonic::async_trait]
@@ -191,6 +209,24 @@ impl CustomerService for Handlers {
         request: Request<pb::DeleteCustomerRequest>,
     ) -> Result<Response<pb::DeleteCustomerResponse>, Status> {
         delete_customer::handle(&self.service, request).await
+    }
+
+    async fn query_customer(
+        &self,
+        request: Request<pb::QueryCustomerRequest>,
+    ) -> Result<Response<pb::Customer>, Status> {
+        get_customer::by_email(&self.service, request).await
+    }
+
+    async fn get_customer(&self, request: Request<pb::GetCustomerRequest>) -> Result<Response<pb::Customer>, Status> {
+        get_customer::by_id(&self.service, request).await
+    }
+
+    async fn list_customers(
+        &self,
+        request: Request<pb::ListCustomersRequest>,
+    ) -> Result<Response<pb::ListCustomersResponse>, Status> {
+        list_customers::handle(&self.service, request).await
     }
 }
 

@@ -5,9 +5,13 @@ use serde_json::{Value, json};
 use crate::gateway::call::NOT_IN_URLS;
 
 /// Each GET with parameters, and the schema of its message.
-const GETS: [(&str, &str); 2] = [
+const GETS: [(&str, &str); 6] = [
     ("/api/ext-v1/deviceAssignment/devices", "ListOwnerDevicesRequest"),
     ("/api/ext-v1/deviceAssignment/owners", "ListDeviceOwnersRequest"),
+    ("/api/ext-v1/device", "GetDeviceRequest"),
+    ("/api/ext-v1/devices", "ListDevicesRequest"),
+    ("/api/ext-v1/customer/getCustomer/{telemetronCustomerId}", "GetCustomerRequest"),
+    ("/api/ext-v1/customers", "ListCustomersRequest"),
 ];
 
 /// Adds the parameters, and removes schemas that no body has.

@@ -87,6 +87,7 @@ impl Row {
 
 pub fn rows() -> Vec<Row> {
     use device_assignment::pb::{
+        GetCustomerRequest, GetDeviceRequest, ListCustomersRequest, ListDevicesRequest, QueryCustomerRequest,
         AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, ListDeviceOwnersRequest, ListOwnerDevicesRequest,
         device_assignment_service_client::DeviceAssignmentServiceClient,
     };
@@ -287,6 +288,81 @@ pub fn rows() -> Vec<Row> {
             ),
             stranger: "DEVICE_NOT_FOUND",
             contract: "reads::device_owners",
+        },
+        Row {
+            rpc: "GetDevice",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/device",
+            query: "?identifier=SN-002",
+            body: |_| Value::Null,
+            grpc: rpc!(DeviceServiceClient.get_device(|_| GetDeviceRequest {
+                identifier: "SN-002".into(),
+                ..Default::default()
+            })),
+            stranger: "DEVICE_NOT_FOUND",
+            contract: "reads::device_the",
+        },
+        Row {
+            rpc: "ListDevices",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/devices",
+            query: "",
+            body: |_| Value::Null,
+            grpc: rpc!(DeviceServiceClient.list_devices(|_| ListDevicesRequest::default())),
+            stranger: "OK",
+            contract: "reads::devices_with",
+        },
+        Row {
+            rpc: "QueryCustomer",
+            scope: Scope::Read,
+            http: Method::POST,
+            path: "/api/ext-v1/customer/queryCustomer",
+            query: "",
+            body: |_| json!({ "email": JOHN }),
+            grpc: rpc!(CustomerServiceClient.query_customer(|_| QueryCustomerRequest {
+                email: JOHN.into(),
+                ..Default::default()
+            })),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "reads::customer_the",
+        },
+        Row {
+            rpc: "GetCustomer",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/customer/getCustomer/{telemetronCustomerId}",
+            query: "",
+            body: |_| Value::Null,
+            grpc: rpc!(CustomerServiceClient.get_customer(|world| GetCustomerRequest {
+                telemetron_customer_id: world.customer,
+                ..Default::default()
+            })),
+            stranger: "CUSTOMER_NOT_FOUND",
+            contract: "reads::customer_the",
+        },
+        Row {
+            rpc: "ListCustomers",
+            scope: Scope::Read,
+            http: Method::GET,
+            path: "/api/ext-v1/customers",
+            query: "",
+            body: |_| Value::Null,
+            grpc: rpc!(CustomerServiceClient.list_customers(|_| ListCustomersRequest::default())),
+            stranger: "OK",
+            contract: "reads::customers_by",
+        },
+        Row {
+            rpc: "ListCustomers",
+            scope: Scope::Read,
+            http: Method::POST,
+            path: "/api/ext-v1/customer/listCustomers",
+            query: "",
+            body: |_| json!({ "emailPrefix": "john" }),
+            grpc: rpc!(CustomerServiceClient.list_customers(|_| ListCustomersRequest::default())),
+            stranger: "OK",
+            contract: "reads::customers_by",
         },
         Row {
             rpc: "CheckCredentials",

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use device_assignment::pb::{
-    BatchGetDeviceOwnersRequest, ListDeviceOwnersRequest, ListOwnerDevicesRequest,
-    device_assignment_service_client::DeviceAssignmentServiceClient,
+    BatchGetDeviceOwnersRequest, GetCustomerRequest, GetDeviceRequest, ListCustomersRequest, ListDeviceOwnersRequest,
+    ListDevicesRequest, ListOwnerDevicesRequest, QueryCustomerRequest, customer_service_client::CustomerServiceClient,
+    device_assignment_service_client::DeviceAssignmentServiceClient, device_service_client::DeviceServiceClient,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -19,13 +20,23 @@ pub enum Read {
     BatchGetDeviceOwners,
     ListOwnerDevices,
     ListDeviceOwners,
+    GetDevice,
+    ListDevices,
+    QueryCustomer,
+    GetCustomer,
+    ListCustomers,
 }
 
 impl Read {
-    pub const ALL: [Self; 3] = [
+    /// Every call whose request names no id.
+    pub const ALL: [Self; 7] = [
         Self::BatchGetDeviceOwners,
         Self::ListOwnerDevices,
         Self::ListDeviceOwners,
+        Self::GetDevice,
+        Self::ListDevices,
+        Self::QueryCustomer,
+        Self::ListCustomers,
     ];
 
     /// The method and the path on REST, for a request.
@@ -37,6 +48,14 @@ impl Read {
             }
             Self::ListOwnerDevices => (Method::GET, "/api/ext-v1/deviceAssignment/devices"),
             Self::ListDeviceOwners => (Method::GET, "/api/ext-v1/deviceAssignment/owners"),
+            Self::GetDevice => (Method::GET, "/api/ext-v1/device"),
+            Self::ListDevices => (Method::GET, "/api/ext-v1/devices"),
+            Self::QueryCustomer => (Method::POST, "/api/ext-v1/customer/queryCustomer"),
+            Self::GetCustomer => (Method::GET, "/api/ext-v1/customer/getCustomer"),
+            Self::ListCustomers if request.get("emailPrefix").is_some() => {
+                (Method::POST, "/api/ext-v1/customer/listCustomers")
+            }
+            Self::ListCustomers => (Method::GET, "/api/ext-v1/customers"),
         }
     }
 }
@@ -59,6 +78,14 @@ async fn call(client: &Client, read: Read, request: &Value) -> Answer {
         return over_grpc(client, read, request).await;
     }
     let (method, path) = read.route(request);
+    if read == Read::GetCustomer {
+        // The id is in the path.
+        let mut rest = request.clone();
+        let id = rest.as_object_mut().and_then(|members| members.remove("telemetronCustomerId"));
+        let id = id.expect("an id");
+        let path = format!("{path}/{}?{}", id.as_str().expect("text"), query(&rest));
+        return client.send(client.request(method, &path)).await;
+    }
     if method == Method::GET {
         let path = format!("{path}?{}", query(request));
         return client.send(client.request(method, &path)).await;
@@ -87,6 +114,8 @@ pub fn query(request: &Value) -> String {
 
 async fn over_grpc(client: &Client, read: Read, request: &Value) -> Answer {
     let mut devices: DeviceAssignmentServiceClient<Channel> = client.grpc();
+    let mut device = DeviceServiceClient::new(client.channel());
+    let mut customer = CustomerServiceClient::new(client.channel());
     match read {
         Read::BatchGetDeviceOwners => {
             let request: Request<BatchGetDeviceOwnersRequest> = message(client, request);
@@ -99,6 +128,26 @@ async fn over_grpc(client: &Client, read: Read, request: &Value) -> Answer {
         Read::ListDeviceOwners => {
             let request: Request<ListDeviceOwnersRequest> = message(client, request);
             answer_of(devices.list_device_owners(request).await)
+        }
+        Read::GetDevice => {
+            let request: Request<GetDeviceRequest> = message(client, request);
+            answer_of(device.get_device(request).await)
+        }
+        Read::ListDevices => {
+            let request: Request<ListDevicesRequest> = message(client, request);
+            answer_of(device.list_devices(request).await)
+        }
+        Read::QueryCustomer => {
+            let request: Request<QueryCustomerRequest> = message(client, request);
+            answer_of(customer.query_customer(request).await)
+        }
+        Read::GetCustomer => {
+            let request: Request<GetCustomerRequest> = message(client, request);
+            answer_of(customer.get_customer(request).await)
+        }
+        Read::ListCustomers => {
+            let request: Request<ListCustomersRequest> = message(client, request);
+            answer_of(customer.list_customers(request).await)
         }
     }
 }

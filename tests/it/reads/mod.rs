@@ -2,6 +2,7 @@
 
 mod batch_get;
 mod call;
+mod entities;
 mod lists;
 mod rejections;
 
@@ -72,7 +73,9 @@ pub fn register(suite: &mut Suite) {
         }
         batch_get::register(&mut Rules { suite, api });
         lists::register(&mut Rules { suite, api });
+        entities::register(&mut Rules { suite, api });
     }
     batch_get::register_once(suite);
     lists::register_once(suite);
+    entities::register_once(suite);
 }

@@ -102,6 +102,48 @@ pub fn rejections() -> Vec<Rejection> {
         "deviceIdentifier must be at most 255 characters",
         &["deviceIdentifier"],
     );
+    invalid(
+        "device_blank",
+        Read::GetDevice,
+        json!({ "identifier": " " }),
+        "identifier is required",
+        &["identifier"],
+    );
+    invalid(
+        "devices_of_bad_filters",
+        Read::ListDevices,
+        json!({ "type": "a\0", "prefix": "ä".repeat(256), "pageSize": -1 }),
+        "type must not contain control characters (the first of 3 problems)",
+        &["type", "prefix", "pageSize"],
+    );
+    invalid(
+        "query_customer_nothing",
+        Read::QueryCustomer,
+        json!({}),
+        "email is required",
+        &["email"],
+    );
+    invalid(
+        "query_customer_no_address",
+        Read::QueryCustomer,
+        json!({ "email": "john" }),
+        "email must be a valid email address",
+        &["email"],
+    );
+    invalid(
+        "get_customer_no_id",
+        Read::GetCustomer,
+        json!({ "telemetronCustomerId": "cust_x" }),
+        "telemetronCustomerId must be the id of a customer: cust_ and 26 characters",
+        &["telemetronCustomerId"],
+    );
+    invalid(
+        "customers_with_control_character",
+        Read::ListCustomers,
+        json!({ "emailPrefix": "jo\0hn", "pageSize": -1 }),
+        "emailPrefix must not contain control characters (the first of 2 problems)",
+        &["emailPrefix", "pageSize"],
+    );
     let mut not_found = |name, read, request, reason, error| {
         table.push(Rejection {
             name,
@@ -128,7 +170,28 @@ pub fn rejections() -> Vec<Rejection> {
         "CUSTOMER_NOT_FOUND",
         "There is no customer with this customerId in your organization",
     );
+    not_found(
+        "query_customer_stranger",
+        Read::QueryCustomer,
+        json!({ "email": "stranger@example.com" }),
+        "CUSTOMER_NOT_FOUND",
+        "There is no customer with this email in your organization",
+    );
+    not_found(
+        "get_customer_stranger",
+        Read::GetCustomer,
+        json!({ "telemetronCustomerId": "cust_01m835zmv6e3ts9whpry4tgqhh" }),
+        "CUSTOMER_NOT_FOUND",
+        "There is no customer with this telemetronCustomerId in your organization",
+    );
     for device in ["SN-999", "sn-001", "OTHER-1"] {
+        not_found(
+            Box::leak(format!("device_{device}").into_boxed_str()),
+            Read::GetDevice,
+            json!({ "identifier": device }),
+            "DEVICE_NOT_FOUND",
+            "There is no device with this identifier in your organization",
+        );
         not_found(
             Box::leak(format!("device_owners_of_{device}").into_boxed_str()),
             Read::ListDeviceOwners,
@@ -161,6 +224,10 @@ pub fn example(read: Read) -> Value {
         Read::BatchGetDeviceOwners => json!({ "deviceIdentifiers": ["SN-001"] }),
         Read::ListOwnerDevices => json!({ "customerEmail": JOHN }),
         Read::ListDeviceOwners => json!({ "deviceIdentifier": "SN-001" }),
+        Read::GetDevice => json!({ "identifier": "SN-001" }),
+        Read::ListDevices | Read::ListCustomers => json!({}),
+        Read::QueryCustomer => json!({ "email": JOHN }),
+        Read::GetCustomer => json!({ "telemetronCustomerId": "cust_01m835zmv6e3ts9whpry4tgqhh" }),
     }
 }
 
