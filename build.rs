@@ -265,8 +265,14 @@ mod server {
         ("GetDeviceResponse.owners_count", Kind::Response("minimum = 0")),
         ("GetDeviceResponse.created_at", Kind::Time),
         ("GetDeviceResponse.revision", Kind::Revision),
-        ("ListDevicesRequest.type", Kind::Request(r#"nullable, max_length = 100, example = "sensor""#)),
-        ("ListDevicesRequest.prefix", Kind::Request(r#"nullable, max_length = 255, example = "SN-""#)),
+        (
+            "ListDevicesRequest.type",
+            Kind::Request(r#"nullable, max_length = 100, example = "sensor""#),
+        ),
+        (
+            "ListDevicesRequest.prefix",
+            Kind::Request(r#"nullable, max_length = 255, example = "SN-""#),
+        ),
         ("ListDevicesRequest.unassigned", Kind::Request("nullable")),
         ("ListDevicesRequest.page_size", PAGE_SIZE),
         ("ListDevicesRequest.page_token", PAGE_TOKEN),
@@ -288,7 +294,10 @@ mod server {
         ("Customer.metadata_json", Kind::JsonResponse("metadata")),
         ("Customer.created_at", Kind::Time),
         ("Customer.revision", Kind::Revision),
-        ("ListCustomersRequest.email_prefix", Kind::Request(r#"nullable, max_length = 254, example = "john""#)),
+        (
+            "ListCustomersRequest.email_prefix",
+            Kind::Request(r#"nullable, max_length = 254, example = "john""#),
+        ),
         ("ListCustomersRequest.page_size", PAGE_SIZE),
         ("ListCustomersRequest.page_token", PAGE_TOKEN),
         ("ListCustomersRequest.min_revision", Kind::MinRevision),

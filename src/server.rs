@@ -202,6 +202,12 @@ pub async fn serve(
         let database = database.clone();
         move || storage::watch(database.clone(), settings.health)
     });
+    if let Some(replica) = database.replica().cloned() {
+        metrics::replica_up(true);
+        background.keep_running("replica_health_check", move || {
+            storage::watch(replica.clone(), settings.health)
+        });
+    }
     keep_logging(&mut background, &log_sampler);
     let (stop, stopping) = watch::channel(false);
     let mut listening = Tasks::new(&supervisor);

@@ -32,6 +32,12 @@ pub(super) async fn connect_existing(config: &DatabaseConfig) -> Result<Database
     reach(database, config).await
 }
 
+/// Opens a database without waiting for it.
+pub(super) async fn open(url: &DatabaseUrl) -> Result<Database, CommandError> {
+    let database = Database::open_existing(url.clone()).await;
+    database.map_err(|error| failed(url, &error))
+}
+
 fn failed(url: &DatabaseUrl, error: &DatabaseError) -> CommandError {
     CommandError::Failed(match error {
         // It names the file.

@@ -60,6 +60,11 @@ impl Serve {
         } else {
             connect::connect_ready(&at).await?
         };
+        let database = match &config.read_database_url {
+            // It may be out of reach: then calls read from the primary.
+            Some(url) => database.with_replica(connect::open(url).await?),
+            None => database,
+        };
         let listeners = Listeners {
             grpc: bind(config.grpc_addr, "--grpc-addr (GRPC_ADDR)").await?,
             rest: bind(config.server.rest_addr, "--rest-addr (REST_ADDR)").await?,
@@ -120,6 +125,12 @@ impl Serve {
                 requests.max_bytes_in_flight / 2 < largest,
                 &["max-bytes-in-flight", "max-request-bytes", "max-answer-bytes"],
                 "the first must be at least twice the sum of the others; raise it or lower them",
+            ),
+            Conflict::when(
+                config.read_database_url.as_ref().is_some_and(DatabaseUrl::is_sqlite)
+                    || (config.read_database_url.is_some() && self.database.database_url.is_sqlite()),
+                &["read-database-url", "database-url"],
+                "only PostgreSQL has a read database; leave out the first, or use PostgreSQL for both",
             ),
             Conflict::when(
                 config.max_request_timeout < requests.request_timeout,

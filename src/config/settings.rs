@@ -90,6 +90,9 @@ settings! {
         #[arg(action = Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         #[arg(hide_possible_values = true, help_heading = "Database")]
         migrate: bool = "false", BOOL, BoolishValueParser::new();
+        /// PostgreSQL standby that calls read from while it is up to date: postgres://USER:PASSWORD@HOST:PORT/DATABASE
+        #[arg(value_parser = DatabaseUrl::parse, help_heading = "Database")]
+        read_database_url: Option<DatabaseUrl>, URL;
         /// Maximum size of a response, in bytes; a request whose response could be larger is rejected
         #[arg(help_heading = "Requests")]
         max_answer_bytes: usize = "8388608", BYTES, number(1..=GIB);

@@ -103,5 +103,7 @@ pub(super) async fn by_id(
     let mut client = gateway.customer.clone();
     let rpc = async move |message: tonic::Request<GetCustomerRequest>| client.get_customer(message).await;
     let in_path = Some(("telemetronCustomerId", id));
-    gateway.get_with_parameters(request, operation("GetCustomer"), in_path, rpc).await
+    gateway
+        .get_with_parameters(request, operation("GetCustomer"), in_path, rpc)
+        .await
 }

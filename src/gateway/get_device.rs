@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use super::{
     Gateway, GatewayResult,
     error_responses::ErrorResponses,
-    operation::{Operation, JSON_OBJECT_BYTES},
+    operation::{JSON_OBJECT_BYTES, Operation},
     parameters::RequestIdHeader,
 };
 use crate::pb::{GetDeviceRequest, GetDeviceResponse};

@@ -19,7 +19,12 @@ use super::{
     create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, get_customer,
     get_device, list_customers, list_device_owners, list_devices, list_owner_devices, problem, unassign_devices,
 };
-use crate::{code::code_name, key_headers::X_API_KEY, pb::{GetCustomerRequest, GetDeviceRequest, ListDeviceOwnersRequest, ListDevicesRequest}, reason::Reason};
+use crate::{
+    code::code_name,
+    key_headers::X_API_KEY,
+    pb::{GetCustomerRequest, GetDeviceRequest, ListDeviceOwnersRequest, ListDevicesRequest},
+    reason::Reason,
+};
 
 const INTRODUCTION: &str = "\
 Assigns devices to customers and removes them, in bulk; keeps what is known of devices and customers, and erases it.

@@ -2,7 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Admitted, admitted, identifiers::that_fit, receive::LIST_BYTES, revision::response_at, status::to_status, timestamp::text};
+use super::{
+    Admitted, admitted, identifiers::that_fit, receive::LIST_BYTES, revision::response_at, status::to_status,
+    timestamp::text,
+};
 use crate::{
     domain::{Error, get_customer::CustomerDetails},
     pb,
@@ -14,7 +17,11 @@ pub(super) async fn by_email(
     request: Request<pb::QueryCustomerRequest>,
 ) -> Result<Response<pb::Customer>, Status> {
     let (Admitted { caller, .. }, message) = admitted(request)?;
-    respond(service.query_customer(&caller, &message.email, message.min_revision).await)
+    respond(
+        service
+            .query_customer(&caller, &message.email, message.min_revision)
+            .await,
+    )
 }
 
 pub(super) async fn by_id(

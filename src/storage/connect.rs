@@ -41,6 +41,10 @@ pub struct Database {
     pub(super) health: Arc<watch::Sender<Health>>,
     /// The organizations that somebody follows.
     pub(super) heads: Arc<Heads>,
+    /// A standby that calls read from while it is up to date.
+    replica: Option<Arc<Database>>,
+    /// Whether this is such a standby.
+    pub(super) is_replica: bool,
 }
 
 impl Database {
@@ -74,7 +78,22 @@ impl Database {
             call_reads,
             health,
             heads,
+            replica: None,
+            is_replica: false,
         })
+    }
+
+    /// This database, with `replica` as a standby that calls read from.
+    #[must_use]
+    pub fn with_replica(mut self, mut replica: Self) -> Self {
+        replica.is_replica = true;
+        self.replica = Some(Arc::new(replica));
+        self
+    }
+
+    /// The standby that calls read from.
+    pub fn replica(&self) -> Option<&Self> {
+        self.replica.as_deref()
     }
 
     /// Where the database is.
@@ -250,11 +269,19 @@ impl Database {
     pub fn count_connections(&self) {
         self.reads.count("reads");
         self.call_reads.count("call_reads");
+        if let Some(replica) = &self.replica {
+            replica.call_reads.count("replica_reads");
+        }
     }
 
     /// Closes the connections for reads.
     pub async fn close(&self) {
-        tokio::join!(self.reads.close(), self.call_reads.close());
+        let replica = async {
+            if let Some(replica) = &self.replica {
+                tokio::join!(replica.reads.close(), replica.call_reads.close());
+            }
+        };
+        tokio::join!(self.reads.close(), self.call_reads.close(), replica);
     }
 }
 

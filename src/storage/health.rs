@@ -80,6 +80,11 @@ impl Database {
         }
     }
 
+    /// Whether calls can read here: the schema is there, too. A standby gets it from the primary.
+    pub(super) fn is_usable(&self) -> bool {
+        matches!(*self.health.borrow(), Health::Good | Health::SchemaAhead)
+    }
+
     /// As [`check_reach`](Self::check_reach), for what would write.
     pub(super) fn check_writable(&self) -> Result<(), DatabaseError> {
         match self.current_health() {
@@ -113,8 +118,21 @@ impl Database {
         if !is_new {
             return false;
         }
-        metrics::database_up(matches!(health, Health::Good | Health::SchemaAhead));
+        let is_up = matches!(health, Health::Good | Health::SchemaAhead);
         let cause = cause.map(tracing::field::display);
+        if self.is_replica {
+            metrics::replica_up(is_up);
+            if is_up {
+                tracing::info!("the read database is within reach");
+            } else {
+                tracing::warn!(
+                    cause,
+                    "the read database cannot be used; calls read from the primary until it can"
+                );
+            }
+            return true;
+        }
+        metrics::database_up(is_up);
         match health {
             Health::Good => tracing::info!("the database is within reach, and its schema fits"),
             Health::OutOfReach => tracing::warn!(

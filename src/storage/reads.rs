@@ -6,7 +6,10 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::Semaphore;
 
 use super::{Database, read_pool::POOL_CONNECTIONS, statement_kind::StatementKind};
-use crate::domain::{Cause, Error, change::Revision};
+use crate::{
+    domain::{Cause, Error, change::Revision},
+    telemetry::metrics,
+};
 
 /// Something that was read, and the revision of the organization that it was read at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,22 +33,29 @@ impl<T> ReadAt<T> {
 /// Reads for calls. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Reads {
-    primary: Database,
+    primary: Source,
+    replica: Option<Source>,
+}
+
+/// A database to read from.
+#[derive(Debug, Clone)]
+struct Source {
+    database: Database,
     /// A permit for each connection of the pool. Waiting here ends when the caller leaves; in the pool, it would end with an error
     /// that looks like an outage.
     turns: Arc<Semaphore>,
 }
 
 impl Reads {
-    /// Reads from `primary`.
+    /// Reads from `primary`, or from its replica while that is up to date.
     pub fn new(primary: Database) -> Self {
         Self {
-            primary,
-            turns: Arc::new(Semaphore::new(POOL_CONNECTIONS as usize)),
+            replica: primary.replica().cloned().map(Source::new),
+            primary: Source::new(primary),
         }
     }
 
-    /// Reads at revision `min` or later.
+    /// Reads at revision `min` or later. A replica that is behind, or fails, is passed over for the primary.
     ///
     /// # Errors
     /// [`Error::RevisionInFuture`] if there is no such revision yet, [`Error::Unavailable`] if the database cannot be read.
@@ -53,13 +63,29 @@ impl Reads {
         &self,
         kind: &'static StatementKind,
         min: Revision,
-        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
+        query: impl Fn(DatabaseConnection) -> F + Send + Sync + 'static,
     ) -> Result<ReadAt<T>, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<ReadAt<T>, DbErr>> + Send + 'static,
     {
-        let read = self.read_in_turn(kind, query).await?;
+        let query = Arc::new(query);
+        let again = || {
+            let query = Arc::clone(&query);
+            move |db| query(db)
+        };
+        if let Some(replica) = self.replica.as_ref().filter(|replica| replica.database.is_usable()) {
+            let outcome = match replica.read_in_turn(kind, again()).await {
+                Ok(read) if read.revision >= min => {
+                    metrics::replica_read("used");
+                    return Ok(read);
+                }
+                Ok(_) => "behind",
+                Err(_) => "failed",
+            };
+            metrics::replica_read(outcome);
+        }
+        let read = self.primary.read_in_turn(kind, again()).await?;
         if read.revision < min {
             return Err(Error::RevisionInFuture { current: read.revision });
         }
@@ -76,6 +102,27 @@ impl Reads {
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
+        self.primary.read_in_turn(kind, query).await
+    }
+}
+
+impl Source {
+    fn new(database: Database) -> Self {
+        Self {
+            database,
+            turns: Arc::new(Semaphore::new(POOL_CONNECTIONS as usize)),
+        }
+    }
+
+    async fn read_in_turn<T, F>(
+        &self,
+        kind: &'static StatementKind,
+        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+    {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|closed| Error::Internal(Cause::new(closed)))?;
         let query = move |connection| {
@@ -83,6 +130,6 @@ impl Reads {
             let _ = &turn;
             query(connection)
         };
-        Ok(self.primary.read_for_call(kind, query).await?)
+        Ok(self.database.read_for_call(kind, query).await?)
     }
 }

@@ -32,6 +32,8 @@ const CONNECTIONS_TOTAL: &str = "device_assignment_connections_total";
 const ACCEPT_ERRORS: &str = "device_assignment_accept_errors_total";
 const CONNECTIONS_REFUSED: &str = "device_assignment_connections_refused_total";
 const POOL_CONNECTIONS: &str = "device_assignment_pool_connections";
+const REPLICA_UP: &str = "device_assignment_replica_up";
+const REPLICA_READS: &str = "device_assignment_replica_reads_total";
 const DATABASE_UP: &str = "device_assignment_database_up";
 const TASK_RESTARTS: &str = "device_assignment_task_restarts_total";
 const STREAMS_OPEN: &str = "device_assignment_change_streams";
@@ -65,7 +67,7 @@ enum MetricKind {
 }
 
 /// Every metric except those of the process.
-const ALL: [(MetricKind, &str, Unit, &str); 28] = [
+const ALL: [(MetricKind, &str, Unit, &str); 30] = [
     (
         MetricKind::Histogram,
         CALL_DURATION,
@@ -186,6 +188,18 @@ const ALL: [(MetricKind, &str, Unit, &str); 28] = [
         POOL_CONNECTIONS,
         Unit::Count,
         "Database connections in a pool, by state",
+    ),
+    (
+        MetricKind::Gauge,
+        REPLICA_UP,
+        Unit::Count,
+        "1 if calls can read from the read database, otherwise 0",
+    ),
+    (
+        MetricKind::Counter,
+        REPLICA_READS,
+        Unit::Count,
+        "Reads that were tried on the read database, by outcome",
     ),
     (
         MetricKind::Gauge,
@@ -456,6 +470,16 @@ pub fn pool(name: &'static str, idle: usize, used: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         gauge!(POOL_CONNECTIONS, "pool" => name, "state" => state).set(count);
     }
+}
+
+/// Sets whether the read database is up.
+pub fn replica_up(is_up: bool) {
+    gauge!(REPLICA_UP).set(if is_up { 1 } else { 0 });
+}
+
+/// A read that was tried on the read database.
+pub fn replica_read(outcome: &'static str) {
+    counter!(REPLICA_READS, "outcome" => outcome).increment(1);
 }
 
 /// Sets whether the database is up.

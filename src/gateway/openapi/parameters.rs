@@ -10,7 +10,10 @@ const GETS: [(&str, &str); 6] = [
     ("/api/ext-v1/deviceAssignment/owners", "ListDeviceOwnersRequest"),
     ("/api/ext-v1/device", "GetDeviceRequest"),
     ("/api/ext-v1/devices", "ListDevicesRequest"),
-    ("/api/ext-v1/customer/getCustomer/{telemetronCustomerId}", "GetCustomerRequest"),
+    (
+        "/api/ext-v1/customer/getCustomer/{telemetronCustomerId}",
+        "GetCustomerRequest",
+    ),
     ("/api/ext-v1/customers", "ListCustomersRequest"),
 ];
 

@@ -87,9 +87,9 @@ impl Row {
 
 pub fn rows() -> Vec<Row> {
     use device_assignment::pb::{
-        GetCustomerRequest, GetDeviceRequest, ListCustomersRequest, ListDevicesRequest, QueryCustomerRequest,
-        AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, ListDeviceOwnersRequest, ListOwnerDevicesRequest,
-        device_assignment_service_client::DeviceAssignmentServiceClient,
+        AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, GetCustomerRequest, GetDeviceRequest,
+        ListCustomersRequest, ListDeviceOwnersRequest, ListDevicesRequest, ListOwnerDevicesRequest,
+        QueryCustomerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
     };
     use device_assignment::pb::{ListChangesRequest, WatchChangesRequest, change_service_client::ChangeServiceClient};
     vec![

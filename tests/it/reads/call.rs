@@ -81,7 +81,9 @@ async fn call(client: &Client, read: Read, request: &Value) -> Answer {
     if read == Read::GetCustomer {
         // The id is in the path.
         let mut rest = request.clone();
-        let id = rest.as_object_mut().and_then(|members| members.remove("telemetronCustomerId"));
+        let id = rest
+            .as_object_mut()
+            .and_then(|members| members.remove("telemetronCustomerId"));
         let id = id.expect("an id");
         let path = format!("{path}/{}?{}", id.as_str().expect("text"), query(&rest));
         return client.send(client.request(method, &path)).await;

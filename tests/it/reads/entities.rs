@@ -14,8 +14,12 @@ pub fn register(rules: &mut Rules<'_>) {
     rules.rule("customer_the_documented_answer", |client, other, _| {
         Box::pin(customer(client, other))
     });
-    rules.rule("devices_with_filters", |client, other, _| Box::pin(devices(client, other)));
-    rules.rule("customers_by_prefix", |client, other, _| Box::pin(customers(client, other)));
+    rules.rule("devices_with_filters", |client, other, _| {
+        Box::pin(devices(client, other))
+    });
+    rules.rule("customers_by_prefix", |client, other, _| {
+        Box::pin(customers(client, other))
+    });
 }
 
 pub fn register_once(suite: &mut Suite) {
@@ -36,7 +40,11 @@ async fn device(client: Client) {
         "revision": "3",
     });
     assert_eq!(in_json(&answer), expected);
-    assert!(answer.body["createdAt"].as_str().is_some_and(|time| time.ends_with('Z')));
+    assert!(
+        answer.body["createdAt"]
+            .as_str()
+            .is_some_and(|time| time.ends_with('Z'))
+    );
 }
 
 /// The body with the JSON objects that gRPC has as text.
@@ -51,7 +59,13 @@ fn in_json(answer: &Answer) -> Value {
 }
 
 async fn customer(client: Client, other: Client) {
-    let answer = read(&client, Read::QueryCustomer, &json!({ "email": " John.Doe@Example.com" })).await.ok();
+    let answer = read(
+        &client,
+        Read::QueryCustomer,
+        &json!({ "email": " John.Doe@Example.com" }),
+    )
+    .await
+    .ok();
     let id = answer.body["id"].as_str().expect("an id");
     let expected = json!({
         "id": id,
@@ -68,7 +82,11 @@ async fn customer(client: Client, other: Client) {
         "revision": "3",
     });
     assert_eq!(in_json(&answer), expected);
-    assert!(answer.body["organizationId"].as_str().is_some_and(|id| id.starts_with("org_")));
+    assert!(
+        answer.body["organizationId"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("org_"))
+    );
     let by_id = json!({ "telemetronCustomerId": id, "minRevision": "3" });
     let answer = read(&client, Read::GetCustomer, &by_id).await.ok();
     assert_eq!(in_json(&answer), expected);
@@ -79,7 +97,10 @@ async fn customer(client: Client, other: Client) {
     assert_eq!(answer.reason.as_deref(), Some("REVISION_IN_FUTURE"));
     client.unassign(JOHN, &["SN-001", "SN-002"]).await.ok();
     let answer = read(&client, Read::QueryCustomer, &json!({ "email": JOHN })).await.ok();
-    assert_eq!((&answer.body["devices"], &answer.body["devicesCount"]), (&json!([]), &json!(0)));
+    assert_eq!(
+        (&answer.body["devices"], &answer.body["devicesCount"]),
+        (&json!([]), &json!(0))
+    );
 }
 
 async fn devices(client: Client, other: Client) {
@@ -97,13 +118,21 @@ async fn devices(client: Client, other: Client) {
         (json!({ "prefix": "ZZ" }), vec!["ZZ-1", "ZZ-2"]),
         (json!({ "prefix": "sn" }), vec![]),
         (json!({ "unassigned": true }), vec!["SN-003", "Z", "ZZ-1"]),
-        (json!({ "unassigned": true, "type": "sensor", "prefix": "ZZ" }), vec!["ZZ-1"]),
-        (json!({ "unassigned": false, "prefix": "SN-00" }), vec!["SN-001", "SN-002", "SN-003"]),
+        (
+            json!({ "unassigned": true, "type": "sensor", "prefix": "ZZ" }),
+            vec!["ZZ-1"],
+        ),
+        (
+            json!({ "unassigned": false, "prefix": "SN-00" }),
+            vec!["SN-001", "SN-002", "SN-003"],
+        ),
     ] {
         assert_eq!(list(&client, request.clone()).await, expected, "{request}");
     }
     assert_eq!(list(&other, json!({})).await, ["OTHER-1", "SN-001"]);
-    let answer = read(&client, Read::ListDevices, &json!({ "prefix": "SN-001" })).await.ok();
+    let answer = read(&client, Read::ListDevices, &json!({ "prefix": "SN-001" }))
+        .await
+        .ok();
     let entry = &answer.body["devices"][0];
     let expected = json!({
         "identifier": "SN-001",
@@ -113,9 +142,19 @@ async fn devices(client: Client, other: Client) {
     });
     assert_eq!(answer.body["devices"], json!([expected]));
     // A token belongs to its filters.
-    let first = read(&client, Read::ListDevices, &json!({ "pageSize": 1, "type": "imported" })).await.ok();
+    let first = read(
+        &client,
+        Read::ListDevices,
+        &json!({ "pageSize": 1, "type": "imported" }),
+    )
+    .await
+    .ok();
     let token = &first.body["nextPageToken"];
-    for other in [json!({}), json!({ "type": "imported", "unassigned": true }), json!({ "prefix": "imported" })] {
+    for other in [
+        json!({}),
+        json!({ "type": "imported", "unassigned": true }),
+        json!({ "prefix": "imported" }),
+    ] {
         let mut request = other;
         request["pageToken"] = token.clone();
         let answer = read(&client, Read::ListDevices, &request).await;
@@ -140,7 +179,11 @@ async fn customers(client: Client, other: Client) {
         (json!({ "emailPrefix": "%" }), &[]),
     ] {
         // REST sends null as it is.
-        let request = if client.api == Api::Grpc && request["emailPrefix"].is_null() { json!({}) } else { request };
+        let request = if client.api == Api::Grpc && request["emailPrefix"].is_null() {
+            json!({})
+        } else {
+            request
+        };
         assert_eq!(list(request.clone()).await, expected, "{request}");
     }
     let answer = read(&client, Read::ListCustomers, &json!({})).await.ok();
@@ -181,7 +224,9 @@ async fn many_customers(database: &TestDatabase) {
         ),
     };
     let connection = database.connect().await;
-    sea_orm::ConnectionTrait::execute_unprepared(&connection, &insert).await.expect("many customers");
+    sea_orm::ConnectionTrait::execute_unprepared(&connection, &insert)
+        .await
+        .expect("many customers");
     connection.close().await.expect("closed");
     for (prefix, expected) in [("b", count), ("b0", 9_999), ("b10002", 1), ("a", 1), ("c", 0)] {
         let request = json!({ "emailPrefix": prefix });

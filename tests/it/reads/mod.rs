@@ -5,6 +5,7 @@ mod call;
 mod entities;
 mod lists;
 mod rejections;
+mod replica;
 
 use std::pin::Pin;
 
@@ -77,5 +78,6 @@ pub fn register(suite: &mut Suite) {
     }
     batch_get::register_once(suite);
     lists::register_once(suite);
+    suite.with_postgres("reads::a_replica_that_is_behind_is_passed_over", replica::passed_over);
     entities::register_once(suite);
 }
