@@ -95,6 +95,8 @@ mod server {
     /// The messages that REST reads, and those that it writes.
     const REQUESTS: &[&str] = &[
         "AssignDevicesToOwnerRequest",
+        "AssignDeviceToOwnersRequest",
+        "TransferDevicesToOwnerRequest",
         "UnassignDevicesFromOwnerRequest",
         "UnassignDeviceFromOwnerRequest",
         "BatchGetDeviceOwnersRequest",
@@ -114,6 +116,10 @@ mod server {
     const RESPONSES: &[&str] = &[
         "AssignDevicesToOwnerResponse",
         "AssignedDevice",
+        "AssignDeviceToOwnersResponse",
+        "AssignedCustomer",
+        "TransferDevicesToOwnerResponse",
+        "TransferredDevice",
         "UnassignDevicesFromOwnerResponse",
         "UnassignDeviceFromOwnerResponse",
         "CheckCredentialsResponse",
@@ -210,6 +216,47 @@ mod server {
         ("AssignDevicesToOwnerRequest.validate_only", VALIDATE_ONLY),
         ("AssignDevicesToOwnerResponse.customer_id", Kind::NewId("cust")),
         ("AssignedDevice.device_id", Kind::NewId("dev")),
+        ("AssignDeviceToOwnersRequest.device_identifier", IDENTIFIER),
+        (
+            "AssignDeviceToOwnersRequest.customer_emails",
+            Kind::Request(
+                r#"required, min_items = 1, format = Email, max_length = 254, example = json!(["john.doe@example.com"])"#,
+            ),
+        ),
+        (
+            "AssignDeviceToOwnersRequest.auto_create_device",
+            Kind::Request("nullable"),
+        ),
+        (
+            "AssignDeviceToOwnersRequest.device_type",
+            Kind::Request(r#"example = "sensor""#),
+        ),
+        ("AssignDeviceToOwnersRequest.validate_only", VALIDATE_ONLY),
+        ("AssignDeviceToOwnersResponse.device_id", Kind::NewId("dev")),
+        ("AssignedCustomer.email", Kind::Response("format = Email")),
+        ("AssignedCustomer.customer_id", Kind::NewId("cust")),
+        ("TransferDevicesToOwnerRequest.customer_email", EMAIL),
+        ("TransferDevicesToOwnerRequest.device_identifiers", IDENTIFIERS),
+        (
+            "TransferDevicesToOwnerRequest.auto_create_devices",
+            Kind::Request("nullable"),
+        ),
+        (
+            "TransferDevicesToOwnerRequest.device_type",
+            Kind::Request(r#"example = "sensor""#),
+        ),
+        (
+            "TransferDevicesToOwnerRequest.expected_owner",
+            Kind::Request(r#"format = Email, max_length = 254, example = "john.doe@example.com""#),
+        ),
+        ("TransferDevicesToOwnerRequest.validate_only", VALIDATE_ONLY),
+        ("TransferDevicesToOwnerResponse.customer_id", Kind::NewId("cust")),
+        ("TransferredDevice.device_id", Kind::NewId("dev")),
+        ("TransferredDevice.previous_owners", Kind::Response("max_items = 100")),
+        (
+            "TransferredDevice.previous_owners_count",
+            Kind::Response("minimum = 0, maximum = 100"),
+        ),
         ("UnassignDevicesFromOwnerRequest.customer_email", EMAIL),
         ("UnassignDevicesFromOwnerRequest.device_identifiers", IDENTIFIERS),
         ("UnassignDevicesFromOwnerRequest.include_remaining", Kind::GrpcOnly),

@@ -69,6 +69,8 @@ reasons! {
     NotAssigned = "NOT_ASSIGNED", FailedPrecondition;
     /// The page token is damaged, or belongs to another query.
     InvalidPageToken = "INVALID_PAGE_TOKEN", InvalidArgument;
+    /// The devices have more owners than one transfer removes.
+    TooManyOwners = "TOO_MANY_OWNERS", FailedPrecondition;
     /// The organization has not reached the revision that the call names.
     RevisionInFuture = "REVISION_IN_FUTURE", InvalidArgument;
     /// The idempotency key was used for another request. REST: 422.

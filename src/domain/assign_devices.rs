@@ -90,14 +90,7 @@ impl Outcome {
             ..Tally::default()
         };
         for (_, fate) in &self.devices {
-            match fate {
-                Fate::Assigned { was_created, .. } => {
-                    tally.assigned += 1;
-                    tally.devices_created += usize::from(*was_created);
-                }
-                Fate::AlreadyAssigned { .. } => tally.already_assigned += 1,
-                Fate::Skipped => tally.skipped += 1,
-            }
+            tally.count(*fate);
         }
         tally
     }
@@ -223,7 +216,11 @@ pub(super) fn device(identifier: &str, violations: &mut Violations) -> Option<De
     None
 }
 
-fn unknown_devices(create: bool, device_type: Option<&str>, violations: &mut Violations) -> Option<UnknownDevices> {
+pub(super) fn unknown_devices(
+    create: bool,
+    device_type: Option<&str>,
+    violations: &mut Violations,
+) -> Option<UnknownDevices> {
     if !create {
         return Some(UnknownDevices::Skip);
     }

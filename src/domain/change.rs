@@ -226,6 +226,8 @@ pub enum ChangeKind {
     Assign,
     /// Devices were unassigned from a customer.
     Unassign,
+    /// Devices were assigned to a customer and unassigned from all others.
+    Transfer,
     /// Devices were imported from a list.
     Import,
     /// Devices or customers were created or changed.
@@ -241,6 +243,7 @@ impl ChangeKind {
             Self::Baseline => "baseline",
             Self::Assign => "assign",
             Self::Unassign => "unassign",
+            Self::Transfer => "transfer",
             Self::Import => "import",
             Self::Update => "update",
             Self::Delete => "delete",

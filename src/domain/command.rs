@@ -1,7 +1,10 @@
 //! Commands: what callers want changed. A command says what it touches, and applies itself to the state of its
 //! organization. It knows no SQL, and the writer knows no command.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    slice,
+};
 
 use super::{
     Error, Field, FieldProblem, Tally, Violations,
@@ -64,6 +67,10 @@ pub enum Rejection {
     NotAssigned,
     /// The idempotency key was used for another request.
     IdempotencyKeyReused,
+    /// None of the devices belongs to the customer whom the command expects to own them.
+    NotOfExpectedOwner,
+    /// The devices have more owners than one command removes.
+    TooManyOwners,
 }
 
 impl From<Rejection> for Error {
@@ -78,6 +85,8 @@ impl From<Rejection> for Error {
             }
             Rejection::NotAssigned => Self::NotAssigned,
             Rejection::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            Rejection::NotOfExpectedOwner => Self::NotOfExpectedOwner,
+            Rejection::TooManyOwners => Self::TooManyOwners,
         }
     }
 }
@@ -151,6 +160,37 @@ impl<'a> Touches<'a> {
     pub fn assign(&mut self, email: &'a Email, devices: &'a [DeviceIdentifier], creates: bool) {
         self.pairs(email, devices);
         self.creates_devices |= creates;
+    }
+
+    /// The command assigns this device to the customers with these emails, and may create them. `creates` says whether it creates
+    /// the device if it does not exist.
+    pub fn assign_to_all(&mut self, emails: &'a [Email], device: &'a DeviceIdentifier, creates: bool) {
+        for email in emails {
+            self.assign(email, slice::from_ref(device), creates);
+        }
+        // The statement that assigns has one customer for each command.
+        self.does_more_than_assign |= emails.len() > 1;
+    }
+
+    /// The command assigns these devices to the customer with this email and removes them from all others, at most `limit` for
+    /// each device. It may create the customer and, if it `creates`, devices. It has to know the customer with the email
+    /// `expected`, too.
+    pub fn transfer(
+        &mut self,
+        email: &'a Email,
+        devices: &'a [DeviceIdentifier],
+        creates: bool,
+        expected: Option<&'a Email>,
+        limit: usize,
+    ) {
+        self.assign(email, devices, creates);
+        if let Some(expected) = expected {
+            // Any device will do: the customer is found with it.
+            self.pairs(expected, devices.get(..1).unwrap_or_default());
+        }
+        self.removals += devices.len();
+        // The customer may be one of the owners.
+        self.owners_of(devices, limit + 1);
     }
 
     /// The command removes these devices from the customer with this email, and has to know how many devices the customer has.

@@ -48,6 +48,15 @@ pub enum Error {
     /// The page token is not one of this query.
     #[error("page_token is invalid: send the next_page_token of the same query, unchanged")]
     InvalidPageToken,
+    /// None of the devices belongs to the customer whom the caller expects to own them.
+    #[error("None of the devices belongs to the expected owner")]
+    NotOfExpectedOwner,
+    /// The devices have more owners than one transfer removes.
+    #[error(
+        "The devices have too many owners: a transfer removes at most 100 owners of a device and 10000 in all; unassign some of \
+         them first, or transfer fewer devices"
+    )]
+    TooManyOwners,
     /// The caller wants to read at a revision that the organization has not reached.
     #[error("The organization's current revision is {current}; the request names a later one")]
     RevisionInFuture {

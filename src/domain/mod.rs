@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod api_key;
+pub mod assign_device;
 pub mod assign_devices;
 pub mod bulk_update_metadata;
 pub mod change;
@@ -31,6 +32,7 @@ pub mod page;
 pub mod state;
 mod tally;
 mod text;
+pub mod transfer_devices;
 pub mod unassign_devices;
 mod violations;
 

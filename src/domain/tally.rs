@@ -1,5 +1,7 @@
 //! The numbers of an outcome.
 
+use super::assign_devices::Fate;
+
 /// The numbers of an outcome, for people: in the answer, the log, the audit log and metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -26,6 +28,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Counts what happened to a device that was to be assigned.
+    pub(super) fn count(&mut self, fate: Fate) {
+        match fate {
+            Fate::Assigned { was_created, .. } => {
+                self.assigned += 1;
+                self.devices_created += usize::from(was_created);
+            }
+            Fate::AlreadyAssigned { .. } => self.already_assigned += 1,
+            Fate::Skipped => self.skipped += 1,
+        }
+    }
+
     /// Devices that the customer of an assignment owns now.
     pub fn owned(&self) -> usize {
         self.assigned + self.already_assigned

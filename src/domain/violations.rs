@@ -8,6 +8,12 @@ use super::{json_object::InvalidJson, text::InvalidText};
 pub enum Field {
     /// The customer's email address.
     CustomerEmail,
+    /// The list of customers' email addresses as a whole.
+    CustomerEmails,
+    /// The email address at this index of that list, counted from 0.
+    OneOfCustomerEmails(usize),
+    /// The customer whom devices must belong to.
+    ExpectedOwner,
     /// The list of device identifiers as a whole.
     DeviceIdentifiers,
     /// The device identifier at this index, counted from 0.
@@ -59,6 +65,17 @@ pub enum FieldProblem {
     Missing,
     /// It is required when devices are created.
     MissingToCreateDevices,
+    /// It is required when a device is created.
+    MissingToCreateDevice,
+    /// It is neither an email address nor the id of a customer.
+    NotACustomer,
+    /// It lists more customers than a request may have.
+    TooManyCustomers {
+        /// How many it lists.
+        count: usize,
+        /// How many it may list.
+        max: usize,
+    },
     /// It is not an email address in the accepted form.
     NotAnEmail,
     /// It is not 1 to 255 printable ASCII characters.
@@ -130,6 +147,11 @@ impl Violations {
     /// A request that lists so many devices in `list` that the response could be larger than `max_bytes`.
     pub fn response_too_large(list: Field, max_bytes: usize) -> Self {
         Self::one(list, FieldProblem::ResponseTooLarge { max_bytes })
+    }
+
+    /// A request that lists `count` customers, more than `max`.
+    pub fn too_many_customers(count: usize, max: usize) -> Self {
+        Self::one(Field::CustomerEmails, FieldProblem::TooManyCustomers { count, max })
     }
 
     /// Adds an invalid field.

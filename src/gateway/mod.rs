@@ -2,6 +2,7 @@
 //! rule and policy. The service may run in the same process or at the other end of a channel.
 
 pub mod access_log;
+mod assign_device;
 mod assign_devices;
 mod batch_get_device_owners;
 mod bulk_update_metadata;
@@ -35,6 +36,7 @@ mod parameters;
 mod passed_on;
 mod problem;
 mod query;
+mod transfer_devices;
 mod unassign_devices;
 
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
@@ -137,6 +139,14 @@ where
         .route(
             "/api/ext-v1/deviceAssignment/assignDevicesToOwner",
             post(assign_devices::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/deviceAssignment/assignDeviceToOwners",
+            post(assign_device::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
+        )
+        .route(
+            "/api/ext-v1/deviceAssignment/transferDevicesToOwner",
+            post(transfer_devices::handle).fallback(async || Problem::method_not_allowed(&[Method::POST])),
         )
         .route(
             "/api/ext-v1/deviceAssignment/unassignDevicesFromOwner",

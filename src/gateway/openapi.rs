@@ -15,9 +15,9 @@ use utoipa::{
 
 use self::common::Common;
 use super::{
-    GatewaySettings, assign_devices, batch_get_device_owners, bulk_update_metadata, changes, check_credentials,
+    GatewaySettings, assign_device, assign_devices, batch_get_device_owners, bulk_update_metadata, changes, check_credentials,
     create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, get_customer,
-    get_device, list_customers, list_device_owners, list_devices, list_owner_devices, problem, unassign_devices,
+    get_device, list_customers, list_device_owners, list_devices, list_owner_devices, problem, transfer_devices, unassign_devices,
 };
 use crate::{
     code::code_name,
@@ -46,6 +46,8 @@ const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
     info(title = "Device assignment", description = INTRODUCTION),
     paths(
         assign_devices::handle,
+        assign_device::handle,
+        transfer_devices::handle,
         unassign_devices::many,
         unassign_devices::one,
         batch_get_device_owners::handle,
@@ -140,6 +142,11 @@ fn rules(max_devices: usize) -> Value {
     let list_devices = json!({ "properties": { "type": text, "prefix": text } });
     let list_customers = json!({ "properties": { "emailPrefix": text } });
     let unassign_one = json!({ "properties": { "deviceIdentifier": { "pattern": NO_CONTROL_CHARACTER } } });
+    let assign_one = json!({
+        "properties": { "deviceIdentifier": { "pattern": NO_CONTROL_CHARACTER }, "customerEmails": { "maxItems": 1_000 } },
+        "if": { "properties": { "autoCreateDevice": { "const": true } }, "required": ["autoCreateDevice"] },
+        "then": { "properties": { "deviceType": device_type }, "required": ["deviceType"] },
+    });
     let assign = json!({
         "properties": { "deviceIdentifiers": devices },
         "if": { "properties": { "autoCreateDevices": { "const": true } }, "required": ["autoCreateDevices"] },
@@ -166,7 +173,9 @@ fn rules(max_devices: usize) -> Value {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
     let error = json!({ "properties": { "code": { "enum": codes }, "reason": { "enum": reasons } } });
     json!({ "components": { "schemas": {
-        "AssignDevicesToOwnerRequest": assign,
+        "AssignDevicesToOwnerRequest": assign.clone(),
+        "AssignDeviceToOwnersRequest": assign_one,
+        "TransferDevicesToOwnerRequest": assign,
         "UnassignDevicesFromOwnerRequest": unassign,
         "UnassignDeviceFromOwnerRequest": unassign_one,
         "BatchGetDeviceOwnersRequest": batch_get,

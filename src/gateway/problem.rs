@@ -186,15 +186,19 @@ impl Problem {
         Self::new(Reason::RequestTooLarge, sentence).with_metadata("maxBytes", max_body_bytes)
     }
 
-    /// A list of devices that is too long, as the service says it.
+    /// A list of devices or customers that is too long, as the service says it.
     pub(super) fn too_many_devices(member: &str, count: usize, max: usize) -> Self {
+        let (nouns, count_name, max_name) = match member {
+            "customerEmails" => ("customers", "customerCount", "maxCustomers"),
+            _ => ("devices", "deviceCount", "maxDevices"),
+        };
         Self::new(
             Reason::InvalidRequest,
-            format!("Too many devices. Maximum {max} per request"),
+            format!("Too many {nouns}. Maximum {max} per request"),
         )
         .with_violation(member)
-        .with_metadata("deviceCount", count)
-        .with_metadata("maxDevices", max)
+        .with_metadata(count_name, count)
+        .with_metadata(max_name, max)
         .with_metadata("violationCount", 1)
     }
 

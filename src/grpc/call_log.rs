@@ -212,8 +212,10 @@ impl Drop for CallLogEntry {
         if caller.is_none() && !self.sampler.admits(Log::Calls, self.address) {
             return;
         }
-        let assigned = self.note.effects(&[ChangeKind::Assign]);
-        let unassigned = self.note.effects(&[ChangeKind::Unassign, ChangeKind::Delete]);
+        let assigned = self.note.effects(&[ChangeKind::Assign, ChangeKind::Transfer]);
+        let unassigned = self
+            .note
+            .effects(&[ChangeKind::Unassign, ChangeKind::Transfer, ChangeKind::Delete]);
         let updated = self.note.effects(&[ChangeKind::Update]);
         tracing::info!(
             method = self.method(),

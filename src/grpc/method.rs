@@ -19,6 +19,9 @@ const OWNED_DEVICE_BYTES: usize = 600;
 
 /// What is reserved for a page, in bytes: one of usual size. What is returned beyond it is accounted for when it exists.
 const PAGE_BYTES: usize = 128 * 1024;
+/// What is reserved for each customer in the answer to an assignment of one device: an id, tags and lengths, all of it twice, and
+/// the address a second time.
+const ANSWER_BYTES_PER_CUSTOMER: usize = 2 * ANSWER_BYTES_PER_DEVICE + 254;
 
 /// The largest JSON object that is stored with a device or a customer, in bytes.
 const JSON_BYTES: usize = 64 * 1024;
@@ -43,18 +46,27 @@ pub(super) struct Method {
     pub(super) list_name: Field,
     /// What is reserved for a list in its answer whose length does not follow from the request, in bytes.
     pub(super) list_bytes: usize,
+    /// Whether its answer lists the previous owners of each device.
+    pub(super) lists_previous_owners: bool,
     /// The flag of its request that asks for the list of a customer's devices.
     pub(super) remaining_flag: Option<u32>,
     durations: CallDurations,
 }
 
 /// Every method except the streams without a key.
-static KNOWN: [Method; 20] = [
+static KNOWN: [Method; 22] = [
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDevicesToOwner").with_devices(2),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDevicesFromOwner")
         .with_devices(2)
         .with_remaining(3),
     Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/UnassignDeviceFromOwner").with_remaining(3),
+    Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/AssignDeviceToOwners")
+        .with_devices(2)
+        .with_list_name(Field::CustomerEmails)
+        .with_answer_bytes_per_device(ANSWER_BYTES_PER_CUSTOMER),
+    Method::write("telemetron.device_assignment.v1.DeviceAssignmentService/TransferDevicesToOwner")
+        .with_devices(2)
+        .with_previous_owners(),
     Method::read("telemetron.device_assignment.v1.DeviceAssignmentService/BatchGetDeviceOwners")
         .with_devices(1)
         .with_answer_bytes_per_device(OWNED_DEVICE_BYTES),
@@ -105,6 +117,7 @@ impl Method {
             answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
             list_name: Field::DeviceIdentifiers,
             list_bytes: 0,
+            lists_previous_owners: false,
             remaining_flag: None,
             durations: CallDurations::of(name),
         }
@@ -132,6 +145,18 @@ impl Method {
     /// This method, for the list in whose answer so many bytes are reserved.
     const fn with_list(mut self, bytes: usize) -> Self {
         self.list_bytes = bytes;
+        self
+    }
+
+    /// This method, whose list is this one.
+    const fn with_list_name(mut self, name: Field) -> Self {
+        self.list_name = name;
+        self
+    }
+
+    /// This method, whose answer lists the previous owners of each device.
+    const fn with_previous_owners(mut self) -> Self {
+        self.lists_previous_owners = true;
         self
     }
 

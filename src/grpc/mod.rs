@@ -2,6 +2,7 @@
 //! limits, log.
 
 mod answer;
+mod assign_device;
 mod assign_devices;
 mod authenticate;
 mod batch_get_device_owners;
@@ -33,6 +34,7 @@ mod revision;
 mod status;
 mod stream;
 mod timestamp;
+mod transfer_devices;
 mod unassign_devices;
 mod violations;
 mod write;
@@ -119,6 +121,20 @@ impl DeviceAssignmentService for Handlers {
         request: Request<pb::AssignDevicesToOwnerRequest>,
     ) -> Result<Response<pb::AssignDevicesToOwnerResponse>, Status> {
         assign_devices::handle(&self.service, request).await
+    }
+
+    async fn assign_device_to_owners(
+        &self,
+        request: Request<pb::AssignDeviceToOwnersRequest>,
+    ) -> Result<Response<pb::AssignDeviceToOwnersResponse>, Status> {
+        assign_device::handle(&self.service, request).await
+    }
+
+    async fn transfer_devices_to_owner(
+        &self,
+        request: Request<pb::TransferDevicesToOwnerRequest>,
+    ) -> Result<Response<pb::TransferDevicesToOwnerResponse>, Status> {
+        transfer_devices::handle(&self.service, request).await
     }
 
     async fn unassign_devices_from_owner(

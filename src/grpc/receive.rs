@@ -10,7 +10,9 @@ use tonic::{Status, metadata::MetadataValue};
 use super::{method::Method, status::with_reason};
 use crate::{
     body::{BodyError, BodyLimits, receive},
-    domain::{Error, Field, Violations, device::DeviceIdentifier},
+    domain::{
+        Error, Field, Violations, change::MAX_PAIRS, device::DeviceIdentifier, transfer_devices::TransferDevices,
+    },
     reason::Reason,
     shares::{Holder, Share},
 };
@@ -47,6 +49,8 @@ pub(super) struct Received {
     answer_bytes_per_device: usize,
     /// What is reserved for a list in the answer.
     list_bytes: usize,
+    /// Whether the answer lists the previous owners of each device.
+    lists_previous_owners: bool,
 }
 
 /// Rejects a compressed message, with the list of what is supported (gRPC, "Compression"). Its size is known only after it has
@@ -100,6 +104,7 @@ pub(super) async fn request(
         answer_bytes_per_device: method.map_or(0, |method| method.answer_bytes_per_device),
         device_bytes: device_bytes.min(devices.saturating_mul(MAX_IDENTIFIER_BYTES)),
         list_bytes,
+        lists_previous_owners: method.is_some_and(|method| method.lists_previous_owners),
     })
 }
 
@@ -111,6 +116,7 @@ impl Received {
     /// bytes in flight do not allow it now.
     pub(super) fn reserve_answer(&self, max_bytes: usize, share: &mut Share<Holder>) -> Result<(), Error> {
         let answer = self.devices * self.answer_bytes_per_device + self.device_bytes + ANSWER_BYTES;
+        let answer = answer + self.previous_owner_bytes();
         if answer > max_bytes {
             return Err(Error::InvalidRequest(Violations::response_too_large(
                 self.list, max_bytes,
@@ -119,6 +125,19 @@ impl Received {
         // The list is cut where the answer would be too large.
         let answer = max_bytes.min(answer + self.list_bytes);
         if share.grow(answer) { Ok(()) } else { Err(Error::NoRoom) }
+    }
+
+    /// The most bytes that the previous owners of the devices take in the answer: their ids, and a number for each device.
+    fn previous_owner_bytes(&self) -> usize {
+        /// An id of 31 bytes, a tag and a length.
+        const OWNER: usize = 33;
+        /// A tag and a number.
+        const COUNT: usize = 3;
+        if !self.lists_previous_owners {
+            return 0;
+        }
+        let owners = MAX_PAIRS.min(self.devices.saturating_mul(TransferDevices::MAX_PREVIOUS_OWNERS));
+        owners * OWNER + self.devices * COUNT
     }
 }
 
@@ -163,6 +182,7 @@ mod tests {
             device_bytes,
             answer_bytes_per_device: ANSWER_BYTES_PER_DEVICE,
             list_bytes: 0,
+            lists_previous_owners: false,
         }
     }
 

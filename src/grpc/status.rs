@@ -83,8 +83,9 @@ fn reason(error: &Error) -> Reason {
         Error::CustomerNotFound(_) => Reason::CustomerNotFound,
         Error::DeviceNotFound => Reason::DeviceNotFound,
         Error::CustomerExists => Reason::CustomerExists,
-        Error::NotAssigned => Reason::NotAssigned,
         Error::InvalidPageToken => Reason::InvalidPageToken,
+        Error::NotAssigned | Error::NotOfExpectedOwner => Reason::NotAssigned,
+        Error::TooManyOwners => Reason::TooManyOwners,
         Error::RevisionInFuture { .. } => Reason::RevisionInFuture,
         Error::IdempotencyKeyReused => Reason::IdempotencyKeyReused,
         Error::ChangesExpired => Reason::ChangesExpired,
@@ -124,6 +125,7 @@ fn sentence(error: &Error) -> String {
         }
         Error::NotAssigned => "The device is not assigned to this customer".into(),
         Error::IdempotencyKeyReused => "The idempotency key was used for another request; use a new key".into(),
+        Error::NotOfExpectedOwner => "None of the devices belongs to expected_owner".into(),
         Error::NotFound(_) => "Not found".into(),
         Error::AlreadyExists(_) => "Already exists".into(),
         Error::RateLimited { .. }
@@ -136,6 +138,7 @@ fn sentence(error: &Error) -> String {
         | Error::InvalidPageToken
         | Error::RevisionInFuture { .. }
         | Error::DeviceNotFound
+        | Error::TooManyOwners
         | Error::CustomerExists
         | Error::ChangesExpired
         | Error::TooManyStreams { .. }
@@ -163,6 +166,9 @@ fn violation_metadata(violations: &Violations) -> Vec<(&'static str, u64)> {
         match violation.problem {
             FieldProblem::TooManyDevices { count, max } => {
                 metadata.extend([("deviceCount", count as u64), ("maxDevices", max as u64)]);
+            }
+            FieldProblem::TooManyCustomers { count, max } => {
+                metadata.extend([("customerCount", count as u64), ("maxCustomers", max as u64)]);
             }
             FieldProblem::ResponseTooLarge { max_bytes } => metadata.push(("maxBytes", max_bytes as u64)),
             _ => {}

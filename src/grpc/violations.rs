@@ -27,6 +27,9 @@ fn description(&Violation { field, problem }: &Violation) -> String {
     match problem {
         FieldProblem::Missing => format!("{path} is required"),
         FieldProblem::MissingToCreateDevices => format!("{path} is required when auto_create_devices is true"),
+        FieldProblem::MissingToCreateDevice => format!("{path} is required when auto_create_device is true"),
+        FieldProblem::NotACustomer => format!("{path} must be a valid email address or the id of a customer"),
+        FieldProblem::TooManyCustomers { max, .. } => format!("Too many customers. Maximum {max} per request"),
         FieldProblem::NotAnEmail => format!("{path} must be a valid email address"),
         FieldProblem::NotAnIdempotencyKey => {
             format!("{path} must have 1 to {MAX_KEY_CHARS} printable ASCII characters")
@@ -51,6 +54,9 @@ fn description(&Violation { field, problem }: &Violation) -> String {
 pub(super) fn path(field: Field) -> String {
     match field {
         Field::CustomerEmail => "customer_email".into(),
+        Field::CustomerEmails => "customer_emails".into(),
+        Field::OneOfCustomerEmails(index) => format!("customer_emails[{index}]"),
+        Field::ExpectedOwner => "expected_owner".into(),
         Field::DeviceIdentifiers => "device_identifiers".into(),
         Field::DeviceIdentifier(index) => format!("device_identifiers[{index}]"),
         Field::OneDeviceIdentifier => "device_identifier".into(),

@@ -120,6 +120,13 @@ pub(super) fn changed(caller: &Caller, kind: ChangeKind, tally: &Tally, revision
             created = tally.devices_created,
             customer_created = tally.customers_created > 0
         ),
+        ChangeKind::Transfer if tally.assigned + tally.unassigned > 0 => changed!(
+            "devices.transferred",
+            assigned = tally.assigned,
+            unassigned = tally.unassigned,
+            created = tally.devices_created,
+            customer_created = tally.customers_created > 0
+        ),
         ChangeKind::Unassign if tally.unassigned > 0 => {
             changed!("devices.unassigned", unassigned = tally.unassigned);
         }
@@ -144,6 +151,7 @@ pub(super) fn changed(caller: &Caller, kind: ChangeKind, tally: &Tally, revision
         // Operators import devices, and the migration writes the baseline.
         ChangeKind::Assign
         | ChangeKind::Unassign
+        | ChangeKind::Transfer
         | ChangeKind::Update
         | ChangeKind::Delete
         | ChangeKind::Import

@@ -1,6 +1,7 @@
 //! The use cases: who calls and what they ask, handed to the database. No wire formats, no SQL.
 
 mod api_key;
+mod assign_device;
 mod assign_devices;
 mod audit;
 mod authenticate;
@@ -29,6 +30,7 @@ mod ownership;
 mod personal_data;
 mod stored_answers;
 mod submit;
+mod transfer_devices;
 mod unassign_devices;
 mod verify;
 
@@ -42,6 +44,7 @@ use crate::{
 
 pub use crate::storage::{ChangeRecord, Completed, KeyOwner, ReadAt};
 pub use api_key::{NewApiKey, api_keys, create_api_key, revoke_api_key};
+pub use assign_device::AssignDeviceRequest;
 pub use assign_devices::AssignDevicesRequest;
 pub use authenticate::{Caller, Origin};
 pub use batch_get_device_owners::{BatchGetDeviceOwnersCall, FoundDevices};
@@ -64,6 +67,7 @@ pub use list_owner_devices::ListOwnerDevicesCall;
 pub use organization::{create_organization, organizations};
 pub use ownership::{Customer, Device, customer, customer_devices, device, device_owners};
 pub use submit::{WriteCall, Written};
+pub use transfer_devices::TransferDevicesRequest;
 pub use unassign_devices::{UnassignDeviceRequest, UnassignDevicesRequest};
 pub use verify::{VerifiedOrganization, verify};
 

@@ -8,6 +8,7 @@ use super::{Caller, Service, audit};
 use crate::{
     domain::{
         Error, Field, Metered, Violations,
+        assign_device::MAX_CUSTOMERS,
         bulk_update_metadata::BulkUpdateMetadata,
         change::{Actor, ChangeOrigin},
         command::Command,
@@ -47,7 +48,7 @@ impl<O: 'static> WriteCall<O> {
 pub type Written<O> = Completed<Reply<O>>;
 
 impl Service {
-    /// Rejects a request that lists more devices in the field `list` than one may, before it is decoded. All of them count toward the
+    /// Rejects a request that lists more entries in the field `list` than one may, before it is decoded. All of them count toward the
     /// caller's limits.
     ///
     /// # Errors
@@ -55,13 +56,17 @@ impl Service {
     pub fn check_device_count(&self, caller: &Caller, list: Field, count: usize) -> Result<(), Error> {
         let max = match list {
             Field::Devices => BulkUpdateMetadata::MAX_DEVICES,
+            Field::CustomerEmails => MAX_CUSTOMERS,
             _ => self.settings.max_devices_per_request,
         };
         if count <= max {
             return Ok(());
         }
         caller.count(Metered::Devices, count)?;
-        Err(Error::InvalidRequest(Violations::too_many_devices(list, count, max)))
+        Err(Error::InvalidRequest(match list {
+            Field::CustomerEmails => Violations::too_many_customers(count, max),
+            _ => Violations::too_many_devices(list, count, max),
+        }))
     }
 
     /// Submits `command` for the caller's organization, counts the `identifiers` of the request toward the caller's limits, and

@@ -21,6 +21,7 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::CustomerExists => Error::CustomerExists,
         Reason::NotAssigned => Error::NotAssigned,
         Reason::InvalidPageToken => Error::InvalidPageToken,
+        Reason::TooManyOwners => Error::TooManyOwners,
         Reason::RevisionInFuture => Error::RevisionInFuture { current: 7.into() },
         Reason::IdempotencyKeyReused => Error::IdempotencyKeyReused,
         Reason::TooMuchContention => Error::TooMuchContention,
