@@ -80,6 +80,8 @@ impl Side {
         };
         match call.command() {
             AnyCommand::Assign(command) => to.submit(command, Outcome::Assigned),
+            AnyCommand::AssignDevice(command) => to.submit(command, Outcome::DeviceAssigned),
+            AnyCommand::Transfer(command) => to.submit(command, Outcome::Transferred),
             AnyCommand::Unassign(command) => to.submit(command, Outcome::Unassigned),
             AnyCommand::Import(command) => to.submit(command, Outcome::Imported),
             AnyCommand::UpdateDevice(command) => to.submit(command, Outcome::DeviceUpdated),
@@ -107,6 +109,20 @@ impl Side {
                 Outcome::Unassigned(Ok(outcome)),
             ) => {
                 ids.customers.note(outcome.customer_id, CUSTOMERS[*customer]);
+            }
+            (Call::AssignDevice { device, .. }, Outcome::DeviceAssigned(Ok(outcome))) => {
+                meet(&mut ids.devices, outcome.device_id, DEVICES[*device]);
+                for customer in &outcome.customers {
+                    meet(&mut ids.customers, customer.id, customer.email.as_str());
+                }
+            }
+            (Call::Transfer { customer, .. }, Outcome::Transferred(Ok(outcome))) => {
+                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+                for device in &outcome.devices {
+                    if let Fate::Assigned { device_id, .. } | Fate::AlreadyAssigned { device_id } = device.fate {
+                        meet(&mut ids.devices, device_id, device.identifier.as_str());
+                    }
+                }
             }
             (Call::UpdateDevice { device, .. }, Outcome::DeviceUpdated(Ok(outcome))) => {
                 ids.devices.note(outcome.device_id, DEVICES[*device]);

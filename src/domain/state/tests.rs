@@ -140,6 +140,8 @@ proptest! {
         for command in &commands {
             match command {
                 AnyCommand::Assign(command) => touches.add(command),
+                AnyCommand::AssignDevice(command) => touches.add(command),
+                AnyCommand::Transfer(command) => touches.add(command),
                 AnyCommand::Unassign(command) => touches.add(command),
                 AnyCommand::Import(command) => touches.add(command),
                 AnyCommand::UpdateDevice(command) => touches.add(command),

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use device_assignment::{
     domain::api_key::Scope,
     pb::{
-        BulkUpdateDeviceMetadataRequest, CheckCredentialsRequest, CreateOrUpdateCustomerRequest,
+        AssignDeviceToOwnersRequest, TransferDevicesToOwnerRequest, BulkUpdateDeviceMetadataRequest, CheckCredentialsRequest, CreateOrUpdateCustomerRequest,
         CreateOrUpdateDeviceRequest, DeleteCustomerRequest, DeleteDeviceRequest, DeviceMetadata,
         UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
         customer_service_client::CustomerServiceClient, device_service_client::DeviceServiceClient,
@@ -16,7 +16,9 @@ use device_assignment::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, PATH, UNASSIGN_ONE_PATH, UNASSIGN_PATH, client::answer_of};
+use crate::support::{
+    ASSIGN_ONE_PATH, Answer, Client, PATH, TRANSFER_PATH, UNASSIGN_ONE_PATH, UNASSIGN_PATH, client::answer_of,
+};
 
 /// What the requests can name, beside SN-001, which exists, and SN-002, which belongs to [`JOHN`].
 #[derive(Debug, Clone)]
@@ -109,6 +111,40 @@ pub fn rows() -> Vec<Row> {
             ),
             stranger: "NO_VALID_DEVICES",
             contract: "contract::",
+        },
+        Row {
+            rpc: "AssignDeviceToOwners",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: ASSIGN_ONE_PATH,
+            query: "",
+            body: |_| json!({ "deviceIdentifier": "SN-001", "customerEmails": [JOHN] }),
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.assign_device_to_owners(|_| AssignDeviceToOwnersRequest {
+                    device_identifier: "SN-001".into(),
+                    customer_emails: vec![JOHN.into()],
+                    ..Default::default()
+                })
+            ),
+            stranger: "DEVICE_NOT_FOUND",
+            contract: "assign_device::",
+        },
+        Row {
+            rpc: "TransferDevicesToOwner",
+            scope: Scope::Write,
+            http: Method::POST,
+            path: TRANSFER_PATH,
+            query: "",
+            body: |_| json!({ "customerEmail": JOHN, "deviceIdentifiers": ["SN-001"] }),
+            grpc: rpc!(
+                DeviceAssignmentServiceClient.transfer_devices_to_owner(|_| TransferDevicesToOwnerRequest {
+                    customer_email: JOHN.into(),
+                    device_identifiers: vec!["SN-001".into()],
+                    ..Default::default()
+                })
+            ),
+            stranger: "NO_VALID_DEVICES",
+            contract: "transfer::",
         },
         Row {
             rpc: "UnassignDevicesFromOwner",

@@ -8,7 +8,8 @@ use std::{
 use device_assignment::{
     code::code_name,
     pb::{
-        AssignDevicesToOwnerRequest, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
+        AssignDeviceToOwnersRequest, AssignDevicesToOwnerRequest, TransferDevicesToOwnerRequest,
+        UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
         device_assignment_service_client::DeviceAssignmentServiceClient,
     },
 };
@@ -23,6 +24,8 @@ use tonic_types::StatusExt;
 use super::server::Api;
 
 pub const PATH: &str = "/api/ext-v1/deviceAssignment/assignDevicesToOwner";
+pub const ASSIGN_ONE_PATH: &str = "/api/ext-v1/deviceAssignment/assignDeviceToOwners";
+pub const TRANSFER_PATH: &str = "/api/ext-v1/deviceAssignment/transferDevicesToOwner";
 pub const UNASSIGN_PATH: &str = "/api/ext-v1/deviceAssignment/unassignDevicesFromOwner";
 pub const UNASSIGN_ONE_PATH: &str = "/api/ext-v1/deviceAssignment/unassignDeviceFromOwner";
 
@@ -173,6 +176,16 @@ impl Client {
             UNASSIGN_PATH => self.call_unassign(request).await,
             UNASSIGN_ONE_PATH => self.call_unassign_one(request).await,
             PATH => self.call(request).await,
+            _ if self.api != Api::Grpc => self.post_at(path, request).await,
+            ASSIGN_ONE_PATH => {
+                let message: AssignDeviceToOwnersRequest = serde_json::from_value(request.clone()).expect("a message");
+                answer_of(self.grpc().assign_device_to_owners(self.signed(message)).await)
+            }
+            TRANSFER_PATH => {
+                let message: TransferDevicesToOwnerRequest =
+                    serde_json::from_value(request.clone()).expect("a message");
+                answer_of(self.grpc().transfer_devices_to_owner(self.signed(message)).await)
+            }
             _ => panic!("no write at {path}"),
         }
     }

@@ -17,7 +17,9 @@ pub mod tls;
 pub mod wire;
 
 pub use browser::Browser;
-pub use client::{Answer, Client, INVALID_KEY, MISSING_KEY, PATH, UNASSIGN_ONE_PATH, UNASSIGN_PATH};
+pub use client::{
+    ASSIGN_ONE_PATH, Answer, Client, INVALID_KEY, MISSING_KEY, PATH, TRANSFER_PATH, UNASSIGN_ONE_PATH, UNASSIGN_PATH,
+};
 pub use collector::Collector;
 pub use database::{Kind, TestDatabase};
 pub use load::Load;

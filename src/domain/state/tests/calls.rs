@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::domain::{
+    assign_device::AssignDevice,
     assign_devices::AssignDevices,
     bulk_update_metadata::BulkUpdateMetadata,
     create_or_update_customer::{CreateOrUpdateCustomer, Fields},
@@ -13,6 +14,7 @@ use crate::domain::{
     delete_device::DeleteDevice,
     device::{DeviceIdentifier, DeviceType},
     import_devices::ImportDevices,
+    transfer_devices::TransferDevices,
     unassign_devices::UnassignDevices,
 };
 
@@ -42,6 +44,17 @@ pub(super) enum Call {
     },
     Import {
         devices: Vec<(usize, usize)>,
+    },
+    AssignDevice {
+        device: usize,
+        customers: Vec<usize>,
+        create: Option<usize>,
+    },
+    Transfer {
+        customer: usize,
+        devices: Vec<usize>,
+        create: Option<usize>,
+        expected: Option<usize>,
     },
     UpdateDevice {
         device: usize,
@@ -97,6 +110,28 @@ pub(super) fn calls() -> impl Strategy<Value = Call> {
     let unassign_one = unassign_one.prop_map(|(customer, device)| Call::UnassignOne { customer, device });
     let import = prop::collection::vec((0..DEVICES.len(), 0..TYPES.len()), 1..=4);
     let import = import.prop_map(|devices| Call::Import { devices });
+    let assign_device = (
+        0..DEVICES.len(),
+        prop::collection::vec(0..CUSTOMERS.len(), 1..=4),
+        prop::option::of(0..TYPES.len()),
+    )
+        .prop_map(|(device, customers, create)| Call::AssignDevice {
+            device,
+            customers,
+            create,
+        });
+    let transfer = (
+        0..CUSTOMERS.len(),
+        devices(),
+        prop::option::of(0..TYPES.len()),
+        prop::option::of(0..CUSTOMERS.len()),
+    )
+        .prop_map(|(customer, devices, create, expected)| Call::Transfer {
+            customer,
+            devices,
+            create,
+            expected,
+        });
     let update_device = (
         0..DEVICES.len(),
         prop::option::of(0..TYPES.len()),
@@ -117,6 +152,8 @@ pub(super) fn calls() -> impl Strategy<Value = Call> {
         6 => unassign,
         4 => unassign_one,
         2 => import,
+        3 => assign_device,
+        6 => transfer,
         3 => update_device,
         2 => update_metadata,
         2 => delete_device,
@@ -128,6 +165,8 @@ pub(super) fn calls() -> impl Strategy<Value = Call> {
 /// Any of the commands.
 pub(super) enum AnyCommand {
     Assign(AssignDevices),
+    AssignDevice(AssignDevice),
+    Transfer(TransferDevices),
     Unassign(UnassignDevices),
     Import(ImportDevices),
     UpdateDevice(CreateOrUpdateDevice),
@@ -169,6 +208,37 @@ impl Call {
             Self::UnassignOne { customer, device } => {
                 let command = UnassignDevices::parse_one(CUSTOMERS[*customer], DEVICES[*device], true);
                 AnyCommand::Unassign(command.expect("a valid call"))
+            }
+            Self::AssignDevice {
+                device,
+                customers,
+                create,
+            } => {
+                let emails: Vec<_> = customers
+                    .iter()
+                    .map(|customer| CUSTOMERS[*customer].to_owned())
+                    .collect();
+                let device_type = create.map(|device_type| TYPES[device_type]);
+                let command = AssignDevice::parse(DEVICES[*device], &emails, device_type.is_some(), device_type);
+                AnyCommand::AssignDevice(command.expect("a valid call"))
+            }
+            Self::Transfer {
+                customer,
+                devices,
+                create,
+                expected,
+            } => {
+                let devices = names(devices);
+                let device_type = create.map(|device_type| TYPES[device_type]);
+                let command = TransferDevices::parse(
+                    CUSTOMERS[*customer],
+                    &devices,
+                    device_type.is_some(),
+                    device_type,
+                    expected.map(|expected| CUSTOMERS[expected]),
+                    devices.len(),
+                );
+                AnyCommand::Transfer(command.expect("a valid call"))
             }
             Self::Import { devices } => {
                 let devices = devices.iter().map(|(device, device_type)| {

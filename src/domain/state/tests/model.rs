@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::calls::{AnyCommand, CUSTOMERS, Call, DEVICES, PROPERTIES, TYPES, distinct};
 use crate::domain::{
-    Field,
+    Field, assign_device,
     assign_devices::{self, Fate},
     bulk_update_metadata,
     change::{Actor, ChangeOrigin, ChangeSet, LogEntry, Pair},
@@ -24,7 +24,7 @@ use crate::domain::{
     id::{CustomerId, DeviceId},
     import_devices::Imported,
     state::{DeviceList, Existing, Linked, State},
-    unassign_devices,
+    transfer_devices, unassign_devices,
 };
 
 /// What an organization has, by names alone.
@@ -54,6 +54,13 @@ pub(super) enum Answer {
         remaining: (Vec<String>, usize),
     },
     Imported(Imported),
+    /// The device, whether it was created, and of each customer whether it was created and whether it owned the device.
+    DeviceAssigned(String, bool, Vec<(String, [bool; 2])>),
+    Transferred {
+        customer: String,
+        customer_was_created: bool,
+        devices: Vec<(String, DeviceAnswer, BTreeSet<String>)>,
+    },
     /// Identifier, type and properties, and whether it was created or changed.
     DeviceUpdated([String; 3], [bool; 2]),
     /// Whether each device exists, and how many were changed.
@@ -92,6 +99,26 @@ impl World {
             } => self.unassign(CUSTOMERS[*customer], &distinct(devices), *lists_remaining),
             Call::UnassignOne { customer, device } => self.unassign_one(CUSTOMERS[*customer], DEVICES[*device]),
             Call::Import { devices } => self.import(devices),
+            Call::AssignDevice {
+                device,
+                customers,
+                create,
+            } => self.assign_device(
+                DEVICES[*device],
+                customers,
+                create.map(|device_type| TYPES[device_type]),
+            ),
+            Call::Transfer {
+                customer,
+                devices,
+                create,
+                expected,
+            } => self.transfer(
+                CUSTOMERS[*customer],
+                &distinct(devices),
+                create.map(|device_type| TYPES[device_type]),
+                expected.map(|expected| CUSTOMERS[expected]),
+            ),
             Call::UpdateDevice {
                 device,
                 device_type,
@@ -135,6 +162,76 @@ impl World {
             customer_was_created,
             devices: answers,
         }
+    }
+
+    fn assign_device(&mut self, device: &str, customers: &[usize], create: Option<&str>) -> Answer {
+        let was_known = self.devices.contains_key(device);
+        match create {
+            _ if was_known => {}
+            Some(device_type) => drop(self.devices.insert(device.to_owned(), device_type.to_owned())),
+            None => return Answer::Rejected(Rejection::DeviceNotFound),
+        }
+        let mut answers: Vec<(String, [bool; 2])> = Vec::new();
+        for customer in customers.iter().map(|customer| CUSTOMERS[*customer].to_owned()) {
+            if answers.iter().all(|(named, _)| *named != customer) {
+                let was_created = self.customers.insert(customer.clone());
+                let was_assigned = !self.assignments.insert((customer.clone(), device.to_owned()));
+                answers.push((customer, [was_created, was_assigned]));
+            }
+        }
+        Answer::DeviceAssigned(device.to_owned(), !was_known, answers)
+    }
+
+    fn transfer(&mut self, customer: &str, devices: &[&str], create: Option<&str>, expected: Option<&str>) -> Answer {
+        let valid = devices.iter().map(|device| {
+            let owners = self.owners_of(device);
+            let is_done = owners.iter().eq([customer]);
+            match expected {
+                Some(expected) => owners.contains(expected) || is_done,
+                None => create.is_some() || self.devices.contains_key(*device),
+            }
+        });
+        let valid: Vec<bool> = valid.collect();
+        if !valid.contains(&true) {
+            let count = devices.len();
+            return Answer::Rejected(match expected {
+                Some(_) => Rejection::NotOfExpectedOwner,
+                None => Rejection::NoValidDevices { count },
+            });
+        }
+        let customer_was_created = self.customers.insert(customer.to_owned());
+        let mut answers = Vec::new();
+        for (device, is_valid) in devices.iter().zip(valid) {
+            let mut others = BTreeSet::new();
+            let answer = if is_valid {
+                others = self.owners_of(device);
+                let was_owner = others.remove(customer);
+                self.assignments.retain(|(_, owned)| owned != device);
+                self.assignments.insert((customer.to_owned(), (*device).to_owned()));
+                let was_known = self.devices.contains_key(*device);
+                if let (false, Some(device_type)) = (was_known, create) {
+                    self.devices.insert((*device).to_owned(), device_type.to_owned());
+                }
+                match (was_owner, was_known) {
+                    (true, _) => DeviceAnswer::AlreadyAssigned,
+                    (false, true) => DeviceAnswer::Assigned,
+                    (false, false) => DeviceAnswer::CreatedAndAssigned,
+                }
+            } else {
+                DeviceAnswer::Skipped
+            };
+            answers.push(((*device).to_owned(), answer, others));
+        }
+        Answer::Transferred {
+            customer: customer.to_owned(),
+            customer_was_created,
+            devices: answers,
+        }
+    }
+
+    fn owners_of(&self, device: &str) -> BTreeSet<String> {
+        let pairs = self.assignments.iter().filter(|(_, owned)| owned == device);
+        pairs.map(|(owner, _)| owner.clone()).collect()
     }
 
     fn unassign(&mut self, customer: &str, devices: &[&str], lists_remaining: bool) -> Answer {
@@ -425,6 +522,10 @@ impl Ids {
             .map(|call| {
                 let outcome = match call.command() {
                     AnyCommand::Assign(command) => Outcome::Assigned(carry_out(&command, &mut state, &origin)),
+                    AnyCommand::AssignDevice(command) => {
+                        Outcome::DeviceAssigned(carry_out(&command, &mut state, &origin))
+                    }
+                    AnyCommand::Transfer(command) => Outcome::Transferred(carry_out(&command, &mut state, &origin)),
                     AnyCommand::Unassign(command) => Outcome::Unassigned(carry_out(&command, &mut state, &origin)),
                     AnyCommand::Import(command) => Outcome::Imported(carry_out(&command, &mut state, &origin)),
                     AnyCommand::UpdateDevice(command) => {
@@ -463,6 +564,8 @@ impl Ids {
     pub(super) fn answer(&self, outcome: Outcome) -> Answer {
         match outcome {
             Outcome::Assigned(Err(rejection))
+            | Outcome::DeviceAssigned(Err(rejection))
+            | Outcome::Transferred(Err(rejection))
             | Outcome::Unassigned(Err(rejection))
             | Outcome::Imported(Err(rejection))
             | Outcome::DeviceUpdated(Err(rejection))
@@ -471,6 +574,30 @@ impl Ids {
             | Outcome::CustomerCreated(Err(rejection))
             | Outcome::CustomerDeleted(Err(rejection)) => Answer::Rejected(rejection),
             Outcome::Assigned(Ok(outcome)) => self.assigned(&outcome),
+            Outcome::DeviceAssigned(Ok(outcome)) => {
+                let customers = outcome.customers.iter().map(|customer| {
+                    assert_eq!(self.customers.name(&customer.id), customer.email.as_str());
+                    (
+                        customer.email.as_str().to_owned(),
+                        [customer.was_created, customer.was_assigned],
+                    )
+                });
+                let customers = customers.collect();
+                let device = self.devices.name(&outcome.device_id);
+                Answer::DeviceAssigned(device, outcome.device_was_created, customers)
+            }
+            Outcome::Transferred(Ok(outcome)) => {
+                let devices = outcome.devices.iter().map(|device| {
+                    let answer = self.device_answer(&device.identifier, device.fate);
+                    let owners = device.previous_owners.iter().map(|owner| self.customers.name(owner));
+                    (device.identifier.to_string(), answer, owners.collect())
+                });
+                Answer::Transferred {
+                    customer: self.customers.name(&outcome.customer_id),
+                    customer_was_created: outcome.customer_was_created,
+                    devices: devices.collect(),
+                }
+            }
             Outcome::Unassigned(Ok(outcome)) => Answer::Unassigned {
                 customer: self.customers.name(&outcome.customer_id),
                 devices: outcome
@@ -507,19 +634,25 @@ impl Ids {
         }
     }
 
+    fn device_answer(&self, identifier: &DeviceIdentifier, fate: Fate) -> DeviceAnswer {
+        let (device_id, answer) = match fate {
+            Fate::Skipped => return DeviceAnswer::Skipped,
+            Fate::AlreadyAssigned { device_id } => (device_id, DeviceAnswer::AlreadyAssigned),
+            Fate::Assigned {
+                device_id,
+                was_created: true,
+            } => (device_id, DeviceAnswer::CreatedAndAssigned),
+            Fate::Assigned { device_id, .. } => (device_id, DeviceAnswer::Assigned),
+        };
+        assert_eq!(self.devices.name(&device_id), identifier.as_str());
+        answer
+    }
+
     fn assigned(&self, outcome: &assign_devices::Outcome) -> Answer {
-        let devices = outcome.devices.iter().map(|(identifier, fate)| {
-            let (device_id, answer) = match fate {
-                Fate::Skipped => return (identifier.to_string(), DeviceAnswer::Skipped),
-                Fate::AlreadyAssigned { device_id } => (device_id, DeviceAnswer::AlreadyAssigned),
-                Fate::Assigned { device_id, was_created } if *was_created => {
-                    (device_id, DeviceAnswer::CreatedAndAssigned)
-                }
-                Fate::Assigned { device_id, .. } => (device_id, DeviceAnswer::Assigned),
-            };
-            assert_eq!(self.devices.name(device_id), identifier.as_str());
-            (identifier.to_string(), answer)
-        });
+        let devices = outcome
+            .devices
+            .iter()
+            .map(|(identifier, fate)| (identifier.to_string(), self.device_answer(identifier, *fate)));
         Answer::Assigned {
             customer: self.customers.name(&outcome.customer_id),
             customer_was_created: outcome.customer_was_created,
@@ -531,6 +664,8 @@ impl Ids {
 /// The outcome of any of the commands.
 pub(super) enum Outcome {
     Assigned(Result<assign_devices::Outcome, Rejection>),
+    DeviceAssigned(Result<assign_device::Outcome, Rejection>),
+    Transferred(Result<transfer_devices::Outcome, Rejection>),
     Unassigned(Result<unassign_devices::Outcome, Rejection>),
     Imported(Result<Imported, Rejection>),
     DeviceUpdated(Result<create_or_update_device::Outcome, Rejection>),
