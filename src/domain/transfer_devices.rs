@@ -81,7 +81,7 @@ impl TransferDevices {
                         return Err(Rejection::TooManyOwners);
                     }
                     let owners = owners.known;
-                    let is_done = owners.iter().copied().eq(buyer);
+                    let is_done = buyer.is_some_and(|buyer| owners == [buyer]);
                     if is_done || self.may_take(&owners, state) {
                         let others: Vec<_> = owners.into_iter().filter(|owner| Some(*owner) != buyer).collect();
                         if others.len() > Self::MAX_PREVIOUS_OWNERS {
