@@ -6,9 +6,9 @@ use std::pin::Pin;
 use device_assignment::{
     domain::api_key::Scope,
     pb::{
-        AssignDeviceToOwnersRequest, TransferDevicesToOwnerRequest, BulkUpdateDeviceMetadataRequest, CheckCredentialsRequest, CreateOrUpdateCustomerRequest,
-        CreateOrUpdateDeviceRequest, DeleteCustomerRequest, DeleteDeviceRequest, DeviceMetadata,
-        UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
+        AssignDeviceToOwnersRequest, BulkUpdateDeviceMetadataRequest, CheckCredentialsRequest,
+        CreateOrUpdateCustomerRequest, CreateOrUpdateDeviceRequest, DeleteCustomerRequest, DeleteDeviceRequest,
+        DeviceMetadata, TransferDevicesToOwnerRequest, UnassignDeviceFromOwnerRequest, UnassignDevicesFromOwnerRequest,
         customer_service_client::CustomerServiceClient, device_service_client::DeviceServiceClient,
         organization_service_client::OrganizationServiceClient,
     },
