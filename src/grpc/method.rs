@@ -266,7 +266,9 @@ mod tests {
                     };
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
                     let known = Method::at(&path).expect("a method");
-                    let devices = number("device_identifiers").or(number("devices"));
+                    let devices = number("device_identifiers")
+                        .or(number("devices"))
+                        .or(number("customer_emails"));
                     assert_eq!(known.device_list, devices, "{path}");
                     assert_eq!(known.remaining_flag, number("include_remaining"), "{path}");
                 }
