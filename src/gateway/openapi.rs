@@ -15,9 +15,10 @@ use utoipa::{
 
 use self::common::Common;
 use super::{
-    GatewaySettings, assign_device, assign_devices, batch_get_device_owners, bulk_update_metadata, changes, check_credentials,
-    create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields, get_customer,
-    get_device, list_customers, list_device_owners, list_devices, list_owner_devices, problem, transfer_devices, unassign_devices,
+    GatewaySettings, assign_device, assign_devices, batch_get_device_owners, bulk_update_metadata, changes,
+    check_credentials, create_or_update_customer, create_or_update_device, delete_customer, delete_device, fields,
+    get_customer, get_device, list_customers, list_device_owners, list_devices, list_owner_devices, problem,
+    transfer_devices, unassign_devices,
 };
 use crate::{
     code::code_name,

@@ -111,16 +111,16 @@ impl Side {
                 ids.customers.note(outcome.customer_id, CUSTOMERS[*customer]);
             }
             (Call::AssignDevice { device, .. }, Outcome::DeviceAssigned(Ok(outcome))) => {
-                meet(&mut ids.devices, outcome.device_id, DEVICES[*device]);
+                ids.devices.note(outcome.device_id, DEVICES[*device]);
                 for customer in &outcome.customers {
-                    meet(&mut ids.customers, customer.id, customer.email.as_str());
+                    ids.customers.note(customer.id, customer.email.as_str());
                 }
             }
             (Call::Transfer { customer, .. }, Outcome::Transferred(Ok(outcome))) => {
-                meet(&mut ids.customers, outcome.customer_id, CUSTOMERS[*customer]);
+                ids.customers.note(outcome.customer_id, CUSTOMERS[*customer]);
                 for device in &outcome.devices {
                     if let Fate::Assigned { device_id, .. } | Fate::AlreadyAssigned { device_id } = device.fate {
-                        meet(&mut ids.devices, device_id, device.identifier.as_str());
+                        ids.devices.note(device_id, device.identifier.as_str());
                     }
                 }
             }
