@@ -196,10 +196,10 @@ fn rules(max_devices: usize) -> Value {
 
 /// Describes that requests may have 64-bit integers as numbers, too (ProtoJSON).
 fn allow_numbers(document: &mut Value) {
-    let Some(schemas) = document["components"]["schemas"].as_object_mut() else {
-        return;
-    };
-    for schema in schemas.values_mut() {
+    let schemas = document
+        .pointer_mut("/components/schemas")
+        .and_then(Value::as_object_mut);
+    for schema in schemas.into_iter().flat_map(|schemas| schemas.values_mut()) {
         if let Some(revision) = schema.pointer_mut("/properties/minRevision") {
             merge(
                 revision,
