@@ -211,7 +211,7 @@ pub fn rejections() -> Vec<Rejection> {
             code: "INVALID_ARGUMENT",
             http: 400,
             reason: "REVISION_IN_FUTURE",
-            error: "minRevision is greater than the organization's current revision, 3",
+            error: "The organization's current revision is 3; the request names a later one",
             fields: &[],
         });
     }
