@@ -64,7 +64,7 @@ mod server {
             config = config.type_attribute(message(response), write);
         }
         for (field, kind) in FIELDS {
-            let id = |kind: &str| format!("{kind}_[0-9a-hjkmnp-tv-z]{{26}}");
+            let id = |kind: &str| format!("{kind}_[0-7][0-9a-hjkmnp-tv-z]{{25}}");
             let attribute = match kind {
                 Kind::Request(schema) => format!("{OPTIONAL} #[schema({schema})]"),
                 // The gateway sets it.
@@ -187,9 +187,9 @@ mod server {
     const OPTIONAL_EMAIL: &str =
         r#"nullable, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#;
     const CUSTOMER: &str =
-        r#"required, pattern = "^cust_[0-9a-hjkmnp-tv-z]{26}$", example = "cust_01m835zmv6e3ts9whpry4tgqhh""#;
+        r#"required, pattern = "^cust_[0-7][0-9a-hjkmnp-tv-z]{25}$", example = "cust_01m835zmv6e3ts9whpry4tgqhh""#;
     const OPTIONAL_CUSTOMER: &str =
-        r#"nullable, pattern = "^cust_[0-9a-hjkmnp-tv-z]{26}$", example = "cust_01m835zmv6e3ts9whpry4tgqhh""#;
+        r#"nullable, pattern = "^cust_[0-7][0-9a-hjkmnp-tv-z]{25}$", example = "cust_01m835zmv6e3ts9whpry4tgqhh""#;
     const EMAIL: Kind = Kind::Request(
         r#"required, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#,
     );

@@ -60,16 +60,21 @@ fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u
 
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Number<'a> {
-        Number(u64),
+    enum Given<'a> {
+        Integer(u64),
+        /// JSON does not tell 71.0 from 71.
+        Decimal(f64),
         Text(std::borrow::Cow<'a, str>),
     }
 
-    match Option::deserialize(deserializer)? {
-        None => Ok(0),
-        Some(Number::Number(number)) => Ok(number),
-        Some(Number::Text(text)) => parse_number(&text).ok_or_else(|| D::Error::custom("not a number")),
-    }
+    let number = match Option::deserialize(deserializer)? {
+        None => Some(0),
+        Some(Given::Integer(number)) => Some(number),
+        Some(Given::Decimal(number)) if number.fract() == 0.0 => parse_number(&number.to_string()),
+        Some(Given::Decimal(_)) => None,
+        Some(Given::Text(text)) => parse_number(&text),
+    };
+    number.ok_or_else(|| D::Error::custom("not a number"))
 }
 
 /// The number that these digits are.

@@ -42,6 +42,9 @@ After 409, 429 and 503, wait for the number of seconds in `Retry-After` first.";
 
 const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
+/// The form of a customer's id: 128 bits in Crockford's base32, so the first character has three of them.
+const CUSTOMER_ID: &str = "^cust_[0-7][0-9a-hjkmnp-tv-z]{25}$";
+
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Device assignment", description = INTRODUCTION),
@@ -167,7 +170,7 @@ fn rules(max_devices: usize) -> Value {
     let text = json!({ "pattern": NO_CONTROL_CHARACTER });
     let customer = json!({ "properties": { "name": text, "phone": text } });
     let delete_customer = json!({
-        "properties": { "telemetronCustomerId": { "type": "string" } },
+        "properties": { "telemetronCustomerId": { "type": "string", "pattern": CUSTOMER_ID } },
         "oneOf": [{ "required": ["email"] }, { "required": ["telemetronCustomerId"] }],
     });
     let codes: Vec<&str> = (1..=16).map(|code| code_name(Code::from_i32(code))).collect();

@@ -247,6 +247,8 @@ fn rejection(error: Error) -> Rejection {
         // The only rule of a field that depends on what exists.
         Error::InvalidRequest(_) => Rejection::TypeRequired,
         Error::NotAssigned => Rejection::NotAssigned,
+        Error::NotOfExpectedOwner => Rejection::NotOfExpectedOwner,
+        Error::TooManyOwners => Rejection::TooManyOwners,
         error => panic!("a command failed: {error:?}"),
     }
 }

@@ -107,6 +107,7 @@ async fn on(database: &TestDatabase, api: Api) {
             "ratelimit-policy",
             "ratelimit",
             "x-revision",
+            "idempotency-replayed",
         ];
         assert_eq!(exposed, expected);
         assert!(list(&response, "vary").contains(&"origin".to_owned()));

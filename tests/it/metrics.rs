@@ -7,10 +7,12 @@ use std::{
 };
 
 use device_assignment::pb::{AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse};
+use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
 use tonic::Code;
 
 use crate::changes::follower::{Event, Follower, From};
+use crate::reads::{Read, read};
 use crate::support::{
     Api, Client, Kind, PATH, Program, Suite, TestDatabase, TestServer, organization, program::command,
 };
@@ -90,6 +92,17 @@ async fn make_calls(program: &Program, key: &str) {
     }
 }
 
+/// A call that is repeated with its idempotency key, and one that reads.
+async fn repeat_and_read(program: &Program, key: &str) {
+    let client = program.client(Api::Grpc, key);
+    let keyed = client.with_header("idempotency-key", "a key");
+    for _ in 0..2 {
+        keyed.create("owner@example.com", &["SN-repeated"]).await.ok();
+    }
+    let request = json!({ "deviceIdentifiers": ["SN-repeated"] });
+    read(&client, Read::BatchGetDeviceOwners, &request).await.ok();
+}
+
 /// A stream that tells a change, and one that ends at once.
 async fn follow(program: &Program, key: &str) {
     let client = program.client(Api::Grpc, key);
@@ -109,11 +122,21 @@ async fn follow(program: &Program, key: &str) {
 
 async fn documented(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
-    let program = Program::serve(database.url()).await;
+    let mut serve = command(&["serve", "--database-url", database.url()]);
+    let mut promised = promised();
+    match database.kind {
+        // Its own standby.
+        Kind::Postgres => {
+            serve.args(["--read-database-url", database.url()]);
+        }
+        Kind::Sqlite => promised.retain(|name, _| !name.starts_with("device_assignment_replica_")),
+    }
+    let program = Program::spawn(serve).await;
     make_calls(&program, &key).await;
+    repeat_and_read(&program, &key).await;
     follow(&program, &key).await;
     let metrics = Metrics::of(program.admin).await;
-    assert_eq!(metrics.types(), promised());
+    assert_eq!(metrics.types(), promised);
     for name in metrics.types().into_keys() {
         assert!(metrics.text.contains(&format!("# HELP {name} ")), "{name} has no help");
     }

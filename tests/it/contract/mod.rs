@@ -2,7 +2,7 @@
 
 mod refusals;
 
-use refusals::{Refusal, is_refused, refusals};
+use refusals::are_refused;
 use serde_json::{Value, json};
 
 use crate::support::{Api, Client, Suite, TestDatabase, TestServer, devices, organization};
@@ -32,11 +32,8 @@ pub async fn world(database: &TestDatabase) -> String {
 
 pub fn register(suite: &mut Suite) {
     for api in Api::ALL {
-        for refusal in refusals() {
-            let name = format!("contract::refused::{}::{}", refusal.name, api.name());
-            let refusal: &'static Refusal = Box::leak(Box::new(refusal));
-            suite.on_each(&name, move |database| is_refused(database, api, refusal));
-        }
+        let name = format!("contract::refused::{}", api.name());
+        suite.on_each(&name, move |database| are_refused(database, api));
         let mut rule = |name: &str, test: Rule| {
             let name = format!("contract::{name}::{}", api.name());
             suite.on_each(&name, move |database| async move {

@@ -1,13 +1,13 @@
-//! Calls that must fail: one table, each row a call on a database of its own that must not change.
+//! Calls that must fail: one table, each row a call that must not change the database.
 
 use serde_json::{Value, json};
 
 use super::{long_email, world};
-use crate::support::{Api, TestDatabase, TestServer};
+use crate::support::{Api, Client, TestDatabase, TestServer};
 
 /// A call that must fail.
-pub struct Refusal {
-    pub name: &'static str,
+struct Refusal {
+    name: &'static str,
     request: Value,
     code: &'static str,
     reason: &'static str,
@@ -23,7 +23,7 @@ const HTTP: [(&str, u16); 4] = [
     ("UNAUTHENTICATED", 401),
 ];
 
-pub fn refusals() -> Vec<Refusal> {
+fn refusals() -> Vec<Refusal> {
     let mut table = Vec::new();
     let mut invalid = |name, request: Value, violations: &[(&str, &str)]| {
         let error = match violations {
@@ -205,12 +205,23 @@ pub fn refusals() -> Vec<Refusal> {
     table
 }
 
-pub async fn is_refused(database: &TestDatabase, api: Api, refusal: &Refusal) {
+/// Makes every call of the table on one database.
+pub async fn are_refused(database: &TestDatabase, api: Api) {
     let key = world(database).await;
     let server = TestServer::start(database).await;
+    let client = server.client(api, &key);
     let before = database.dump().await;
+    for refusal in refusals() {
+        is_refused(&client, api, &refusal).await;
+        let after = database.dump().await;
+        assert_eq!(after, before, "{}: a call that fails changes nothing", refusal.name);
+    }
+    server.stop().await;
+}
 
-    let answer = server.client(api, &key).call(&refusal.request).await;
+async fn is_refused(client: &Client, api: Api, refusal: &Refusal) {
+    let name = refusal.name;
+    let answer = client.call(&refusal.request).await;
 
     // Each API has its own names of the fields.
     let sentences = answer.violations.iter().map(|(_, description)| description);
@@ -224,19 +235,20 @@ pub async fn is_refused(database: &TestDatabase, api: Api, refusal: &Refusal) {
             "auto_create_devices",
         ],
     };
-    for name in names {
-        assert!(!sentences.iter().any(|text| text.contains(name)), "{sentences:?}");
+    for field in names {
+        assert!(
+            !sentences.iter().any(|text| text.contains(field)),
+            "{name}: {sentences:?}"
+        );
     }
     let answer = answer.in_json_names();
-    assert_eq!(answer.code, refusal.code, "{answer:?}");
-    assert_eq!(answer.error, refusal.error);
-    assert_eq!(answer.violations, refusal.violations);
-    assert!(!answer.request_id.is_empty());
-    assert_eq!(answer.reason.as_deref(), Some(refusal.reason));
+    assert_eq!(answer.code, refusal.code, "{name}: {answer:?}");
+    assert_eq!(answer.error, refusal.error, "{name}");
+    assert_eq!(answer.violations, refusal.violations, "{name}");
+    assert!(!answer.request_id.is_empty(), "{name}");
+    assert_eq!(answer.reason.as_deref(), Some(refusal.reason), "{name}");
     if let Some((status, _)) = &answer.http {
         let expected = HTTP.iter().find(|(code, _)| *code == refusal.code).expect("a status");
-        assert_eq!(*status, expected.1);
+        assert_eq!(*status, expected.1, "{name}");
     }
-    assert_eq!(database.dump().await, before, "a call that fails changes nothing");
-    server.stop().await;
 }

@@ -103,7 +103,10 @@ pub async fn of_pages() {
         .keys()
         .filter_map(|url| url.path().strip_prefix("/guides/"))
         .collect();
-    assert_eq!(pages, ["api", "changelog", "command-line", "errors", "grpc", "rest"]);
+    assert_eq!(
+        pages,
+        ["api", "changelog", "changes", "command-line", "errors", "grpc", "rest"]
+    );
     assert!(fragments.len() > 3, "{fragments:?}");
     server.stop().await;
     database.remove().await;

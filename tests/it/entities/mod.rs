@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use call::{Call, save_customer, save_device, save_metadata};
-use rejections::{Rejection, is_rejected, rejections};
+use rejections::are_rejected;
 
 use crate::{
     metrics::Metrics,
@@ -55,10 +55,9 @@ type Rule = fn(Client, String, &'static TestDatabase) -> Pin<Box<dyn Future<Outp
 
 pub fn register(suite: &mut Suite) {
     for api in Api::ALL {
-        for rejection in rejections() {
-            let name = format!("entities::rejected::{}::{}", rejection.name, api.name());
-            let rejection: &'static Rejection = Box::leak(Box::new(rejection));
-            suite.on_each(&name, move |db| is_rejected(db, api, rejection));
+        for call in Call::ALL {
+            let name = format!("entities::rejected::{call:?}::{}", api.name());
+            suite.on_each(&name, move |db| are_rejected(db, api, call));
         }
         let mut rule = |name: &str, test: Rule| {
             let name = format!("entities::{name}::{}", api.name());

@@ -1,4 +1,4 @@
-//! What must be rejected: one table, each row a call on a database of its own that must not change.
+//! What must be rejected: one table, each row a call that must not change the database.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,8 @@ use super::{JANE, JOHN, World, call::Call};
 use crate::support::{Api, TestDatabase, TestServer};
 
 /// A call that must be rejected.
-pub struct Rejection {
-    pub name: &'static str,
+struct Rejection {
+    name: &'static str,
     call: Call,
     /// The request, given the id of John.
     request: fn(&str) -> Value,
@@ -45,7 +45,7 @@ fn nested(depth: usize) -> Value {
     (1..depth).fold(json!({}), |inner, _| json!({ "a": inner }))
 }
 
-pub fn rejections() -> Vec<Rejection> {
+fn rejections() -> Vec<Rejection> {
     rejections![
         "device_nothing", SaveDevice, |_| json!({}), INVALID, "identifier is required", ["identifier"];
         "device_blank", SaveDevice, |_| json!({ "identifier": " ", "type": "sensor" }), INVALID,
@@ -136,21 +136,26 @@ pub fn rejections() -> Vec<Rejection> {
     ]
 }
 
-pub async fn is_rejected(database: &TestDatabase, api: Api, rejection: &Rejection) {
+/// Makes every call of the table that is of this kind, on one database.
+pub async fn are_rejected(database: &TestDatabase, api: Api, call: Call) {
     let world = World::new(database).await;
     let server = TestServer::start(database).await;
     let client = server.client(api, &world.key);
     let before = database.dump().await;
-    let request = (rejection.request)(&world.john);
-    let answer = rejection.call.make(&client, &request).await;
-    let (code, http, reason) = rejection.status;
-    assert_eq!(
-        (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
-        (code, rejection.error, Some(reason))
-    );
-    let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
-    assert_eq!(fields, rejection.fields);
-    assert!(answer.http.is_none_or(|(status, _)| status == http));
-    assert_eq!(database.dump().await, before, "a rejected call changes nothing");
+    for rejection in rejections().iter().filter(|rejection| rejection.call == call) {
+        let name = rejection.name;
+        let request = (rejection.request)(&world.john);
+        let answer = call.make(&client, &request).await;
+        let (code, http, reason) = rejection.status;
+        assert_eq!(
+            (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
+            (code, rejection.error, Some(reason)),
+            "{name}"
+        );
+        let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, rejection.fields, "{name}");
+        assert!(answer.http.is_none_or(|(status, _)| status == http), "{name}");
+        assert_eq!(database.dump().await, before, "{name}: a rejected call changes nothing");
+    }
     server.stop().await;
 }

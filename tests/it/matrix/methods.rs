@@ -211,7 +211,7 @@ pub fn rows() -> Vec<Row> {
                 })
             ),
             stranger: "OK",
-            contract: "entities::rejected::device",
+            contract: "entities::rejected::SaveDevice",
         },
         Row {
             rpc: "BulkUpdateDeviceMetadata",
@@ -230,7 +230,7 @@ pub fn rows() -> Vec<Row> {
                 })
             ),
             stranger: "OK",
-            contract: "entities::rejected::metadata",
+            contract: "entities::rejected::SaveMetadata",
         },
         Row {
             rpc: "DeleteDevice",
@@ -244,7 +244,7 @@ pub fn rows() -> Vec<Row> {
                 ..Default::default()
             })),
             stranger: "DEVICE_NOT_FOUND",
-            contract: "entities::rejected::delete_device",
+            contract: "entities::rejected::DeleteDevice",
         },
         Row {
             rpc: "CreateOrUpdateCustomer",
@@ -261,7 +261,7 @@ pub fn rows() -> Vec<Row> {
                 }
             })),
             stranger: "CUSTOMER_NOT_FOUND",
-            contract: "entities::rejected::customer",
+            contract: "entities::rejected::SaveCustomer",
         },
         Row {
             rpc: "DeleteCustomer",
@@ -275,7 +275,7 @@ pub fn rows() -> Vec<Row> {
                 ..Default::default()
             })),
             stranger: "CUSTOMER_NOT_FOUND",
-            contract: "entities::rejected::delete_customer",
+            contract: "entities::rejected::DeleteCustomer",
         },
         Row {
             rpc: "ListOwnerDevices",

@@ -90,7 +90,7 @@ async fn customer(client: Client, other: Client) {
     let by_id = json!({ "telemetronCustomerId": id, "minRevision": "3" });
     let answer = read(&client, Read::GetCustomer, &by_id).await.ok();
     assert_eq!(in_json(&answer), expected);
-    let answer = read(&other, Read::GetCustomer, &by_id).await;
+    let answer = read(&other, Read::GetCustomer, &json!({ "telemetronCustomerId": id })).await;
     assert_eq!(answer.code, "NOT_FOUND", "another organization");
     let future = json!({ "telemetronCustomerId": id, "minRevision": "4" });
     let answer = read(&client, Read::GetCustomer, &future).await;

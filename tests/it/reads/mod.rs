@@ -10,7 +10,7 @@ mod replica;
 use std::pin::Pin;
 
 pub use call::{Read, read};
-use rejections::{Rejection, is_rejected, rejections};
+use rejections::are_rejected;
 
 use crate::support::{Api, Client, Suite, TestDatabase, TestServer, devices, organization};
 
@@ -67,11 +67,8 @@ impl Rules<'_> {
 
 pub fn register(suite: &mut Suite) {
     for api in Api::ALL {
-        for rejection in rejections() {
-            let name = format!("reads::rejected::{}::{}", rejection.name, api.name());
-            let rejection: &'static Rejection = Box::leak(Box::new(rejection));
-            suite.on_each(&name, move |db| is_rejected(db, api, rejection));
-        }
+        let name = format!("reads::rejected::{}", api.name());
+        suite.on_each(&name, move |db| are_rejected(db, api));
         batch_get::register(&mut Rules { suite, api });
         lists::register(&mut Rules { suite, api });
         entities::register(&mut Rules { suite, api });

@@ -6,8 +6,8 @@ use super::{JOHN, Read, World, read};
 use crate::support::{Api, TestDatabase, TestServer};
 
 /// A call that must be rejected.
-pub struct Rejection {
-    pub name: &'static str,
+struct Rejection {
+    name: &'static str,
     read: Read,
     request: Value,
     code: &'static str,
@@ -18,7 +18,7 @@ pub struct Rejection {
     fields: &'static [&'static str],
 }
 
-pub fn rejections() -> Vec<Rejection> {
+fn rejections() -> Vec<Rejection> {
     let mut table = Vec::new();
     let mut invalid = |name, read, request, error, fields| {
         table.push(Rejection {
@@ -231,17 +231,22 @@ pub fn example(read: Read) -> Value {
     }
 }
 
-pub async fn is_rejected(database: &TestDatabase, api: Api, rejection: &Rejection) {
+/// Makes every call of the table on one database.
+pub async fn are_rejected(database: &TestDatabase, api: Api) {
     let World { key, .. } = World::new(database).await;
     let server = TestServer::start(database).await;
     let client = server.client(api, &key);
-    let answer = read(&client, rejection.read, &rejection.request).await.in_json_names();
-    assert_eq!(
-        (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
-        (rejection.code, rejection.error, Some(rejection.reason))
-    );
-    let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
-    assert_eq!(fields, rejection.fields);
-    assert!(answer.http.is_none_or(|(status, _)| status == rejection.http));
+    for rejection in rejections() {
+        let name = rejection.name;
+        let answer = read(&client, rejection.read, &rejection.request).await.in_json_names();
+        assert_eq!(
+            (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
+            (rejection.code, rejection.error, Some(rejection.reason)),
+            "{name}"
+        );
+        let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, rejection.fields, "{name}");
+        assert!(answer.http.is_none_or(|(status, _)| status == rejection.http), "{name}");
+    }
     server.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What must be rejected: one table, each row a call on a database of its own that must not change.
+//! What must be rejected: one table, each row a call that must not change the database.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,8 @@ use super::{JOHN, World};
 use crate::support::{Api, TestDatabase, TestServer};
 
 /// A call that must be rejected: for many devices, or for one.
-pub struct Rejection {
-    pub name: &'static str,
+struct Rejection {
+    name: &'static str,
     is_one: bool,
     request: Value,
     code: &'static str,
@@ -18,7 +18,7 @@ pub struct Rejection {
     fields: &'static [&'static str],
 }
 
-pub fn rejections() -> Vec<Rejection> {
+fn rejections() -> Vec<Rejection> {
     const REQUIRED: &str = "customerEmail is required";
     let mut table = Vec::new();
     let mut invalid = |name, is_one, request, error, fields| {
@@ -150,24 +150,29 @@ pub fn rejections() -> Vec<Rejection> {
     table
 }
 
-pub async fn is_rejected(database: &TestDatabase, api: Api, rejection: &Rejection) {
+/// Makes every call of the table for many devices, or every one for one device, on one database.
+pub async fn are_rejected(database: &TestDatabase, api: Api, is_one: bool) {
     let World { key, .. } = World::new(database).await;
     let server = TestServer::start(database).await;
     let client = server.client(api, &key);
     let before = database.dump().await;
-    let answer = if rejection.is_one {
-        client.call_unassign_one(&rejection.request).await
-    } else {
-        client.call_unassign(&rejection.request).await
-    };
-    let answer = answer.in_json_names();
-    assert_eq!(
-        (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
-        (rejection.code, rejection.error, Some(rejection.reason))
-    );
-    let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
-    assert_eq!(fields, rejection.fields);
-    assert!(answer.http.is_none_or(|(status, _)| status == rejection.http));
-    assert_eq!(database.dump().await, before, "a rejected call changes nothing");
+    for rejection in rejections().iter().filter(|rejection| rejection.is_one == is_one) {
+        let name = rejection.name;
+        let answer = if is_one {
+            client.call_unassign_one(&rejection.request).await
+        } else {
+            client.call_unassign(&rejection.request).await
+        };
+        let answer = answer.in_json_names();
+        assert_eq!(
+            (answer.code.as_str(), answer.error.as_str(), answer.reason.as_deref()),
+            (rejection.code, rejection.error, Some(rejection.reason)),
+            "{name}"
+        );
+        let fields: Vec<&str> = answer.violations.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, rejection.fields, "{name}");
+        assert!(answer.http.is_none_or(|(status, _)| status == rejection.http), "{name}");
+        assert_eq!(database.dump().await, before, "{name}: a rejected call changes nothing");
+    }
     server.stop().await;
 }
