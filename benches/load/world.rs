@@ -93,22 +93,26 @@ pub async fn fill(database: &Database, organization: &str, table: &str, from: u6
     // Ids in order, as those of the service are: version 7 begins with the time.
     let sql = match (backend, table) {
         (DbBackend::Postgres, "device") => {
-            "INSERT INTO device SELECT $1::uuid, ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, \
+            "INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
+             SELECT $1::uuid, ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, \
              'SN-' || n, 'sensor', now() FROM generate_series($2::bigint, $3::bigint - 1) n"
         }
         (DbBackend::Postgres, _) => {
-            "INSERT INTO customer SELECT $1::uuid, ('01900000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, \
+            "INSERT INTO customer (organization_id, id, email, name, created_at) \
+             SELECT $1::uuid, ('01900000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, \
              'customer-' || n || '@example.com', 'customer-' || n, now() \
              FROM generate_series($2::bigint, $3::bigint - 1) n"
         }
         (_, "device") => {
             "WITH RECURSIVE s(n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < ?3) \
-             INSERT INTO device SELECT unhex(?1, '-'), unhex('01900000000070008000' || printf('%012x', n)), \
+             INSERT INTO device (organization_id, id, identifier, device_type, created_at) \
+             SELECT unhex(?1, '-'), unhex('01900000000070008000' || printf('%012x', n)), \
              'SN-' || n, 'sensor', '2026-01-01T00:00:00Z' FROM s"
         }
         _ => {
             "WITH RECURSIVE s(n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM s WHERE n + 1 < ?3) \
-             INSERT INTO customer SELECT unhex(?1, '-'), unhex('01900000000070009000' || printf('%012x', n)), \
+             INSERT INTO customer (organization_id, id, email, name, created_at) \
+             SELECT unhex(?1, '-'), unhex('01900000000070009000' || printf('%012x', n)), \
              'customer-' || n || '@example.com', 'customer-' || n, '2026-01-01T00:00:00Z' FROM s"
         }
     };
