@@ -90,7 +90,7 @@ struct LastEventIdHeader {
     #[param(
         rename = "last-event-id",
         required = false,
-        pattern = "^hist_[0-7][0-9a-hjkmnp-tv-z]{25}:[0-9]{1,20}$"
+        pattern = "^(hist_[0-7][0-9a-hjkmnp-tv-z]{25}:[0-9]{1,20})?$"
     )]
     id: String,
 }

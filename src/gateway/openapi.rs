@@ -42,6 +42,9 @@ After 409, 429 and 503, wait for the number of seconds in `Retry-After` first.";
 
 const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
+/// The same for text of several lines.
+const NO_CONTROL_CHARACTER_BUT_LINES: &str = r"^[^\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
+
 /// The form of a customer's id: 128 bits in Crockford's base32, so the first character has three of them.
 const CUSTOMER_ID: &str = "^cust_[0-7][0-9a-hjkmnp-tv-z]{25}$";
 
@@ -168,7 +171,12 @@ fn rules(max_devices: usize) -> Value {
         "propertyNames": { "minLength": 1, "maxLength": 255, "pattern": NO_CONTROL_CHARACTER },
     } } });
     let text = json!({ "pattern": NO_CONTROL_CHARACTER });
-    let customer = json!({ "properties": { "name": text, "phone": text } });
+    let customer = json!({ "properties": {
+        "name": text,
+        "phone": text,
+        "address": { "pattern": NO_CONTROL_CHARACTER_BUT_LINES },
+        "telemetronCustomerId": { "pattern": CUSTOMER_ID },
+    } });
     let delete_customer = json!({
         "properties": { "telemetronCustomerId": { "type": "string", "pattern": CUSTOMER_ID } },
         "oneOf": [{ "required": ["email"] }, { "required": ["telemetronCustomerId"] }],
