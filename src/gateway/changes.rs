@@ -225,14 +225,20 @@ fn wants_events(headers: &HeaderMap) -> bool {
 
 fn list_request(uri: &Uri) -> Result<ListChangesRequest, Problem> {
     let parameters: Parameters = query::read(uri.query().unwrap_or_default(), &PARAMETERS, [])?;
-    // The service limits both.
-    let limited = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    // The service has lower limits of its own; these are the bounds of the described type.
+    let bounded = |name: &str, number: u64| {
+        let number = i32::try_from(number).map_err(|_| {
+            let sentence = format!("{name} must be a number of 0 to {}", i32::MAX);
+            Problem::invalid_query(sentence)
+        });
+        number.map(i32::unsigned_abs)
+    };
     Ok(ListChangesRequest {
         after_revision: parameters.after,
-        page_size: limited(parameters.page_size),
+        page_size: bounded("pageSize", parameters.page_size)?,
         history: parameters.history,
         include_names: parameters.include_names,
-        wait_seconds: limited(parameters.wait_seconds),
+        wait_seconds: bounded("waitSeconds", parameters.wait_seconds)?,
     })
 }
 
