@@ -69,6 +69,7 @@ mod server {
                 Kind::Request(schema) => format!("{OPTIONAL} #[schema({schema})]"),
                 // The gateway sets it.
                 Kind::GrpcOnly => "#[serde(skip)]".to_owned(),
+                Kind::PageSize => PAGE_SIZE.to_owned(),
                 Kind::MinRevision => format!("{OPTIONAL_NUMBER} #[schema({MIN_REVISION})]"),
                 Kind::JsonRequest(name) => format!(
                     "#[serde(default, rename = \"{name}\", deserialize_with = \"crate::pb::json_as_text\")] \
@@ -156,6 +157,8 @@ mod server {
         Request(&'static str),
         /// A field of a request that REST does not have.
         GrpcOnly,
+        /// How many entries a page has at most.
+        PageSize,
         /// The revision that the answer to a read must have or exceed.
         MinRevision,
         /// The revision that a response was read at.
@@ -182,7 +185,9 @@ mod server {
     const OPTIONAL_NUMBER: &str = "#[serde(default, deserialize_with = \"crate::pb::number_or_text\")]";
     const REVISION: &str = r#"value_type = String, pattern = "^[0-9]{1,19}$", example = "4711""#;
     const MIN_REVISION: &str = r#"value_type = Option<String>, pattern = "^[0-9]{1,19}$", example = "4711""#;
-    const PAGE_SIZE: Kind = Kind::Request("nullable, minimum = 0, maximum = 2147483647, example = 100");
+    /// A page size, which JSON may also write as 100.0.
+    const PAGE_SIZE: &str = "#[serde(default, deserialize_with = \"crate::pb::integer\")] \
+                             #[schema(nullable, minimum = 0, maximum = 2147483647, example = 100)]";
     const PAGE_TOKEN: Kind = Kind::Request("nullable, max_length = 2048");
     const OPTIONAL_EMAIL: &str =
         r#"nullable, format = Email, min_length = 1, max_length = 254, example = "john.doe@example.com""#;
@@ -292,7 +297,7 @@ mod server {
         ("DeviceOwner.assigned_at", Kind::Time),
         ("ListOwnerDevicesRequest.customer_email", Kind::Request(OPTIONAL_EMAIL)),
         ("ListOwnerDevicesRequest.customer_id", Kind::Request(OPTIONAL_CUSTOMER)),
-        ("ListOwnerDevicesRequest.page_size", PAGE_SIZE),
+        ("ListOwnerDevicesRequest.page_size", Kind::PageSize),
         ("ListOwnerDevicesRequest.page_token", PAGE_TOKEN),
         ("ListOwnerDevicesRequest.min_revision", Kind::MinRevision),
         ("ListOwnerDevicesResponse.devices", Kind::Response("max_items = 1000")),
@@ -300,7 +305,7 @@ mod server {
         ("OwnerDevice.device_id", Kind::Id("dev")),
         ("OwnerDevice.assigned_at", Kind::Time),
         ("ListDeviceOwnersRequest.device_identifier", IDENTIFIER),
-        ("ListDeviceOwnersRequest.page_size", PAGE_SIZE),
+        ("ListDeviceOwnersRequest.page_size", Kind::PageSize),
         ("ListDeviceOwnersRequest.page_token", PAGE_TOKEN),
         ("ListDeviceOwnersRequest.min_revision", Kind::MinRevision),
         ("ListDeviceOwnersResponse.owners", Kind::Response("max_items = 1000")),
@@ -321,7 +326,7 @@ mod server {
             Kind::Request(r#"nullable, max_length = 255, example = "SN-""#),
         ),
         ("ListDevicesRequest.unassigned", Kind::Request("nullable")),
-        ("ListDevicesRequest.page_size", PAGE_SIZE),
+        ("ListDevicesRequest.page_size", Kind::PageSize),
         ("ListDevicesRequest.page_token", PAGE_TOKEN),
         ("ListDevicesRequest.min_revision", Kind::MinRevision),
         ("ListDevicesResponse.devices", Kind::Response("max_items = 1000")),
@@ -345,7 +350,7 @@ mod server {
             "ListCustomersRequest.email_prefix",
             Kind::Request(r#"nullable, max_length = 254, example = "john""#),
         ),
-        ("ListCustomersRequest.page_size", PAGE_SIZE),
+        ("ListCustomersRequest.page_size", Kind::PageSize),
         ("ListCustomersRequest.page_token", PAGE_TOKEN),
         ("ListCustomersRequest.min_revision", Kind::MinRevision),
         ("ListCustomersResponse.customers", Kind::Response("max_items = 1000")),

@@ -62,7 +62,6 @@ fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u
     #[serde(untagged)]
     enum Given<'a> {
         Integer(u64),
-        /// JSON does not tell 71.0 from 71.
         Decimal(f64),
         Text(std::borrow::Cow<'a, str>),
     }
@@ -70,11 +69,37 @@ fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u
     let number = match Option::deserialize(deserializer)? {
         None => Some(0),
         Some(Given::Integer(number)) => Some(number),
-        Some(Given::Decimal(number)) if number.fract() == 0.0 => parse_number(&number.to_string()),
-        Some(Given::Decimal(_)) => None,
+        Some(Given::Decimal(number)) => whole_number(number),
         Some(Given::Text(text)) => parse_number(&text),
     };
     number.ok_or_else(|| D::Error::custom("not a number"))
+}
+
+/// A 32-bit integer. Null means that the field is absent.
+#[cfg(feature = "server")]
+fn integer<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    use serde::{Deserialize, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Integer(i32),
+        Decimal(f64),
+    }
+
+    let number = match Option::deserialize(deserializer)? {
+        None => Some(0),
+        Some(Given::Integer(number)) => Some(number),
+        Some(Given::Decimal(number)) => whole_number(number),
+    };
+    number.ok_or_else(|| D::Error::custom("not an integer"))
+}
+
+/// The integer that a number is, if it has no fraction: JSON does not tell 71.0 from 71.
+#[cfg(feature = "server")]
+pub(crate) fn whole_number<T: std::str::FromStr>(number: f64) -> Option<T> {
+    let is_whole = number.fract() == 0.0;
+    number.to_string().parse().ok().filter(|_| is_whole)
 }
 
 /// The number that these digits are.

@@ -24,17 +24,22 @@ impl ListOwnerDevices {
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] with every problem of every field, and [`Error::InvalidPageToken`].
-    pub fn parse(organization: OrganizationId, email: &str, id: &str, page: &PageFields) -> Result<Self, Error> {
+    pub fn parse(
+        organization: OrganizationId,
+        email: Option<&str>,
+        id: Option<&str>,
+        page: &PageFields,
+    ) -> Result<Self, Error> {
         let mut violations = Violations::default();
-        let owner = match (email.trim(), id.trim()) {
-            ("", "") => {
+        let owner = match (email, id) {
+            (None, None) => {
                 let problem = FieldProblem::MissingWithout(Field::OwnerId);
                 violations.push(Field::CustomerEmail, problem);
                 None
             }
-            (_, "") => customer(email, &mut violations).map(CustomerKey::Email),
-            ("", id) => customer_id(id, Field::OwnerId, &mut violations).map(CustomerKey::Id),
-            _ => {
+            (Some(email), None) => customer(email, &mut violations).map(CustomerKey::Email),
+            (None, Some(id)) => customer_id(id, Field::OwnerId, &mut violations).map(CustomerKey::Id),
+            (Some(_), Some(_)) => {
                 violations.push(Field::CustomerEmail, FieldProblem::GivenWith(Field::OwnerId));
                 None
             }

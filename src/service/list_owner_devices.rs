@@ -14,9 +14,9 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListOwnerDevicesCall {
     /// The customer's email address.
-    pub customer_email: String,
+    pub customer_email: Option<String>,
     /// The customer's id.
-    pub customer_id: String,
+    pub customer_id: Option<String>,
     /// The page.
     pub page: PageFields,
 }
@@ -32,7 +32,8 @@ impl Service {
         call: &ListOwnerDevicesCall,
     ) -> Result<ReadAt<Page<OwnerDevice>>, Error> {
         let organization = caller.organization;
-        let request = ListOwnerDevices::parse(organization, &call.customer_email, &call.customer_id, &call.page)?;
+        let (email, id) = (call.customer_email.as_deref(), call.customer_id.as_deref());
+        let request = ListOwnerDevices::parse(organization, email, id, &call.page)?;
         self.reads.devices_of_owner(organization, &request).await
     }
 }

@@ -163,10 +163,11 @@ async fn silence() {
         assert!(output.status.success(), "{subcommand}: {}", stderr(&output));
         let answers = proxy.answers();
         let places = (0..PLACES).map(|place| (answers - 1) * place / (PLACES - 1));
-        for (place, (output, _)) in join_all(places.map(through)).await.into_iter().enumerate() {
-            // The last answers may be those that the command does not need: whether the database is still there, and goodbye.
-            if output.status.success() {
-                assert_ne!(place, 0, "{subcommand} needs no answer");
+        for (place, (output, proxy)) in join_all(places.map(through)).await.into_iter().enumerate() {
+            // What comes last is perhaps not an answer that the command needs, but one to its question whether the database is
+            // still there.
+            let is_last = place + 1 == usize::try_from(PLACES).expect("a few");
+            if output.status.success() && (is_last || !proxy.is_silent()) {
                 continue;
             }
             let said = refused(&output, 1);

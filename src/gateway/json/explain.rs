@@ -15,7 +15,7 @@ use crate::{
         fields::{Kind, Member},
         problem::Problem,
     },
-    pb::parse_number,
+    pb::{parse_number, whole_number},
 };
 
 /// The problem of a body that is not a message with these `members`.
@@ -252,8 +252,12 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
         self.accept(Kind::Integer)
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.reject()
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        match self.member.kind {
+            Kind::Revision if whole_number::<u64>(number).is_some() => self.accept(Kind::Revision),
+            Kind::Integer if whole_number::<i32>(number).is_some() => self.accept(Kind::Integer),
+            _ => self.reject(),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::{super::problem::render, *};
-use crate::pb::AssignDevicesToOwnerRequest;
+use crate::pb::{AssignDevicesToOwnerRequest, ListCustomersRequest};
 
 const LIST: BoundedList = BoundedList {
     member: "deviceIdentifiers",
@@ -320,5 +320,34 @@ proptest! {
         let body = json!({ "customerEmail": "ann@example.com", "deviceIdentifiers": devices }).to_string();
         let expected = (devices.len() > LIST.max).then_some(devices.len());
         prop_assert_eq!(too_many(&body), expected);
+    }
+}
+
+#[test]
+fn a_whole_number_may_be_written_as_a_decimal() {
+    const LISTS: Operation = Operation {
+        name: "ListCustomers",
+        list: None,
+        answer_list_bytes: 0,
+    };
+    let read = |body: &str| read::<ListCustomersRequest>(body.as_bytes(), LISTS);
+    let message = read(r#"{"pageSize":2.0,"minRevision":71.0}"#).expect("a message");
+    assert_eq!((message.page_size, message.min_revision), (2, 71));
+    for (body, sentence) in [
+        (
+            r#"{"minRevision":71.0,"pageSize":2.5}"#,
+            "pageSize must be an integer (line 1, column 34)",
+        ),
+        (
+            r#"{"pageSize":2147483648.0}"#,
+            "pageSize must be an integer (line 1, column 24)",
+        ),
+        (
+            r#"{"minRevision":-1.0}"#,
+            "minRevision must be a number of 0 to 18446744073709551615, as a string of digits (line 1, column 19)",
+        ),
+    ] {
+        let rejected = read(body).expect_err("a mistake");
+        assert!(format!("{rejected:?}").contains(sentence), "{rejected:?}");
     }
 }

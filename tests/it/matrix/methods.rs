@@ -286,7 +286,7 @@ pub fn rows() -> Vec<Row> {
             body: |_| json!({ "customerEmail": JOHN }),
             grpc: rpc!(
                 DeviceAssignmentServiceClient.list_owner_devices(|_| ListOwnerDevicesRequest {
-                    customer_email: JOHN.into(),
+                    customer_email: Some(JOHN.into()),
                     ..Default::default()
                 })
             ),
@@ -302,7 +302,7 @@ pub fn rows() -> Vec<Row> {
             body: |_| Value::Null,
             grpc: rpc!(
                 DeviceAssignmentServiceClient.list_owner_devices(|world| ListOwnerDevicesRequest {
-                    customer_id: world.customer,
+                    customer_id: Some(world.customer),
                     ..Default::default()
                 })
             ),

@@ -69,6 +69,13 @@ fn rejections() -> Vec<Rejection> {
         &["customerEmail"],
     );
     invalid(
+        "owner_devices_of_two_one_of_them_empty",
+        Read::ListOwnerDevices,
+        json!({ "customerEmail": JOHN, "customerId": "" }),
+        "Send customerEmail or customerId, not both",
+        &["customerEmail"],
+    );
+    invalid(
         "owner_devices_of_no_address",
         Read::ListOwnerDevices,
         json!({ "customerEmail": "john" }),

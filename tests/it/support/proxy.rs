@@ -109,6 +109,11 @@ impl Proxy {
         self.network.answers.load(Ordering::Relaxed)
     }
 
+    /// Whether it forwards nothing.
+    pub fn is_silent(&self) -> bool {
+        self.network.state.borrow().silent
+    }
+
     /// Forwards again, also what was held back.
     pub fn recover(&self) {
         self.network.state.send_modify(|state| state.silent = false);
