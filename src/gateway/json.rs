@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use mime::Mime;
 use serde::{
     Deserializer,
-    de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{
@@ -81,17 +81,11 @@ impl<'de> Visitor<'de> for Elements<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let mut is_found = false;
         while let Some(name) = members.next_key::<Cow<'de, str>>()? {
             if self.is_inside {
                 self.count.set(self.count.get() + 1);
                 members.next_value::<IgnoredAny>()?;
             } else if name == self.member {
-                if std::mem::replace(&mut is_found, true) {
-                    return Err(A::Error::custom(
-                        "the reader of the body says that the member is repeated",
-                    ));
-                }
                 let is_inside = true;
                 members.next_value_seed(Self { is_inside, ..self })?;
             } else {
