@@ -44,26 +44,26 @@ pub fn run(size: Size) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut random = Random::new(size.seed);
-        let mut planted = Figures::default();
+        let mut planted = Counts::default();
         let difference = round(&mut random, 20, true, &mut planted).await;
         let difference = difference.expect_err("a planted fault is found");
         println!("batches: found the planted fault: {difference}");
 
-        let mut figures = Figures::default();
+        let mut counts = Counts::default();
         let mut left = size.rounds;
         while left > 0 {
             let batches = left.min(BATCHES_PER_ROUND);
-            let result = round(&mut random, batches, false, &mut figures).await;
+            let result = round(&mut random, batches, false, &mut counts).await;
             result.unwrap_or_else(|difference| panic!("{difference}"));
             left -= batches;
         }
-        let Figures {
+        let Counts {
             batches,
             commands,
             changes,
             rejections,
             rows,
-        } = figures;
+        } = counts;
         format!(
             "{batches} batches with {commands} commands ({changes} changes, {rejections} rejections) on SQLite and \
              PostgreSQL, {rows} rows compared: no difference"
@@ -72,7 +72,7 @@ pub fn run(size: Size) -> String {
 }
 
 #[derive(Default)]
-struct Figures {
+struct Counts {
     batches: u64,
     commands: u64,
     changes: u64,
@@ -84,7 +84,7 @@ struct Figures {
 ///
 /// # Errors
 /// The first difference between a database and the model, or between the databases.
-async fn round(random: &mut Random, batches: u32, plants_fault: bool, figures: &mut Figures) -> Result<(), String> {
+async fn round(random: &mut Random, batches: u32, plants_fault: bool, counts: &mut Counts) -> Result<(), String> {
     let settings = WriterSettings {
         workers: 1,
         small_devices: usize::MAX,
@@ -94,7 +94,7 @@ async fn round(random: &mut Random, batches: u32, plants_fault: bool, figures: &
     };
     let mut sqlite = Side::start(Kind::Sqlite, &[settings], ORGANIZATIONS).await;
     let mut postgres = Side::start(Kind::Postgres, &[settings], ORGANIZATIONS).await;
-    let result = compare(random, batches, plants_fault, [&mut sqlite, &mut postgres], figures).await;
+    let result = compare(random, batches, plants_fault, [&mut sqlite, &mut postgres], counts).await;
     sqlite.finish().await;
     postgres.finish().await;
     result
@@ -105,7 +105,7 @@ async fn compare(
     batches: u32,
     plants_fault: bool,
     mut sides: [&mut Side; 2],
-    figures: &mut Figures,
+    counts: &mut Counts,
 ) -> Result<(), String> {
     let strategy = prop::collection::vec((0..ORGANIZATIONS, calls()), 1..=8);
     let mut organizations: Vec<Organization> = (0..ORGANIZATIONS).map(|_| Organization::default()).collect();
@@ -135,9 +135,9 @@ async fn compare(
                 }
             }
         }
-        figures.batches += 1;
-        figures.commands += batch.len() as u64;
-        figures.rejections += expected.iter().filter(|(_, revision)| revision.is_none()).count() as u64;
+        counts.batches += 1;
+        counts.commands += batch.len() as u64;
+        counts.rejections += expected.iter().filter(|(_, revision)| revision.is_none()).count() as u64;
         if plants_fault && number == batches / 2 {
             let connection = sides[0].database.connect().await;
             let lost = connection.execute_unprepared("DELETE FROM device_assignment").await;
@@ -145,7 +145,7 @@ async fn compare(
             connection.close().await.expect("closed");
         }
     }
-    figures.changes += organizations.iter().map(|organization| organization.head).sum::<u64>();
+    counts.changes += organizations.iter().map(|organization| organization.head).sum::<u64>();
 
     let transactions = format!(
         "SELECT count(DISTINCT xmin::text) FROM change_log WHERE request_id LIKE '{}-%'",
@@ -172,7 +172,7 @@ async fn compare(
         tables::dump(&sides[0].database).await,
         tables::dump(&sides[1].database).await,
     ];
-    figures.rows += one.lines().count();
+    counts.rows += one.lines().count();
     match one.lines().zip(other.lines()).find(|(one, other)| one != other) {
         Some((one, other)) => Err(format!("SQLite has {one}, and PostgreSQL {other}")),
         None if one.len() != other.len() => Err("one database has more rows".to_owned()),

@@ -44,7 +44,7 @@ pub fn run(size: Size) -> String {
         }
         let small = load.finish().await;
         let slowest = |calls: &[Call]| calls.iter().map(Call::took).max().unwrap_or_default().as_millis();
-        let figures = format!(
+        let counts = format!(
             "{} calls of {DEVICES} devices, the slowest {} ms, beside {} small calls over 2 other instances, the slowest {} ms: \
              all done in time, log and tables equal, 0 deadlocks",
             large.len(),
@@ -65,7 +65,7 @@ pub fn run(size: Size) -> String {
         let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
         assert_eq!(database.number(deadlocks).await, 0, "deadlocks");
         database.remove().await;
-        figures
+        counts
     })
 }
 

@@ -24,16 +24,16 @@ pub fn run(size: Size) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut random = Random::new(size.seed);
-        let fault = round(&mut random, 5, true, &mut Figures::default()).await;
+        let fault = round(&mut random, 5, true, &mut Counts::default()).await;
         let fault = fault.expect_err("a planted fault is found");
         println!("instances: found the planted fault: {fault}");
 
-        let mut figures = Figures::default();
+        let mut counts = Counts::default();
         for number in 0..size.rounds {
-            let result = round(&mut random, STEPS_PER_ROUND, false, &mut figures).await;
+            let result = round(&mut random, STEPS_PER_ROUND, false, &mut counts).await;
             result.unwrap_or_else(|fault| panic!("round {number}: {fault}"));
         }
-        let Figures { calls, changes, behind } = figures;
+        let Counts { calls, changes, behind } = counts;
         format!(
             "{} rounds, {calls} calls over {INSTANCES} instances ({changes} changes; {behind} calls were carried out after a \
              later one): all explained, log and tables equal after each round, 0 deadlocks",
@@ -43,7 +43,7 @@ pub fn run(size: Size) -> String {
 }
 
 #[derive(Default)]
-struct Figures {
+struct Counts {
     calls: usize,
     changes: u64,
     /// Calls that the database put in another order than they were made: without them, the instances did not compete.
@@ -52,9 +52,9 @@ struct Figures {
 
 /// # Errors
 /// The first thing that the model does not explain.
-async fn round(random: &mut Random, steps: usize, plants_fault: bool, figures: &mut Figures) -> Result<(), String> {
+async fn round(random: &mut Random, steps: usize, plants_fault: bool, counts: &mut Counts) -> Result<(), String> {
     let mut side = Side::start(Kind::Postgres, &[WriterSettings::default(); INSTANCES], ORGANIZATIONS).await;
-    let result = compare(&mut side, random, steps, plants_fault, figures).await;
+    let result = compare(&mut side, random, steps, plants_fault, counts).await;
     side.close().await;
     // Connections report their deadlocks when they end.
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -71,7 +71,7 @@ async fn compare(
     random: &mut Random,
     steps: usize,
     plants_fault: bool,
-    figures: &mut Figures,
+    counts: &mut Counts,
 ) -> Result<(), String> {
     let strategy = prop::collection::vec((0..INSTANCES, 0..ORGANIZATIONS, calls()), 2..=24);
     let mut organizations: Vec<Organization> = (0..ORGANIZATIONS).map(|_| Organization::default()).collect();
@@ -81,14 +81,14 @@ async fn compare(
             side.submit(*instance, *organization, call, format!("{step}-{at}"))
         });
         let answers = join_all(pending.collect::<Vec<_>>()).await;
-        figures.calls += calls.len();
+        counts.calls += calls.len();
         let mut made: Vec<_> = calls.into_iter().zip(answers).collect();
         let revisions = |of: usize| {
             let of_one = made.iter().filter(move |((_, organization, _), _)| *organization == of);
             of_one.filter_map(|(_, answer)| answer.revision).collect::<Vec<_>>()
         };
         let behind = |revisions: &[u64]| revisions.windows(2).filter(|pair| pair[0] > pair[1]).count();
-        figures.behind += (0..ORGANIZATIONS).map(|of| behind(&revisions(of))).sum::<usize>();
+        counts.behind += (0..ORGANIZATIONS).map(|of| behind(&revisions(of))).sum::<usize>();
         // A name that is deleted and created again has another id.
         made.sort_by_key(|(_, answer)| answer.revision);
         let mut answered: Vec<Vec<Answered>> = organizations.iter().map(|_| Vec::new()).collect();
@@ -101,7 +101,7 @@ async fn compare(
             explain(organization, answered).map_err(|fault| format!("step {step}: {fault}"))?;
         }
     }
-    figures.changes += organizations.iter().map(|organization| organization.head).sum::<u64>();
+    counts.changes += organizations.iter().map(|organization| organization.head).sum::<u64>();
 
     if plants_fault {
         let connection = side.database.connect().await;

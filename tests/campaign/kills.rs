@@ -9,14 +9,14 @@ use crate::{
 pub fn service(size: Size) -> String {
     block_on(async {
         planted().await;
-        let mut figures = Vec::new();
+        let mut counts = Vec::new();
         for kind in [Kind::Sqlite, Kind::Postgres] {
             let database = TestDatabase::create(kind).await;
             let crashes = of_the_service(&database, size.rounds, size.seed).await;
             database.remove().await;
-            figures.push(format!("{kind:?}: {}", describe(&crashes)));
+            counts.push(format!("{kind:?}: {}", describe(&crashes)));
         }
-        figures.join("; ")
+        counts.join("; ")
     })
 }
 

@@ -7,7 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a campaign fails by panicking, and prints its seed and its figures"
+    reason = "a campaign fails by panicking, and prints its seed and its counts"
 )]
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
@@ -54,7 +54,7 @@ struct Campaign {
     rounds: u32,
     /// The rounds of the short run in `cargo test`.
     smoke: u32,
-    /// Shows first that it catches a planted fault. Returns its figures.
+    /// Shows first that it catches a planted fault. Returns its counts.
     run: fn(Size) -> String,
 }
 
@@ -116,8 +116,8 @@ impl Campaign {
         let Size { rounds, seed } = size;
         println!("{name}: {rounds} {unit}, --seed {seed}");
         let start = Instant::now();
-        let figures = run(size);
-        println!("{name}: {figures}, in {} s", start.elapsed().as_secs());
+        let counts = run(size);
+        println!("{name}: {counts}, in {} s", start.elapsed().as_secs());
     }
 
     /// The short run.

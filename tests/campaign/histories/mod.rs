@@ -50,11 +50,11 @@ pub fn run(size: Size) -> String {
             servers.push(TestServer::start(&database).await);
         }
         let mut random = StdRng::seed_from_u64(size.seed);
-        let mut figures = Figures::default();
+        let mut counts = Counts::default();
         for number in 0..size.rounds {
             let world = World::create(&service, number).await;
             let events = world.history(&servers, &mut random).await;
-            check(&events, &mut figures).unwrap_or_else(|fault| panic!("history {number}: {fault}: {events:#?}"));
+            check(&events, &mut counts).unwrap_or_else(|fault| panic!("history {number}: {fault}: {events:#?}"));
             let verified = service.verify(world.organization, |difference| panic!("history {number}: {difference:?}"));
             verified.await.expect("a readable database");
         }
@@ -63,12 +63,12 @@ pub fn run(size: Size) -> String {
         }
         service.close().await;
         database.remove().await;
-        let Figures {
+        let Counts {
             calls,
             changes,
             overlaps,
             falsified,
-        } = figures;
+        } = counts;
         format!(
             "{} histories of {CLIENTS} clients over {INSTANCES} instances, {calls} calls ({changes} changes, {overlaps} calls \
              overlapped the one before): all explained, with and without their revisions; {falsified} falsified copies: all \
@@ -79,7 +79,7 @@ pub fn run(size: Size) -> String {
 }
 
 #[derive(Default)]
-struct Figures {
+struct Counts {
     calls: usize,
     changes: usize,
     overlaps: usize,
@@ -88,7 +88,7 @@ struct Figures {
 
 /// # Errors
 /// What is wrong with the history, or with the checker.
-fn check(events: &[Event], figures: &mut Figures) -> Result<(), String> {
+fn check(events: &[Event], counts: &mut Counts) -> Result<(), String> {
     // The import of the devices.
     let first = State {
         revision: 1,
@@ -107,22 +107,22 @@ fn check(events: &[Event], figures: &mut Figures) -> Result<(), String> {
     if !is_explained(&unnumbered, first) {
         return Err("the checker needs the revisions".to_owned());
     }
-    figures.calls += events.len();
+    counts.calls += events.len();
     let mut in_order: Vec<_> = events.iter().map(|event| (event.began, event.ended)).collect();
     in_order.sort_unstable();
-    figures.overlaps += in_order.windows(2).filter(|pair| pair[1].0 < pair[0].1).count();
+    counts.overlaps += in_order.windows(2).filter(|pair| pair[1].0 < pair[0].1).count();
     // A change whose answer denies it.
     for (at, event) in events.iter().enumerate() {
         let Some(operation) = denied(event.operation) else {
             continue;
         };
-        figures.changes += 1;
+        counts.changes += 1;
         let mut falsified = events.to_vec();
         falsified[at].operation = operation;
         if is_explained(&falsified, first) {
             return Err(format!("a falsified answer is explained: {operation:?}"));
         }
-        figures.falsified += 1;
+        counts.falsified += 1;
     }
     Ok(())
 }
