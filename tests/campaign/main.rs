@@ -25,9 +25,11 @@ mod calls;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/crash.rs"]
 mod crash;
-#[expect(dead_code, reason = "the domain's tests use the rest")]
 #[path = "../../src/domain/state/tests/model.rs"]
 mod model;
+#[expect(dead_code, reason = "the domain's tests use the rest")]
+#[path = "../../src/domain/state/tests/names.rs"]
+mod names;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/reads/call.rs"]
 mod read_call;

@@ -19,7 +19,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use crate::{
     calls::{AnyCommand, CUSTOMERS, Call, DEVICES},
     domain::organization::OrganizationName,
-    model::{Answer, Ids, Outcome, World},
+    model::{Answer, World},
+    names::{Ids, Outcome},
     support::{Kind, TestDatabase},
     tables,
 };

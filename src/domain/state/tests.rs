@@ -1,12 +1,15 @@
 mod calls;
 mod customers;
 mod model;
+mod names;
+mod stored;
 
 use proptest::prelude::*;
 
 use self::{
     calls::{AnyCommand, CUSTOMERS, Call, DEVICES, TYPES, calls},
-    model::{Ids, World},
+    model::World,
+    names::Ids,
 };
 use super::*;
 use crate::domain::{command::Touches, customer::CustomerKey};

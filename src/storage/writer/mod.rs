@@ -10,6 +10,7 @@
 mod call;
 mod exclusion;
 mod queue;
+mod taken_organizations;
 mod worker;
 
 use std::{

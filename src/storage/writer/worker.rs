@@ -17,9 +17,10 @@ use super::{
     call::Call,
     exclusion::Class,
     queue::{Batch, Group, Queue},
+    taken_organizations::TakenOrganizations,
 };
 use crate::{
-    domain::{Error, change::Revision, id::OrganizationId},
+    domain::{Error, change::Revision},
     storage::{
         Database, DatabaseError,
         backend::Backend,
@@ -67,7 +68,7 @@ impl<B: Backend> Worker<B> {
         while let Some(mut batch) = self.queue.take(batch_calls, batch_devices).await {
             // Two writers that take the same rows in different orders can deadlock.
             batch.sort_by_key(|group| group.organization);
-            let mut taken = Taken::new(&self.queue, &batch);
+            let mut taken = TakenOrganizations::new(&self.queue, &batch);
             // A database that was out of reach may have dropped the connection without telling.
             if matches!(self.health.has_changed(), Ok(true)) {
                 self.health.mark_unchanged();
@@ -250,37 +251,6 @@ impl<B: Backend> Worker<B> {
                 Err(_elapsed) => Err(DatabaseError::Silent(limit).into()),
             }
         }
-    }
-}
-
-/// Organizations that a worker has taken from its queue. They go back when this is dropped, also by a panic.
-struct Taken {
-    queue: Arc<Queue>,
-    organizations: Vec<OrganizationId>,
-}
-
-impl Taken {
-    fn new(queue: &Arc<Queue>, batch: &Batch) -> Self {
-        Self {
-            queue: Arc::clone(queue),
-            organizations: batch.iter().map(|group| group.organization).collect(),
-        }
-    }
-
-    /// Gives back the organizations that are done.
-    fn give_back(&mut self, is_done: impl Fn(OrganizationId) -> bool) {
-        let organizations = std::mem::take(&mut self.organizations);
-        let (done, rest) = organizations
-            .into_iter()
-            .partition::<Vec<_>, _>(|organization| is_done(*organization));
-        self.organizations = rest;
-        self.queue.done(&done);
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.queue.done(&self.organizations);
     }
 }
 
