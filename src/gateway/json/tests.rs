@@ -207,6 +207,15 @@ async fn a_repeated_member_is_an_error() {
     }
 }
 
+/// How many elements a list has, or an object in its place.
+fn elements(list: &str) -> usize {
+    match serde_json::from_str(list) {
+        Ok(Value::Array(elements)) => elements.len(),
+        Ok(Value::Object(members)) => members.len(),
+        _ => 0,
+    }
+}
+
 proptest! {
     /// The derived deserializer and the explanation agree on what is wrong, and serde's words never show.
     #[test]
@@ -227,8 +236,8 @@ proptest! {
         ),
     ) {
         // A repeated list counts whole, and is too long before it is repeated.
-        let lists = members.iter().filter(|(name, value)| *name == LIST.member && value.starts_with('['));
-        let is_too_long = lists.map(|(_, list)| list.split_terminator(',').filter(|element| *element != "[]").count()).sum::<usize>() > LIST.max;
+        let lists = members.iter().filter(|(name, _)| *name == LIST.member);
+        let is_too_long = lists.map(|(_, list)| elements(list)).sum::<usize>() > LIST.max;
         let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
         let body = format!("{{{}}}", members.join(", "));
         if let Err(rejected) = read::<AssignDevicesToOwnerRequest>(body.as_bytes(), OPERATION) {
