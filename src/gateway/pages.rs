@@ -1,7 +1,10 @@
 //! The pages that the REST API serves to browsers: the start page, the OpenAPI description, a page to try calls, the guides.
 //! All files are part of the program; the browser may load nothing from other servers.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Router,
@@ -50,11 +53,14 @@ const HEADERS: [(HeaderName, &str); 3] = [
 
 /// The pages' routes.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySettings) -> Router<S> {
-    let landing = include_str!("pages/index.html")
-        .replace("{version}", env!("CARGO_PKG_VERSION"))
-        .replace("{navigation}", &navigation("./", ""));
-    let try_it = include_str!("pages/docs.html").replace("{navigation}", &navigation("../", TRY_IT));
-    let description = format!("{}\n", openapi::document(settings));
+    let landing = || {
+        include_str!("pages/index.html")
+            .replace("{version}", env!("CARGO_PKG_VERSION"))
+            .replace("{navigation}", &navigation("./", ""))
+    };
+    let try_it = || include_str!("pages/docs.html").replace("{navigation}", &navigation("../", TRY_IT));
+    let settings = settings.clone();
+    let description = move || format!("{}\n", openapi::document(&settings));
     let swagger_ui = Arc::new(
         Config::from(DESCRIPTION)
             .use_base_layout()
@@ -65,12 +71,12 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySetting
     );
     let mut router = Router::new();
     for guide in GUIDES {
-        router = router.route(&guide.path(), file(HTML, guide.html()));
+        router = router.route(&guide.path(), file(HTML, || guide.html()));
     }
     router
         .route("/", file(HTML, landing))
-        .route("/style.css", file(CSS, include_str!("pages/style.css")))
-        .route("/page.js", file(SCRIPT, include_str!("pages/page.js")))
+        .route("/style.css", file(CSS, || include_str!("pages/style.css").to_owned()))
+        .route("/page.js", file(SCRIPT, || include_str!("pages/page.js").to_owned()))
         .route("/openapi.json", file("application/json", description))
         .route(
             "/docs",
@@ -139,10 +145,16 @@ fn navigation(root: &str, current: &str) -> String {
     format!("    <nav class=\"bar\"><a href=\"{root}\">Device assignment</a>{links}</nav>")
 }
 
-fn file<S: Clone + Send + Sync + 'static>(content_type: &'static str, text: impl Into<String>) -> MethodRouter<S> {
+/// A file that is made for its first request, so that a start does not wait for what nobody may ask for.
+fn file<S: Clone + Send + Sync + 'static>(
+    content_type: &'static str,
+    make: impl FnOnce() -> String + Send + 'static,
+) -> MethodRouter<S> {
     // All requests share the same bytes.
-    let text = Bytes::from(text.into());
-    only_get(get(async move || ([(header::CONTENT_TYPE, content_type)], text)))
+    let text = Arc::new(LazyLock::new(|| Bytes::from(make())));
+    only_get(get(async move || {
+        ([(header::CONTENT_TYPE, content_type)], Bytes::clone(&text))
+    }))
 }
 
 fn only_get<S: Clone + Send + Sync + 'static>(methods: MethodRouter<S>) -> MethodRouter<S> {
