@@ -21,6 +21,7 @@
 //! - [`error_chain`]: the text of an error with its sources; [`code`] and [`reason`]: the names of errors.
 //! - [`server`]: composition of all of these.
 //! - [`client`]: bulk assignment through any running service.
+//! - [`mcp`]: tools for AI assistants, through any running service.
 //! - [`list`]: reads CSV files and plain lists.
 //! - [`config`]: the settings; [`cli`]: the subcommands.
 //!
@@ -54,6 +55,8 @@ mod key_headers;
 pub mod list;
 #[cfg(feature = "server")]
 pub mod log_sampler;
+#[cfg(feature = "server")]
+pub mod mcp;
 #[cfg(feature = "server")]
 mod network;
 pub mod pb;

@@ -55,7 +55,7 @@ fn number_as_text<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S
 
 /// A 64-bit integer as a string of digits or as a number. Null means that the field is absent.
 #[cfg(feature = "server")]
-fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     use serde::{Deserialize, de::Error};
 
     #[derive(Deserialize)]

@@ -1,9 +1,6 @@
 //! What `assign` and `unassign` have in common: a list of rows, sent in calls to a running service.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{ArgGroup, Args};
 
@@ -13,7 +10,7 @@ use super::{
     output::say,
     progress::Progress,
     skipped::Skipped,
-    target::{KEY_VARIABLE, target},
+    target::{connect_failure, target},
 };
 use crate::{
     client::{self, Action, ClientError, Event, RemoteService, Report, Settings, Source},
@@ -191,34 +188,13 @@ impl Bulk {
     fn failure(&self, error: ClientError, list: Option<&str>) -> CommandError {
         let list = list.unwrap_or("the list");
         CommandError::Failed(match error {
-            ClientError::Url(problem) => {
-                return CommandError::Usage(format!(
-                    "--server (DEVICE_ASSIGNMENT_SERVER): {problem}; write http://host:50051 or https://host:50051"
-                ));
-            }
-            ClientError::Ca => {
-                let path = self.service.target.ca.as_deref().unwrap_or(Path::new("--ca"));
-                format!("{}: {error}; name the certificate of the authority", path.display())
-            }
-            ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
             ClientError::Customer(problem) => return CommandError::Usage(format!("--customer: {problem}")),
             ClientError::CustomerNotFound(problem) => format!("--customer: {problem}"),
             ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
-            ClientError::KeyRejected(_) => {
-                format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
-            }
-            ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
-                "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
-            ),
-            ClientError::Unreachable { .. } => {
-                format!("{error}; check that it runs, and whether --server must begin with https://")
-            }
-            ClientError::NotTheService(_) => {
-                format!("{error}; check --server: it is the address for gRPC, not for REST")
-            }
             ClientError::Failed { .. } => format!("{error}; report this to the operator of the service"),
             ClientError::List(error) => format!("{list}: {error}"),
             error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
+            error => return connect_failure(&self.service.target, error),
         })
     }
 }

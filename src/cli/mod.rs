@@ -13,6 +13,7 @@ mod health;
 mod input;
 mod listeners;
 mod manual;
+mod mcp;
 mod migrate;
 mod new_history;
 mod openapi;
@@ -121,6 +122,12 @@ enum Command {
     /// end; it connects again by itself, and prints every change once.
     #[command(before_help = changes::EXAMPLES)]
     Changes(changes::Changes),
+    /// Give AI assistants tools that call a running service: a server of the Model Context Protocol on stdin and stdout
+    ///
+    /// The tools look up owners, devices, customers and changes. With a key of the scope write, they also assign, remove and
+    /// transfer devices, each after a preview. Messages go to stderr. The command ends when stdin is closed.
+    #[command(before_help = mcp::EXAMPLES)]
+    Mcp(mcp::Mcp),
     /// Compare the change log with the tables: exit code 0 if they agree, and 1 with every difference if not
     #[command(before_help = verify::EXAMPLES)]
     Verify(verify::Verify),
@@ -251,6 +258,7 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         | Command::Assign(_)
         | Command::Unassign(_)
         | Command::Changes(_)
+        | Command::Mcp(_)
         | Command::Verify(_)
         | Command::NewHistory(_)
         | Command::Completions(_)
@@ -288,6 +296,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Openapi => openapi::run()?,
         Command::Customer(command) => command.run().await?,
         Command::Changes(command) => command.run().await?,
+        Command::Mcp(command) => command.run().await?,
         Command::Assign(command) => return command.run().await,
         Command::Unassign(command) => return command.run().await,
         Command::Verify(command) => return command.run().await,

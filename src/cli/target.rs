@@ -3,7 +3,10 @@
 use std::{env, fs, path::Path};
 
 use super::CommandError;
-use crate::{client::Target, config::TargetConfig};
+use crate::{
+    client::{ClientError, Target},
+    config::TargetConfig,
+};
 
 /// Where the key is, unless a file has it. Never a flag: everybody on the machine can see flags.
 pub(super) const KEY_VARIABLE: &str = "DEVICE_ASSIGNMENT_API_KEY";
@@ -21,6 +24,37 @@ pub(super) fn target(config: &TargetConfig) -> Result<Target, CommandError> {
         url: config.server.clone(),
         ca: ca.transpose()?,
         key: key(config.api_key_file.as_deref())?,
+    })
+}
+
+/// Why the service cannot be called, with what to do about it.
+pub(super) fn connect_failure(config: &TargetConfig, error: ClientError) -> CommandError {
+    CommandError::Failed(match error {
+        ClientError::Url(problem) => {
+            return CommandError::Usage(format!(
+                "--server (DEVICE_ASSIGNMENT_SERVER): {problem}; write http://host:50051 or https://host:50051"
+            ));
+        }
+        ClientError::Ca => {
+            let path = config.ca.as_deref().unwrap_or(Path::new("--ca"));
+            format!("{}: {error}; name the certificate of the authority", path.display())
+        }
+        ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
+        ClientError::KeyRejected(_) => {
+            format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
+        }
+        ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => {
+            format!(
+                "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
+            )
+        }
+        ClientError::Unreachable { .. } => {
+            format!("{error}; check that it runs, and whether --server must begin with https://")
+        }
+        ClientError::NotTheService(_) => {
+            format!("{error}; check --server: it is the address for gRPC, not for REST")
+        }
+        error => error.to_string(),
     })
 }
 

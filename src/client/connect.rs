@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a silent connection is tested.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the first call may take, which finds out whether the service answers.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response, in bytes: twice the most identifiers of a call at their greatest length.
 pub(super) const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -53,24 +53,16 @@ impl RemoteService {
     /// # Errors
     /// When nothing or another program answers at the URL, or the key is rejected.
     pub async fn connect(target: &Target) -> Result<Self, ClientError> {
-        let endpoint = endpoint(target)?;
-        let key: MetadataValue<Ascii> = target.key.parse().map_err(|_| ClientError::Key)?;
-        let unreachable = |problem| ClientError::Unreachable {
-            url: target.url.clone(),
-            problem,
-        };
-        let channel = endpoint.connect().await.map_err(|error| unreachable(cause(&error)))?;
+        let (channel, key) = connected(target).await?;
         let client = DeviceAssignmentServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let service = Self { client, key };
-        let probe = service.assign(AssignDevicesToOwnerRequest::default(), PROBE_TIMEOUT);
-        match probe.await {
-            Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
-                Err(ClientError::KeyRejected(one_line(status.message())))
-            }
-            // Any other error with details comes from the service. If it is overloaded now, the calls will wait.
-            Err(status) if status.get_details_error_info().is_some() => Ok(service),
-            Err(status) if was_not_answered(&status) => Err(unreachable(cause(&status))),
-            _ => Err(ClientError::NotTheService(target.url.clone())),
+        match service
+            .assign(AssignDevicesToOwnerRequest::default(), PROBE_TIMEOUT)
+            .await
+        {
+            // If the service is overloaded now, the calls will wait.
+            Err(status) => failure(target, &status).map_or(Ok(service), Err),
+            Ok(_) => Err(ClientError::NotTheService(target.url.clone())),
         }
     }
 
@@ -106,8 +98,34 @@ impl RemoteService {
     }
 }
 
+/// A connection to the service, and the key of its calls.
+pub(super) async fn connected(target: &Target) -> Result<(Channel, MetadataValue<Ascii>), ClientError> {
+    let endpoint = endpoint(target)?;
+    let key = target.key.parse().map_err(|_| ClientError::Key)?;
+    let channel = endpoint.connect().await.map_err(|error| ClientError::Unreachable {
+        url: target.url.clone(),
+        problem: cause(&error),
+    })?;
+    Ok((channel, key))
+}
+
+/// Why the first call shows that all others would fail, if it does.
+pub(super) fn failure(target: &Target, status: &Status) -> Option<ClientError> {
+    let url = target.url.clone();
+    match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => Some(ClientError::KeyRejected(one_line(status.message()))),
+        // Any other error with details comes from the service.
+        _ if status.get_details_error_info().is_some() => None,
+        _ if was_not_answered(status) => Some(ClientError::Unreachable {
+            url,
+            problem: cause(status),
+        }),
+        _ => Some(ClientError::NotTheService(url)),
+    }
+}
+
 /// The answer to a call, with a timeout on this side, too.
-async fn within<R>(
+pub(super) async fn within<R>(
     timeout: Duration,
     call: impl Future<Output = Result<tonic::Response<R>, Status>>,
 ) -> Result<R, Status> {
@@ -154,7 +172,7 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The error that was answered, or that there was no answer, for people.
-pub(super) fn answer(status: &Status) -> String {
+pub(crate) fn answer(status: &Status) -> String {
     if let Some(source) = status.source() {
         return format!("no response ({})", cause(source));
     }

@@ -9,6 +9,7 @@ mod call;
 mod changes;
 mod connect;
 mod rows;
+mod services;
 mod window;
 
 use std::{
@@ -19,11 +20,14 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 
+#[cfg(feature = "server")]
+pub(crate) use self::connect::answer;
 pub use self::{
     cache::{Freshness, Owners, OwnershipCache},
     changes::{ChangeFollower, FollowError, Followed, Position},
     connect::{RemoteService, Target},
     rows::{HEADER, HEADER_WITH_TYPE, Source},
+    services::Services,
 };
 use self::{
     call::{CallSender, Common, Done},

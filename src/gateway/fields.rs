@@ -38,7 +38,7 @@ pub(super) fn has_member(rpc: &str, path: &str) -> bool {
 
 /// `text` with the JSON name of each field that it names as the proto does. The service's sentences contain nothing that a
 /// caller sent, so a word that equals the name of a field is one.
-pub(super) fn with_json_names(text: &str) -> String {
+pub(crate) fn with_json_names(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {

@@ -57,6 +57,7 @@ use tower::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::openapi::document;
+pub(crate) use self::{fields::with_json_names, openapi::give_json_names};
 use self::{known_keys::KnownKeys, passed_on::PassedOn, problem::Problem};
 use crate::{
     code::code_name,

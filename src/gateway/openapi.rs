@@ -233,7 +233,7 @@ fn merge(value: &mut Value, more: Value) {
 }
 
 /// Replaces proto field names in descriptions, which come from proto comments, by JSON names.
-fn give_json_names(value: &mut Value) {
+pub(crate) fn give_json_names(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {

@@ -46,6 +46,7 @@ mod limits;
 mod line_ends;
 mod logs;
 mod matrix;
+mod mcp;
 mod metrics;
 mod openapi;
 mod operate;
@@ -124,6 +125,7 @@ fn main() {
     limits::register(&mut suite);
     line_ends::register(&mut suite);
     logs::register(&mut suite);
+    mcp::register(&mut suite);
     metrics::register(&mut suite);
     openapi::register(&mut suite);
     operate::register(&mut suite);

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Every subcommand, with the environment variables that its help must name.
-pub const SUBCOMMANDS: [(&str, &[&str]); 30] = [
+pub const SUBCOMMANDS: [(&str, &[&str]); 31] = [
     (
         "serve",
         &[
@@ -112,6 +112,14 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 30] = [
     ),
     (
         "changes",
+        &[
+            "DEVICE_ASSIGNMENT_SERVER",
+            "DEVICE_ASSIGNMENT_CA",
+            "DEVICE_ASSIGNMENT_API_KEY_FILE",
+        ],
+    ),
+    (
+        "mcp",
         &[
             "DEVICE_ASSIGNMENT_SERVER",
             "DEVICE_ASSIGNMENT_CA",

@@ -1,0 +1,89 @@
+//! Every RPC of a running service, one at a time: the generated clients over one connection, with a key.
+
+use std::time::Duration;
+
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+
+use super::{
+    ClientError, Target,
+    connect::{MAX_ANSWER, PROBE_TIMEOUT, answer, connected, failure, within},
+};
+use crate::{
+    key_headers::X_API_KEY,
+    pb::{
+        CheckCredentialsRequest, CheckCredentialsResponse, change_service_client::ChangeServiceClient,
+        customer_service_client::CustomerServiceClient,
+        device_assignment_service_client::DeviceAssignmentServiceClient, device_service_client::DeviceServiceClient,
+        organization_service_client::OrganizationServiceClient,
+    },
+};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The clients of a running service. Requests come from [`request`](Self::request), which adds the key. A lost connection is made
+/// again by the next call; no call is sent twice.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Assignments, transfers, owners.
+    pub assignments: DeviceAssignmentServiceClient<Channel>,
+    /// Customers.
+    pub customers: CustomerServiceClient<Channel>,
+    /// Devices.
+    pub devices: DeviceServiceClient<Channel>,
+    /// The change log.
+    pub changes: ChangeServiceClient<Channel>,
+    key: MetadataValue<Ascii>,
+    timeout: Duration,
+    idempotency_key: Option<MetadataValue<Ascii>>,
+}
+
+impl Services {
+    /// Connects, and returns what the key is. `timeout` is how long a call may take.
+    ///
+    /// # Errors
+    /// When nothing or another program answers at the URL, or the key is rejected.
+    pub async fn connect(target: &Target, timeout: Duration) -> Result<(Self, CheckCredentialsResponse), ClientError> {
+        let (channel, key) = connected(target).await?;
+        let services = Self {
+            assignments: DeviceAssignmentServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            customers: CustomerServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            devices: DeviceServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            changes: ChangeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            key,
+            timeout,
+            idempotency_key: None,
+        };
+        let mut organization = OrganizationServiceClient::new(channel);
+        let request = services.request(CheckCredentialsRequest::default());
+        let credentials = within(PROBE_TIMEOUT, organization.check_credentials(request)).await;
+        let credentials = credentials.map_err(|status: Status| {
+            failure(target, &status).unwrap_or_else(|| ClientError::Unreachable {
+                url: target.url.clone(),
+                problem: answer(&status),
+            })
+        })?;
+        Ok((services, credentials))
+    }
+
+    /// The same, with this idempotency key in every request. A key of characters that a header cannot have is left out.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: &str) -> Self {
+        self.idempotency_key = key.parse().ok();
+        self
+    }
+
+    /// A request with the key and the timeout.
+    pub fn request<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert(X_API_KEY, self.key.clone());
+        if let Some(key) = &self.idempotency_key {
+            request.metadata_mut().insert(IDEMPOTENCY_KEY, key.clone());
+        }
+        request.set_timeout(self.timeout);
+        request
+    }
+}
