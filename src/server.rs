@@ -54,6 +54,8 @@ pub struct ServerSettings {
     pub trusted_proxies: TrustedProxies,
     /// The origins whose web pages may call the REST API (CORS).
     pub cors_origins: Arc<[HeaderValue]>,
+    /// Whether the REST API serves the console.
+    pub console: bool,
     /// The largest request over gRPC and REST, in bytes.
     pub max_request_bytes: usize,
     /// The largest response, in bytes. A call whose response could be larger is rejected before it changes anything.
@@ -82,6 +84,7 @@ impl Default for ServerSettings {
             connections: ConnectionSettings::default(),
             trusted_proxies: Arc::default(),
             cors_origins: Arc::default(),
+            console: true,
             max_request_bytes: 8 * 1024 * 1024,
             max_answer_bytes: 8 * 1024 * 1024,
             max_bytes_in_flight: 64 * 1024 * 1024,
@@ -104,6 +107,7 @@ impl ServerSettings {
             upstream_timeout: self.request_timeout + UPSTREAM_GRACE,
             max_devices_per_request: self.service.max_devices_per_request,
             cors_origins: Arc::clone(&self.cors_origins),
+            console: self.console,
         }
     }
 }

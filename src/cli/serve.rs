@@ -202,6 +202,7 @@ pub(super) fn settings(service: ServiceSettings, config: &ServerConfig) -> Serve
         },
         trusted_proxies: connections.trusted_proxies.clone().into(),
         cors_origins: config.browsers.cors_origin.clone().into(),
+        console: !config.browsers.no_console,
         max_request_bytes: requests.max_request_bytes,
         max_bytes_in_flight: requests.max_bytes_in_flight,
         body_timeout: connections.body_timeout,

@@ -253,12 +253,16 @@ settings! {
         trusted_proxies: Vec<IpNet>, NETWORKS, network;
     }
 
-    /// Which web pages can call the REST API of `serve` and `gateway`.
+    /// What `serve` and `gateway` offer to browsers.
     BrowsersConfig in "Browsers" => {
         /// Origins of web pages that can call the REST API (CORS), as in https://app.example.com, separated by commas; by default
         /// browsers allow none
         #[arg(value_delimiter = ',')]
         cors_origin: Vec<HeaderValue>, ORIGINS, origin;
+        /// Leave out the console, the page at /console where people look up and change assignments
+        #[arg(action = Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        #[arg(hide_possible_values = true)]
+        no_console: bool = "false", BOOL, BoolishValueParser::new();
     }
 
     /// How `serve` and `gateway` watch what they depend on, and how they stop.

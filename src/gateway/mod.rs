@@ -10,6 +10,7 @@ mod call;
 mod changes;
 mod check_credentials;
 mod compression;
+mod console;
 mod cors;
 mod create_or_update_customer;
 mod create_or_update_device;
@@ -87,6 +88,8 @@ pub struct GatewaySettings {
     pub max_devices_per_request: usize,
     /// The origins whose web pages may call the REST API. Without any, there is no CORS.
     pub cors_origins: Arc<[HeaderValue]>,
+    /// Whether the console is served.
+    pub console: bool,
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -123,6 +126,7 @@ where
 {
     let upstream = BoxCloneSyncService::new(upstream.map_err(|error| unreachable(error.into())));
     let pages = pages::routes(&settings);
+    let has_console = settings.console;
     let cors = (!settings.cors_origins.is_empty()).then(|| cors::layer(&settings.cors_origins));
     let gateway = Gateway {
         organization: OrganizationServiceClient::new(upstream.clone()),
@@ -213,7 +217,7 @@ where
         .route("/api/ext-v1/customers", only_get(get(list_customers::by_query)))
         .route("/api/ext-v1/credentials", only_get(get(check_credentials::handle)))
         .merge(pages)
-        .fallback(async |request: AxumRequest| pages::not_found(&request))
+        .fallback(async move |request: AxumRequest| pages::not_found(&request, has_console))
         .with_state(gateway)
         .layer(CatchPanicLayer::custom(|_| Problem::panicked()))
         .layer(from_fn(host::check))

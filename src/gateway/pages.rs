@@ -1,4 +1,5 @@
-//! The pages that the REST API serves to browsers: the start page, the OpenAPI description, a page to try calls, the guides.
+//! The pages that the REST API serves to browsers: the start page, the console, the OpenAPI description, a page to try calls, the
+//! guides.
 //! All files are part of the program; the browser may load nothing from other servers.
 
 use std::{
@@ -17,7 +18,7 @@ use axum::{
 };
 use utoipa_swagger_ui::Config;
 
-use super::{GatewaySettings, openapi, problem::Problem};
+use super::{GatewaySettings, console, openapi, problem::Problem};
 
 /// The address of the description, relative to the page that shows it.
 const DESCRIPTION: &str = "../openapi.json";
@@ -40,6 +41,26 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
+/// The page to try calls.
+const TRY_IT: Page = Page {
+    path: "/docs/",
+    title: "Try it",
+};
+/// The console.
+const CONSOLE: Page = Page {
+    path: "/console/",
+    title: "Console",
+};
+/// The console, on the start page.
+const CONSOLE_CARD: &str =
+    "        <li><a href=\"console/\">Console</a><br>Look up, assign and transfer devices by hand.</li>\n";
+
+/// A page that is not a guide, as the navigation names it.
+struct Page {
+    path: &'static str,
+    title: &'static str,
+}
+
 /// The headers of every page.
 const HEADERS: [(HeaderName, &str); 3] = [
     (
@@ -53,12 +74,15 @@ const HEADERS: [(HeaderName, &str); 3] = [
 
 /// The pages' routes.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySettings) -> Router<S> {
-    let landing = || {
+    let has_console = settings.console;
+    let landing = move || {
         include_str!("pages/index.html")
             .replace("{version}", env!("CARGO_PKG_VERSION"))
-            .replace("{navigation}", &navigation("./", ""))
+            .replace("{console}", if has_console { CONSOLE_CARD } else { "" })
+            .replace("{navigation}", &navigation("./", "", has_console))
     };
-    let try_it = || include_str!("pages/docs.html").replace("{navigation}", &navigation("../", TRY_IT));
+    let try_it =
+        move || include_str!("pages/docs.html").replace("{navigation}", &navigation("../", TRY_IT.path, has_console));
     let settings = settings.clone();
     let description = move || format!("{}\n", openapi::document(&settings));
     let swagger_ui = Arc::new(
@@ -71,35 +95,46 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(settings: &GatewaySetting
     );
     let mut router = Router::new();
     for guide in GUIDES {
-        router = router.route(&guide.path(), file(HTML, || guide.html()));
+        router = router.route(&guide.path(), file(HTML, move || guide.html(has_console)));
+    }
+    if has_console {
+        router = router.merge(console_routes());
     }
     router
         .route("/", file(HTML, landing))
         .route("/style.css", file(CSS, || include_str!("pages/style.css").to_owned()))
         .route("/page.js", file(SCRIPT, || include_str!("pages/page.js").to_owned()))
         .route("/openapi.json", file("application/json", description))
-        .route(
-            "/docs",
-            only_get(get(async || {
-                (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "docs/")])
-            })),
-        )
-        .route("/docs/", file(HTML, try_it))
+        .route("/docs", redirect("docs/"))
+        .route(TRY_IT.path, file(HTML, try_it))
         .route(
             "/docs/{file}",
             only_get(get(
                 async move |name: Result<Path<String>, PathRejection>, request: Request| {
                     let file = name.ok().and_then(|Path(name)| swagger_ui_file(&name, swagger_ui));
-                    file.unwrap_or_else(|| not_found(&request))
+                    file.unwrap_or_else(|| not_found(&request, has_console))
                 },
             )),
         )
         .layer(from_fn(guard))
 }
 
+/// The routes of the console.
+fn console_routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let page = || console::PAGE.replace("{navigation}", &navigation("../", CONSOLE.path, true));
+    let mut router = Router::new()
+        .route("/console", redirect("console/"))
+        .route(CONSOLE.path, file(HTML, page))
+        .route("/console/console.css", file(CSS, || console::STYLE.to_owned()));
+    for (name, text) in console::SCRIPTS {
+        router = router.route(&format!("/console/{name}"), file(SCRIPT, || text.to_owned()));
+    }
+    router
+}
+
 /// Answers a request for an unknown path: a page for browsers, the JSON of an error for programs. A path of the API is for
 /// programs alone, since some HTTP libraries accept HTML by default.
-pub(super) fn not_found(request: &Request) -> Response {
+pub(super) fn not_found(request: &Request, has_console: bool) -> Response {
     let path = request.uri().path();
     let accepted = request.headers().get_all(header::ACCEPT).into_iter();
     let mut accepted = accepted.flat_map(|value| value.to_str().unwrap_or_default().split(','));
@@ -110,23 +145,20 @@ pub(super) fn not_found(request: &Request) -> Response {
     // Links are relative: a proxy may serve the pages below a path of its own.
     let root = format!("./{}", "../".repeat(path.matches('/').count().saturating_sub(1)));
     let page = include_str!("pages/not-found.html")
-        .replace("{navigation}", &navigation(&root, ""))
+        .replace("{navigation}", &navigation(&root, "", has_console))
         .replace("{root}", &root);
     with_page_headers((StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, HTML)], page).into_response())
 }
-
-/// The path of the page to try calls.
-const TRY_IT: &str = "/docs/";
 
 impl Guide {
     fn path(&self) -> String {
         format!("/guides/{}", self.page)
     }
 
-    fn html(&self) -> String {
+    fn html(&self, has_console: bool) -> String {
         include_str!("pages/guide.html")
             .replace("{title}", self.title)
-            .replace("{navigation}", &navigation("../", &self.path()))
+            .replace("{navigation}", &navigation("../", &self.path(), has_console))
             .replace("{heading}", self.heading)
             .replace("{contents}", self.contents)
             .replace("{body}", self.body)
@@ -134,9 +166,10 @@ impl Guide {
 }
 
 /// The links to all pages, from the page at the path `current`, from which `root` leads to the start page.
-fn navigation(root: &str, current: &str) -> String {
+fn navigation(root: &str, current: &str, has_console: bool) -> String {
     let guides = GUIDES.iter().map(|guide| (guide.path(), guide.title));
-    let links = [(TRY_IT.to_owned(), "Try it")].into_iter().chain(guides);
+    let pages = has_console.then_some(CONSOLE).into_iter().chain([TRY_IT]);
+    let links = pages.map(|page| (page.path.to_owned(), page.title)).chain(guides);
     let links = links.map(|(path, title)| {
         let mark = if path == current { " aria-current=\"page\"" } else { "" };
         format!(" <a href=\"{root}{}\"{mark}>{title}</a>", path.trim_start_matches('/'))
@@ -154,6 +187,13 @@ fn file<S: Clone + Send + Sync + 'static>(
     let text = Arc::new(LazyLock::new(|| Bytes::from(make())));
     only_get(get(async move || {
         ([(header::CONTENT_TYPE, content_type)], Bytes::clone(&text))
+    }))
+}
+
+/// A permanent redirect to a relative address.
+fn redirect<S: Clone + Send + Sync + 'static>(to: &'static str) -> MethodRouter<S> {
+    only_get(get(async move || {
+        (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)])
     }))
 }
 

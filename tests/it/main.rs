@@ -20,6 +20,7 @@ mod change_log;
 mod changes;
 mod compression;
 mod config;
+mod console;
 mod contract;
 mod cors;
 mod crash;
@@ -100,6 +101,7 @@ fn main() {
     changes::register(&mut suite);
     compression::register(&mut suite);
     config::register(&mut suite);
+    console::register(&mut suite);
     contract::register(&mut suite);
     cors::register(&mut suite);
     crash::register(&mut suite);

@@ -5,8 +5,9 @@ use crate::support::{Browser, Suite, TestDatabase, TestServer};
 const WIDE: u32 = 1_400;
 const PHONE: u32 = 390;
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "",
+    "console/",
     "guides/rest",
     "guides/grpc",
     "guides/command-line",

@@ -50,6 +50,12 @@ async fn over_http(database: &TestDatabase, api: Api) {
         (Method::GET, "/docs/../Cargo.toml"),
         (Method::GET, "/docs/%2e%2e%2fCargo.toml"),
         (Method::GET, "/docs/swagger-ui/nothing"),
+        (Method::GET, "/console"),
+        (Method::GET, "/console/"),
+        (Method::POST, "/console/"),
+        (Method::GET, "/console/console.css"),
+        (Method::GET, "/console/main.js"),
+        (Method::GET, "/console/nothing.js"),
         (Method::GET, "/guides/api"),
         (Method::POST, "/guides/errors"),
         (Method::GET, "/guides/nothing"),
@@ -67,7 +73,12 @@ async fn over_http(database: &TestDatabase, api: Api) {
             let is_ours = !path.starts_with("/docs/swagger");
             assert!(!is_ours || body.is_empty() || body.ends_with(b"\n"), "{method} {path}");
             let text = String::from_utf8_lossy(&body);
-            assert!(!text.contains("{navigation}") && !text.contains("{root}"), "{path}");
+            assert!(
+                !["{navigation}", "{console}", "{root}"]
+                    .iter()
+                    .any(|of| text.contains(of)),
+                "{path}"
+            );
             let policy = header("content-security-policy").expect("a policy");
             assert!(
                 policy.starts_with("default-src 'none'; script-src 'self'; "),
@@ -101,6 +112,12 @@ async fn over_http(database: &TestDatabase, api: Api) {
     GET /docs/../Cargo.toml: 404 application/json
     GET /docs/%2e%2e%2fCargo.toml: 404 application/json
     GET /docs/swagger-ui/nothing: 404 application/json
+    GET /console: 308 console/
+    GET /console/: 200 text/html; charset=utf-8
+    POST /console/: 405 application/json | GET, HEAD
+    GET /console/console.css: 200 text/css; charset=utf-8
+    GET /console/main.js: 200 text/javascript; charset=utf-8
+    GET /console/nothing.js: 404 application/json
     GET /guides/api: 200 text/html; charset=utf-8
     POST /guides/errors: 405 application/json | GET, HEAD
     GET /guides/nothing: 404 application/json

@@ -1,12 +1,17 @@
 //! A real browser, used as a person would. It can reach only this machine.
 
-use std::{env, path::Path, process::Stdio, time::Duration};
+use std::{
+    env,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
-    By, ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver, WebElement,
+    By, ChromiumLikeCapabilities, DesiredCapabilities, LoggingPrefsLogLevel, TypingData, WebDriver, WebElement,
     extensions::query::ElementQueryable,
 };
 use tokio::{
@@ -107,6 +112,40 @@ impl Browser {
     /// The text of an element, once it has some.
     pub async fn text(&self, css: &str) -> String {
         self.element(css).await.text().await.expect(css)
+    }
+
+    /// Replaces the text of a field.
+    pub async fn fill(&self, css: &str, text: &str) {
+        let field = self.element(css).await;
+        field.clear().await.expect(css);
+        field.send_keys(text).await.expect(css);
+    }
+
+    /// Sends keys to the element that has the focus.
+    pub async fn press(&self, keys: impl Into<TypingData>) {
+        let focused = self.page.active_element().await.expect("the focus");
+        focused.send_keys(keys).await.expect("typed");
+    }
+
+    /// Waits until an element that `css` selects can be seen and contains `text`.
+    pub async fn shows(&self, css: &str, text: &str) {
+        let (css, text) = (json!(css), json!(text));
+        let script = format!(
+            "return [...document.querySelectorAll({css})].some(of => of.checkVisibility() && of.innerText.includes({text}))"
+        );
+        self.until(&script).await;
+    }
+
+    /// Waits until a script returns true.
+    pub async fn until(&self, script: &str) {
+        let start = Instant::now();
+        while !self.script::<bool>(script).await {
+            if start.elapsed() > PATIENCE {
+                let page: String = self.script("return document.body.innerText").await;
+                panic!("{script} is still false on this page:\n{page}");
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 
     /// The addresses requested since the last call of this function.

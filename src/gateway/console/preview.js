@@ -1,0 +1,113 @@
+// The dialog that shows what a change would do before it is made.
+
+import { byId, element, first } from "./dom.js";
+import { newKey } from "./api.js";
+
+const MOST_LINES = 100;
+/** How many devices a look-up of owners can name. */
+const MOST_LOOKED_UP = 1_000;
+
+/**
+ * The dialog for one plan. Resolves, when it is closed, to the calls that were `made`, each with its answer, and to whether the
+ * outcome of another one `isUnknown`.
+ */
+export function preview(api, plan) {
+  const dialog = byId("preview");
+  const [cancel, confirm] = [byId("preview-cancel"), byId("preview-confirm")];
+  const done = new AbortController();
+  // The same keys when a call is repeated, so that nothing is done twice.
+  const keys = plan.calls.map(newKey);
+  const made = [];
+  let isUnknown = false;
+
+  const complain = (text) => {
+    byId("preview-error").hidden = text === "";
+    byId("preview-error").textContent = text;
+  };
+  const attempt = async (action) => {
+    complain("");
+    confirm.disabled = true;
+    try {
+      await action();
+    } catch (error) {
+      if (!error.isExpected) console.error(error);
+      complain(error.message);
+    } finally {
+      confirm.disabled = false;
+    }
+    if (dialog.open) (confirm.hidden ? cancel : confirm).focus();
+  };
+  const look = async () => {
+    const body = byId("preview-body");
+    body.replaceChildren(element("p", {}, "Checking what would change…"));
+    const lines = await describe(api, plan).finally(() => body.replaceChildren());
+    show(lines);
+    confirm.hidden = !lines.some((line) => line.hasEffect);
+  };
+  const carryOut = async () => {
+    cancel.disabled = true;
+    try {
+      await plan.check?.();
+      for (const call of plan.calls.slice(made.length)) {
+        const key = keys[made.length];
+        made.push({ key, ...(await api.write(call.path, call.request, key)) });
+        isUnknown = false;
+      }
+      dialog.close();
+    } catch (error) {
+      isUnknown ||= !error.isExpected || error.status === 0 || error.status >= 500;
+      throw error;
+    } finally {
+      cancel.disabled = false;
+    }
+  };
+
+  byId("preview-title").textContent = plan.title;
+  confirm.textContent = plan.verb;
+  confirm.hidden = true;
+  cancel.disabled = false;
+  dialog.showModal();
+  byId("preview-title").focus();
+
+  return new Promise((resolve) => {
+    const options = { signal: done.signal };
+    cancel.addEventListener("click", () => dialog.close(), options);
+    confirm.addEventListener("click", () => attempt(carryOut), options);
+    dialog.addEventListener("cancel", (event) => cancel.disabled && event.preventDefault(), options);
+    dialog.addEventListener("close", () => {
+      done.abort();
+      resolve({ made, isUnknown });
+    }, options);
+    attempt(look);
+  });
+}
+
+/** Asks the service what the calls of a plan would do. */
+async function describe(api, plan) {
+  await plan.check?.();
+  const lines = [];
+  for (const { path, request, describe } of plan.calls) {
+    const [answer, owners] = await Promise.all([
+      api.post(path, { ...request, validateOnly: true }),
+      path.includes("transfer") ? ownersOf(api, request.deviceIdentifiers) : new Map(),
+    ]);
+    lines.push(...describe(answer, request, owners));
+  }
+  return [...lines, ...(plan.notes ?? []).map((text) => ({ text, hasEffect: false }))];
+}
+
+/** The emails of the owners of devices, by id. */
+async function ownersOf(api, identifiers) {
+  const deviceIdentifiers = identifiers.slice(0, MOST_LOOKED_UP);
+  const { devices } = await api.post("deviceAssignment/batchGetDeviceOwners", { deviceIdentifiers });
+  return new Map(devices.flatMap(({ owners }) => owners.map(({ customerId, email }) => [customerId, email])));
+}
+
+function show(lines) {
+  const isEmpty = !lines.some((line) => line.hasEffect);
+  const summary = isEmpty ? "Nothing would change." : "Nothing has changed yet. These changes will be made:";
+  const items = first(lines, MOST_LINES, ({ text, hasEffect }) => element("li", { className: hasEffect ? "" : "note" }, text));
+  // It can be scrolled, so it can have the focus.
+  const list = element("ul", { className: "rows", tabIndex: 0, ariaLabel: "What would change" }, ...items);
+  byId("preview-body").replaceChildren(element("p", {}, summary), list);
+}
