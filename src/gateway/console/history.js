@@ -36,6 +36,7 @@ export class History {
   stop() {
     this.#stop.abort();
     byId("history").replaceChildren();
+    this.about("", []);
     this.#state("", false);
   }
 
@@ -53,10 +54,15 @@ export class History {
     let wait = RETRY;
     while (!this.#stop.signal.aborted) {
       try {
+        await visible();
         if (this.#history === "") await this.#begin();
         await this.#follow(() => { wait = RETRY; });
       } catch (error) {
         if (this.#stop.signal.aborted) return;
+        if (document.hidden) {
+          this.#state("Paused while the tab is hidden", false);
+          continue;
+        }
         // Another history: the database was restored.
         if (error.reason === "CHANGES_EXPIRED" || error.reason === "REVISION_IN_FUTURE") this.#history = "";
         this.#state(`Not live. ${error.isExpected ? error.message : "The connection was lost."}`, false);
@@ -77,7 +83,9 @@ export class History {
 
   async #follow(onEvent) {
     const query = { after: this.#reached, history: this.#history, includeNames: true };
-    await this.#api.follow(query, this.#stop.signal, (name, data) => {
+    const hidden = new AbortController();
+    document.addEventListener("visibilitychange", () => hidden.abort(), { once: true, signal: this.#stop.signal });
+    await this.#api.follow(query, AbortSignal.any([this.#stop.signal, hidden.signal]), (name, data) => {
       if (name === "end") throw Object.assign(new Error(data.error), { reason: data.reason, isExpected: true });
       onEvent();
       if (name === "change") this.#add(data);
@@ -147,6 +155,16 @@ export class History {
     const state = byId("history-state");
     if (state.textContent !== text) state.textContent = text;
     state.classList.toggle("is-live", isLive);
+  }
+}
+
+/**
+ * Waits until the page can be seen. A hidden tab must not keep a stream: over HTTP/1.1 a browser has only six connections to a
+ * server, for all of its tabs.
+ */
+async function visible() {
+  while (document.hidden) {
+    await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
   }
 }
 

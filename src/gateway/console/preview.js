@@ -76,6 +76,8 @@ export function preview(api, plan) {
     dialog.addEventListener("cancel", (event) => cancel.disabled && event.preventDefault(), options);
     dialog.addEventListener("close", () => {
       done.abort();
+      byId("preview-title").replaceChildren();
+      byId("preview-body").replaceChildren();
       resolve({ made, isUnknown });
     }, options);
     attempt(look);

@@ -9,6 +9,7 @@ use crate::support::{Api, Browser, Suite, TestDatabase, read_key};
 const NAMELESS: &str = r"
     const faults = [];
     for (const control of document.querySelectorAll('main :is(input, textarea, select, button)')) {
+        if (!control.checkVisibility()) continue;
         const name = control.ariaLabel ?? (control.labels?.length ? control.labels[0] : control).textContent;
         if (!name.trim()) faults.push(`no name: ${control.outerHTML}`);
     }
