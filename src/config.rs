@@ -16,7 +16,7 @@ pub use self::{
     read::{ReadError, read},
     settings::{
         AdminConfig, ClientConfig, DatabaseConfig, EMBEDDED_DATABASE, GatewayConfig, LogFormat, ProcessConfig,
-        RateLimitsConfig, ServeConfig, ServerConfig, TargetConfig, TlsConfig, TraceConfig,
+        RateLimitsConfig, ServeConfig, ServerConfig, TargetConfig, TlsConfig, TraceConfig, WebhookConfig,
     },
     template::template,
 };

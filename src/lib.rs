@@ -22,6 +22,7 @@
 //! - [`server`]: composition of all of these.
 //! - [`client`]: bulk assignment through any running service.
 //! - [`mcp`]: tools for AI assistants, through any running service.
+//! - [`webhook`]: posts changes to a receiver over HTTP.
 //! - [`list`]: reads CSV files and plain lists.
 //! - [`config`]: the settings; [`cli`]: the subcommands.
 //!
@@ -78,3 +79,5 @@ pub mod storage;
 pub mod supervision;
 #[cfg(feature = "server")]
 pub mod telemetry;
+#[cfg(feature = "server")]
+pub mod webhook;

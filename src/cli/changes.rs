@@ -1,4 +1,4 @@
-//! `changes`: prints the changes of an organization at a running service.
+//! `changes`: prints the changes of an organization at a running service, or posts them to a webhook.
 
 use clap::Args;
 
@@ -6,10 +6,11 @@ use super::{
     CommandError,
     output::{print_lines, say},
     target::target,
+    webhook::Delivery,
 };
 use crate::{
     client::{ChangeFollower, FollowError, Followed, Position},
-    config::TargetConfig,
+    config::{Conflict, TargetConfig, WebhookConfig},
     pb::{Change, CustomerDevices},
 };
 
@@ -20,6 +21,9 @@ Examples:
       every change so far, a line for each
   device-assignment changes --follow --after 4711 --json | my-program
       further changes as they happen, each a JSON object
+  export DEVICE_ASSIGNMENT_WEBHOOK_SECRET=whsec_...
+  device-assignment changes --follow --webhook https://hooks.example.com/devices --cursor devices.cursor
+      posts each change, and goes on where it was after a restart
 ";
 
 #[derive(Debug, Args)]
@@ -28,7 +32,7 @@ pub(super) struct Changes {
     #[arg(long)]
     follow: bool,
 
-    /// Print the changes after this revision
+    /// Print the changes after this revision; with --webhook, where a new cursor begins
     #[arg(long, value_name = "REVISION", default_value_t = 0)]
     after: u64,
 
@@ -37,7 +41,7 @@ pub(super) struct Changes {
     history: String,
 
     /// Add the emails of customers and the identifiers of devices
-    #[arg(long, requires = "json")]
+    #[arg(long)]
     names: bool,
 
     /// Print each change as a JSON object, as the REST API has it
@@ -45,25 +49,37 @@ pub(super) struct Changes {
     json: bool,
 
     #[command(flatten)]
+    webhook: WebhookConfig,
+
+    #[command(flatten)]
     service: TargetConfig,
 }
 
 impl Changes {
     pub(super) async fn run(self) -> Result<(), CommandError> {
-        let position = Position {
+        if self.names && !self.json && self.webhook.webhook.is_none() {
+            return Err(CommandError::Usage("--names needs --json or --webhook".into()));
+        }
+        let mut position = Position {
             history: self.history.clone(),
             revision: self.after,
         };
         let target = target(&self.service)?;
+        let mut delivery = Delivery::start(&self.webhook, &self.service, &target, &position).await?;
+        if let Some(delivery) = &delivery {
+            position = delivery.position();
+        }
         let follower = ChangeFollower::new(&target, position, self.names);
         let mut follower = follower.map_err(|error| CommandError::Usage(error.to_string()))?;
         // Before the first answer, a failure is probably a mistake in the URL.
-        let mut was_reached = false;
+        let mut was_reached = delivery.is_some();
         loop {
             match follower.next().await {
                 Ok(Followed::Changes { changes, head }) => {
                     was_reached = true;
-                    if !print_lines(changes.iter().map(|change| self.line(change)))? {
+                    if let Some(delivery) = &mut delivery {
+                        delivery.deliver(&changes).await?;
+                    } else if !print_lines(changes.iter().map(|change| self.line(change)))? {
                         return Ok(());
                     }
                     let is_last = changes.last().is_some_and(|last| last.revision >= head);
@@ -77,11 +93,29 @@ impl Changes {
                 Ok(Followed::Interrupted(problem)) => {
                     return Err(CommandError::Failed(format!("{}: {problem}", target.url)));
                 }
+                Err(FollowError::Expired(revision)) if delivery.is_some() => {
+                    return Err(CommandError::Failed(format!(
+                        "the changes after revision {revision} are no longer available; delete the cursor file, or name another \
+                         one, to begin with the first change of the new history"
+                    )));
+                }
                 Err(error @ (FollowError::Expired(_) | FollowError::OutOfOrder { .. } | FollowError::Rejected(_))) => {
                     return Err(CommandError::Failed(error.to_string()));
                 }
             }
         }
+    }
+
+    /// The conflicts between settings.
+    pub(super) fn conflicts(&self) -> Vec<Conflict> {
+        let WebhookConfig { webhook, cursor, .. } = &self.webhook;
+        let needs_cursor = webhook.is_some() && cursor.is_none();
+        let both = webhook.is_some() && self.json;
+        let conflicts = [
+            Conflict::when(needs_cursor, &["webhook"], "needs --cursor (DEVICE_ASSIGNMENT_CURSOR)"),
+            Conflict::when(both, &["webhook"], "contradicts --json; remove one"),
+        ];
+        conflicts.into_iter().flatten().collect()
     }
 
     fn line(&self, change: &Change) -> String {

@@ -31,6 +31,7 @@ mod telemetry;
 mod tls;
 mod unassign;
 mod verify;
+mod webhook;
 mod welcome;
 
 use std::{env, process::ExitCode, time::Duration};
@@ -116,10 +117,14 @@ enum Command {
     /// customer, 1 if rows were refused or something failed, and 2 if the command line is invalid.
     #[command(before_help = unassign::EXAMPLES)]
     Unassign(Box<unassign::Unassign>),
-    /// Print the changes of an organization at a running service
+    /// Print the changes of an organization at a running service, or post them to a webhook
     ///
     /// A line has the revision, the time, the kind, and how much was changed, separated by tabs. With --follow, the command does not
     /// end; it connects again by itself, and prints every change once.
+    ///
+    /// With --webhook, each change is a request, signed as Standard Webhooks specifies, and sent again until the receiver answers
+    /// with a status 2xx. If it rejects a change with another status than 408, 425, 429 or 5xx, the command ends with exit code 1.
+    /// Started again, it goes on with the change after the last one that was accepted.
     #[command(before_help = changes::EXAMPLES)]
     Changes(changes::Changes),
     /// Give AI assistants tools that call a running service: a server of the Model Context Protocol on stdin and stdout
@@ -249,6 +254,7 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         Command::Serve(command) => command.conflicts(),
         Command::Gateway(config) => gateway::conflicts(config),
         Command::Config(command) => command.conflicts(),
+        Command::Changes(command) => command.conflicts(),
         Command::Health(_)
         | Command::Migrate(_)
         | Command::Organization(_)
@@ -257,7 +263,6 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         | Command::Customer(_)
         | Command::Assign(_)
         | Command::Unassign(_)
-        | Command::Changes(_)
         | Command::Mcp(_)
         | Command::Verify(_)
         | Command::NewHistory(_)

@@ -16,14 +16,15 @@ pub(super) const KEY_VARIABLE: &str = "DEVICE_ASSIGNMENT_API_KEY";
 /// # Errors
 /// When a file cannot be read, and when there is no key.
 pub(super) fn target(config: &TargetConfig) -> Result<Target, CommandError> {
-    let ca = config
-        .ca
-        .as_deref()
-        .map(|path| fs::read(path).map_err(|error| unreadable(path, &error)));
     Ok(Target {
         url: config.server.clone(),
-        ca: ca.transpose()?,
-        key: key(config.api_key_file.as_deref())?,
+        ca: certificates(config.ca.as_deref())?,
+        key: secret(
+            "API key",
+            config.api_key_file.as_deref(),
+            KEY_VARIABLE,
+            "--api-key-file",
+        )?,
     })
 }
 
@@ -58,21 +59,33 @@ pub(super) fn connect_failure(config: &TargetConfig, error: ClientError) -> Comm
     })
 }
 
-fn key(file: Option<&Path>) -> Result<String, CommandError> {
-    let key = match file {
+/// The content of a file of certificates, if there is one.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn certificates(file: Option<&Path>) -> Result<Option<Vec<u8>>, CommandError> {
+    let read = file.map(|path| fs::read(path).map_err(|error| unreadable(path, &error)));
+    read.transpose()
+}
+
+/// A secret from a file, or else from the environment. `flag` names the file.
+///
+/// # Errors
+/// When the file cannot be read, and when there is no secret.
+pub(super) fn secret(name: &str, file: Option<&Path>, variable: &str, flag: &str) -> Result<String, CommandError> {
+    let secret = match file {
         Some(path) => fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
-        None => env::var(KEY_VARIABLE).unwrap_or_default(),
+        None => env::var(variable).unwrap_or_default(),
     };
-    let key = key.trim();
-    match (key, file) {
+    match (secret.trim(), file) {
         ("", Some(path)) => Err(CommandError::Failed(format!(
-            "{}: the file is empty; put the API key in it",
+            "{}: the file is empty; put the {name} in it",
             path.display()
         ))),
         ("", None) => Err(CommandError::Usage(format!(
-            "the API key is missing; set {KEY_VARIABLE}, or name a file that has it with --api-key-file"
+            "the {name} is missing; set {variable}, or name a file that has it with {flag}"
         ))),
-        (key, _) => Ok(key.to_owned()),
+        (secret, _) => Ok(secret.to_owned()),
     }
 }
 

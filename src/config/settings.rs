@@ -310,6 +310,25 @@ settings! {
         api_key_file: Option<PathBuf>, FILE;
     }
 
+    /// Where `changes` posts changes.
+    WebhookConfig in "Webhook" => {
+        /// Post each change to this URL instead of printing it, as in https://host/path
+        #[arg(env = "DEVICE_ASSIGNMENT_WEBHOOK")]
+        webhook: Option<String>, URL;
+        /// File that keeps how far the webhook has come; it is created if it does not exist
+        #[arg(env = "DEVICE_ASSIGNMENT_CURSOR")]
+        cursor: Option<PathBuf>, FILE;
+        /// File with the secret that signs webhooks; by default it is read from the variable DEVICE_ASSIGNMENT_WEBHOOK_SECRET
+        #[arg(env = "DEVICE_ASSIGNMENT_WEBHOOK_SECRET_FILE")]
+        webhook_secret_file: Option<PathBuf>, FILE;
+        /// PEM file with the CA certificates to trust for the webhook; by default those that browsers trust
+        #[arg(env = "DEVICE_ASSIGNMENT_WEBHOOK_CA")]
+        webhook_ca: Option<PathBuf>, FILE;
+        /// How long the receiver may take to respond
+        #[arg(env = "DEVICE_ASSIGNMENT_WEBHOOK_TIMEOUT")]
+        webhook_timeout: Duration = "20s", DURATION, duration(MS, DAY);
+    }
+
     /// How a client calls.
     CallsConfig in "Service" => {
         /// Number of calls in progress at once, 1 to 100

@@ -41,7 +41,7 @@ fn explain_certificate(error: &CertificateError) -> Option<String> {
         ),
         CertificateError::UnknownIssuer => {
             "the server's certificate is not signed by a trusted authority; name the file of its CA certificate (--ca, \
-             --upstream-ca, or sslrootcert in a database URL)"
+             --upstream-ca, --webhook-ca, or sslrootcert in a database URL)"
                 .into()
         }
         CertificateError::NotValidForNameContext { expected, presented } => names(expected, presented),

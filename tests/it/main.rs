@@ -79,6 +79,7 @@ mod unassign;
 mod upgrade;
 mod usage;
 mod validate_only;
+mod webhook;
 mod wire;
 mod workers;
 mod writable;
@@ -158,6 +159,7 @@ fn main() {
     upgrade::register(&mut suite);
     usage::register(&mut suite);
     validate_only::register(&mut suite);
+    webhook::register(&mut suite);
     wire::register(&mut suite);
     workers::register(&mut suite);
     writable::register(&mut suite);

@@ -116,6 +116,12 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 31] = [
             "DEVICE_ASSIGNMENT_SERVER",
             "DEVICE_ASSIGNMENT_CA",
             "DEVICE_ASSIGNMENT_API_KEY_FILE",
+            "DEVICE_ASSIGNMENT_WEBHOOK",
+            "DEVICE_ASSIGNMENT_CURSOR",
+            "DEVICE_ASSIGNMENT_WEBHOOK_SECRET",
+            "DEVICE_ASSIGNMENT_WEBHOOK_SECRET_FILE",
+            "DEVICE_ASSIGNMENT_WEBHOOK_CA",
+            "DEVICE_ASSIGNMENT_WEBHOOK_TIMEOUT",
         ],
     ),
     (

@@ -10,7 +10,8 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use device_assignment::config::{
-    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, ReadError, ServeConfig, read,
+    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, ReadError, ServeConfig,
+    WebhookConfig, read,
 };
 use tempfile::TempDir;
 
@@ -46,6 +47,8 @@ enum Settings {
     Gateway(Box<GatewayConfig>),
     /// The settings of `assign`, which are in the same file.
     Assign(Box<ClientConfig>),
+    /// The settings of `changes`, which are in the same file.
+    Changes(Box<WebhookConfig>),
 }
 
 #[derive(Debug, Args)]
@@ -80,7 +83,7 @@ fn mistakes(arguments: &str) -> Vec<String> {
 fn serve(arguments: &str, environment: &[(&str, &str)]) -> Serve {
     match tell(arguments, environment).expect("no mistake").settings {
         Settings::Serve(serve) => *serve,
-        Settings::Gateway(_) | Settings::Assign(_) => panic!("{arguments} is no serve"),
+        Settings::Gateway(_) | Settings::Assign(_) | Settings::Changes(_) => panic!("{arguments} is no serve"),
     }
 }
 

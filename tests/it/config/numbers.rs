@@ -20,7 +20,7 @@ const DAY: [&str; 2] = ["1d", "86400001ms"];
 const YEAR: [&str; 2] = ["365d", "366d"];
 
 /// A setting, what is too small and the smallest, the largest and what is too large.
-const NUMBERS: [(&str, [&str; 2], [&str; 2]); 47] = [
+const NUMBERS: [(&str, [&str; 2], [&str; 2]); 48] = [
     ("connect-timeout", NO_TIME, YEAR),
     ("max-answer-bytes", ONE, GIB),
     ("max-request-timeout", MS, DAY),
@@ -66,6 +66,7 @@ const NUMBERS: [(&str, [&str; 2], [&str; 2]); 47] = [
     ("parallel", ONE, ["100", "101"]),
     ("timeout", MS, DAY),
     ("retry-for", NO_TIME, YEAR),
+    ("webhook-timeout", MS, DAY),
     // Values that no number type takes.
     ("max-connections", ["", "1"], ["1", "99999999999999999999999"]),
     ("trace-sample-ratio", ["NaN", "0"], ["1", "inf"]),
