@@ -55,6 +55,7 @@ mod outage;
 mod overload;
 mod pages;
 mod personal_data;
+mod plans;
 mod race;
 mod reach;
 mod reads;
@@ -136,6 +137,7 @@ fn main() {
     overload::register(&mut suite);
     pages::register(&mut suite);
     personal_data::register(&mut suite);
+    plans::register(&mut suite);
     race::register(&mut suite);
     reach::register(&mut suite);
     reads::register(&mut suite);
