@@ -135,9 +135,14 @@ impl Victim {
         memory(self.program.id(), "VmRSS").saturating_sub(self.idle)
     }
 
+    /// Returns when this many more calls of the other organization have succeeded.
+    pub async fn serves(&self, calls: u64) {
+        self.load.succeeds(calls).await;
+    }
+
     /// Ends the test: the other organization was served all the time, new callers are served, and no call is half done.
     pub async fn survives(self) -> Damage {
-        self.load.succeeds(16).await;
+        self.serves(16).await;
         let left = self.growth_now();
         let growth = memory(self.program.id(), "VmHWM").saturating_sub(self.idle);
         let calls = self.load.finish().await;

@@ -9,7 +9,10 @@ use reqwest::Method;
 use serde_json::Value;
 use tonic::{Streaming, transport::Channel};
 
-use crate::support::{Answer, Api, Client, client::answer_of};
+use crate::support::{
+    Answer, Api, Client,
+    client::{answer_of, answer_of_rest},
+};
 
 pub const PATH: &str = "/api/ext-v1/changes";
 
@@ -123,7 +126,7 @@ impl Follower {
             (Source::Grpc(Box::new(stream.into_inner())), String::new())
         } else {
             let request = client.request(Method::GET, &format!("{PATH}?{}", from.query()));
-            (Self::events(client, request).await?, String::new())
+            (Self::events(request).await?, String::new())
         };
         let read = VecDeque::new();
         Ok(Self { source, read, history })
@@ -133,18 +136,17 @@ impl Follower {
     pub async fn after_event(client: &Client, id: &str) -> Result<Self, Answer> {
         let request = client.request(Method::GET, PATH).header("last-event-id", id);
         Ok(Self {
-            source: Self::events(client, request).await?,
+            source: Self::events(request).await?,
             read: VecDeque::new(),
             history: String::new(),
         })
     }
 
-    async fn events(client: &Client, request: reqwest::RequestBuilder) -> Result<Source, Answer> {
+    async fn events(request: reqwest::RequestBuilder) -> Result<Source, Answer> {
         let request = request.header("accept", "text/event-stream");
-        let attempt = request.try_clone().expect("no body");
         let response = request.send().await.expect("an answer");
         if response.status() != 200 {
-            return Err(client.send(attempt).await);
+            return Err(answer_of_rest(response).await);
         }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Ok(Source::Rest(response, String::new()))

@@ -273,7 +273,7 @@ impl Client {
     /// Sends a REST request, and reads the answer as what it must be: the documented JSON, or the error envelope.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         match request.send().await {
-            Ok(response) => read(response).await,
+            Ok(response) => answer_of_rest(response).await,
             Err(error) => panic!("no answer: {error:?}"),
         }
     }
@@ -300,7 +300,8 @@ pub fn answer_of<M: serde::Serialize>(result: Result<tonic::Response<M>, Status>
     }
 }
 
-async fn read(response: reqwest::Response) -> Answer {
+/// What a REST call was answered.
+pub async fn answer_of_rest(response: reqwest::Response) -> Answer {
     let status = response.status().as_u16();
     let headers: BTreeMap<String, String> = response
         .headers()
