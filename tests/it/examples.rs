@@ -1,5 +1,7 @@
 //! The clients in `examples/`, run against the real program: their output, and their retries.
 
+mod cache;
+
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
@@ -15,7 +17,7 @@ use tonic_reflection::pb::v1::{
 use crate::support::{
     Api, Kind, Program, Proxy, Suite, TestDatabase, devices,
     effects::owned,
-    example::{EXAMPLES, Example, clean, script},
+    example::{CACHES, EXAMPLES, Example, clean, script},
     load::eventually,
     organization,
     program::{command, finish, refused, stderr, stdout},
@@ -56,6 +58,10 @@ pub fn register(suite: &mut Suite) {
     for example in EXAMPLES.into_iter().filter(|example| example.name == "buf") {
         let name = "examples::buf::does_not_repeat_a_call_whose_answer_is_too_large";
         suite.with_example(example, Kind::Sqlite, name, move |db| too_large(db, example));
+    }
+    for example in CACHES {
+        let name = format!("examples::{}::follows_the_changes", example.name);
+        suite.with_example(example, Kind::Sqlite, &name, move |db| cache::follows(db, example));
     }
     suite.with_grpcurl("examples::grpcurl::shows_the_service", || on_new(explore));
     suite.with_grpcurl("examples::grpcurl::details_are_text_by_reflection_v1alpha", || {

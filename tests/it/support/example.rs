@@ -14,7 +14,10 @@ use super::{
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-const PROTO: &str = "telemetron/device_assignment/v1/device_assignment.proto";
+const PROTOS: [&str; 2] = [
+    "telemetron/device_assignment/v1/device_assignment.proto",
+    "telemetron/device_assignment/v1/changes.proto",
+];
 /// Where the modules are that Python has of the proto.
 const PYTHON_MODULES: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/examples-python");
 
@@ -57,6 +60,12 @@ pub const EXAMPLES: [Example; 8] = [
     example("python_grpc", Api::Grpc, Runner::Python, "python/assign_grpc.py"),
     example("python_rest", Api::Rest, Runner::Python, "python/assign_rest.py"),
     example("rust", Api::Grpc, Runner::Cargo, "rust/assign.rs"),
+];
+
+/// The clients that keep a copy of the owners, and answer from it: an identifier a line.
+pub const CACHES: [Example; 2] = [
+    example("node_cache", Api::Rest, Runner::Node, "node/cache_rest.js"),
+    example("python_cache", Api::Grpc, Runner::Python, "python/cache_grpc.py"),
 ];
 
 impl Example {
@@ -159,7 +168,7 @@ async fn modules() -> &'static str {
         std::fs::create_dir_all(PYTHON_MODULES).expect("a folder");
         let mut command = clean(python());
         let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
-        command.args(["-m", "grpc_tools.protoc", "-I", proto, PROTO]);
+        command.args(["-m", "grpc_tools.protoc", "-I", proto]).args(PROTOS);
         for option in ["--python_out", "--grpc_python_out"] {
             command.arg(format!("{option}={PYTHON_MODULES}"));
         }
