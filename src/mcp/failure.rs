@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::{client::answer, code::code_name, gateway::with_json_names};
+use crate::{client::answer, code::code_name, duration::ceil_seconds, gateway::with_json_names};
 
 /// Why a tool failed.
 #[derive(Debug)]
@@ -50,11 +50,41 @@ impl Failure {
             members.insert("fieldViolations".into(), violations.collect());
         }
         if let Some(delay) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
-            members.insert("retryAfterSeconds".into(), delay.as_secs_f64().ceil().into());
+            members.insert("retryAfterSeconds".into(), ceil_seconds(delay).into());
         }
         if let Some(id) = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok()) {
             members.insert("requestId".into(), id.into());
         }
         Value::Object(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn an_error_has_what_the_service_says_with_the_names_of_arguments() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("RATE_LIMITED", "telemetron.ai", []);
+        details.set_retry_info(Some(Duration::from_millis(1_001)));
+        details.add_bad_request_violation("device_identifiers[2]", "device_identifiers[2] must not be empty");
+        let status = Status::with_error_details(Code::ResourceExhausted, "Too many customer_email", details);
+        let expected = json!({
+            "code": "RESOURCE_EXHAUSTED",
+            "reason": "RATE_LIMITED",
+            "message": "Too many customerEmail",
+            "fieldViolations": [{
+                "field": "deviceIdentifiers[2]",
+                "description": "deviceIdentifiers[2] must not be empty",
+            }],
+            "retryAfterSeconds": 2,
+        });
+        assert_eq!(Failure::from(status).to_json(), expected);
     }
 }
