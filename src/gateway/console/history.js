@@ -6,7 +6,7 @@ import { actorOf, effectsOf, idsOf, kindOf } from "./changes.js";
 /** How many changes are shown at first, and how many more at a time. */
 const PAGE = 50;
 /** The most changes that the panel keeps while it follows. */
-const MOST = 500;
+const MOST = 200;
 const MOST_EFFECTS = 4;
 const RETRY = 1_000;
 const LONGEST_RETRY = 30_000;

@@ -73,7 +73,8 @@ async function perform(plan) {
   of.last = await recorded(of.api, made).catch(() => null);
   if (session !== of) return;
   byId("undo").hidden = of.last === null;
-  await of.subject.refresh();
+  // What has been said is more important than an error here. The history panel shows whether the service can be reached.
+  await of.subject.refresh().catch(console.error);
 }
 
 function outcome(plan, made, isUnknown) {

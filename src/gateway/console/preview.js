@@ -1,6 +1,6 @@
 // The dialog that shows what a change would do before it is made.
 
-import { byId, element, first } from "./dom.js";
+import { byId, count, element, first } from "./dom.js";
 import { newKey } from "./api.js";
 
 const MOST_LINES = 100;
@@ -50,12 +50,14 @@ export function preview(api, plan) {
       await plan.check?.();
       for (const call of plan.calls.slice(made.length)) {
         const key = keys[made.length];
+        // A call that failed before may have been carried out, until it succeeds or is rejected.
+        isUnknown = true;
         made.push({ key, ...(await api.write(call.path, call.request, key)) });
         isUnknown = false;
       }
       dialog.close();
     } catch (error) {
-      isUnknown ||= !error.isExpected || error.status === 0 || error.status >= 500;
+      if (error.status >= 400 && error.status < 500) isUnknown = false;
       throw error;
     } finally {
       cancel.disabled = false;
@@ -106,10 +108,15 @@ async function ownersOf(api, identifiers) {
 }
 
 function show(lines) {
-  const isEmpty = !lines.some((line) => line.hasEffect);
-  const summary = isEmpty ? "Nothing would change." : "Nothing has changed yet. These changes will be made:";
-  const items = first(lines, MOST_LINES, ({ text, hasEffect }) => element("li", { className: hasEffect ? "" : "note" }, text));
+  const [effects, notes] = [lines.filter((line) => line.hasEffect), lines.filter((line) => !line.hasEffect)];
+  const summary =
+    effects.length === 0 ? "Nothing would change." : `Nothing has changed yet. ${count(effects.length, "change")} will be made:`;
+  byId("preview-body").replaceChildren(element("p", {}, summary), ...list("Changes", effects), ...list("Notes", notes));
+}
+
+function list(ariaLabel, lines) {
+  if (lines.length === 0) return [];
+  const items = first(lines, MOST_LINES, ({ text }) => element("li", {}, text));
   // It can be scrolled, so it can have the focus.
-  const list = element("ul", { className: "rows", tabIndex: 0, ariaLabel: "What would change" }, ...items);
-  byId("preview-body").replaceChildren(element("p", {}, summary), list);
+  return [element("ul", { className: `rows ${ariaLabel.toLowerCase()}`, tabIndex: 0, ariaLabel }, ...items)];
 }
