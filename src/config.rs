@@ -15,8 +15,9 @@ pub use self::{
     parsers::AdminAddr,
     read::{ReadError, read},
     settings::{
-        AdminConfig, ClientConfig, DatabaseConfig, EMBEDDED_DATABASE, GatewayConfig, LogFormat, ProcessConfig,
-        RateLimitsConfig, ServeConfig, ServerConfig, TargetConfig, TlsConfig, TraceConfig, WebhookConfig,
+        AdminConfig, BulkConfig, ClientConfig, DatabaseConfig, EMBEDDED_DATABASE, GatewayConfig, LogFormat,
+        ProcessConfig, RateLimitsConfig, ServeConfig, ServerConfig, TargetConfig, TlsConfig, TraceConfig,
+        WebhookConfig,
     },
     template::template,
 };

@@ -46,13 +46,9 @@ pub(super) struct Assign {
 
 impl Assign {
     pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
-        let auto_create = self.auto_create;
-        if auto_create && self.device_type.is_none() && !self.bulk.has_csv() {
-            return Err(CommandError::Usage(
-                "--auto-create needs --type, the type of the devices to create".into(),
-            ));
-        }
-        let action = Action::Assign { auto_create };
+        let action = Action::Assign {
+            auto_create: self.auto_create,
+        };
         let report = self.bulk.run(action, self.device_type.clone()).await?;
         self.print(&report)?;
         Ok(exit_code(&report))

@@ -1,4 +1,4 @@
-//! What `assign` and `unassign` have in common: a list of rows, sent in calls to a running service.
+//! What `assign`, `transfer` and `unassign` have in common: a list of rows, sent in calls to a running service.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -10,11 +10,11 @@ use super::{
     output::say,
     progress::Progress,
     skipped::Skipped,
-    target::{connect_failure, target},
+    target::{failure, target},
 };
 use crate::{
     client::{self, Action, ClientError, Event, RemoteService, Report, Settings, Source},
-    config::ClientConfig,
+    config::BulkConfig,
 };
 
 /// The exit code when everything succeeded except rows that were skipped.
@@ -38,7 +38,7 @@ pub(super) struct Bulk {
     /// A CSV file for many customers, or - for standard input
     ///
     /// Its first line names the columns `customer_email` and `device_identifier`, and may name `device_type`, which is used
-    /// with `assign --auto-create`. They come in any order, and other columns are ignored. The separator is a comma, a
+    /// with `--auto-create`. They come in any order, and other columns are ignored. The separator is a comma, a
     /// semicolon or a tab.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -62,7 +62,7 @@ pub(super) struct Bulk {
     no_progress: bool,
 
     #[command(flatten)]
-    service: ClientConfig,
+    service: BulkConfig,
 }
 
 /// The rows to send.
@@ -88,21 +88,34 @@ impl Bulk {
         if self.dry_run { "dry run: " } else { "" }
     }
 
-    pub(super) fn has_csv(&self) -> bool {
-        self.csv.is_some()
-    }
-
     /// Sends the rows. `device_type` is the type of the devices to create.
     pub(super) async fn run(&self, action: Action, device_type: Option<String>) -> Result<Report, CommandError> {
+        let reason = match action {
+            Action::Assign { .. }
+            | Action::Transfer {
+                expected_owner: None, ..
+            } => "device does not exist",
+            Action::Transfer { .. } => "device does not exist, or does not belong to the expected owner",
+            Action::Unassign => "device does not belong to the customer",
+        };
+        let creates = matches!(
+            action,
+            Action::Assign { auto_create: true } | Action::Transfer { auto_create: true, .. }
+        );
         let settings = Settings {
             action,
             dry_run: self.dry_run,
-            parallel: self.service.calls.parallel.into(),
-            timeout: self.service.calls.timeout,
-            retry_for: self.service.calls.retry_for,
+            parallel: self.service.bulk.parallel.into(),
+            timeout: self.service.client.calls.timeout,
+            retry_for: self.service.client.calls.retry_for,
         };
-        let target = target(&self.service.target)?;
-        let lacks_type = matches!(action, Action::Assign { auto_create: true }) && device_type.is_none();
+        let lacks_type = creates && device_type.is_none();
+        if lacks_type && self.csv.is_none() {
+            return Err(CommandError::Usage(
+                "--auto-create needs --type, the type of the devices to create".into(),
+            ));
+        }
+        let target = target(&self.service.client.target)?;
         let List { source, name, size } = self.list(device_type)?;
         let name = name.as_deref();
         if lacks_type && !source.has_types() {
@@ -115,10 +128,6 @@ impl Bulk {
         }
         let service = RemoteService::connect(&target);
         let service = service.await.map_err(|error| self.failure(error, name))?;
-        let reason = match action {
-            Action::Assign { .. } => "device does not exist",
-            Action::Unassign => "device does not belong to the customer",
-        };
         let path = self.skipped.as_deref();
         let mut skipped = Skipped::start(path, reason, source.has_types(), source.has_customers())?;
         let place = if name.is_some() { "line" } else { "identifier" };
@@ -184,18 +193,8 @@ impl Bulk {
         })
     }
 
-    /// The client's error, with what to do about it.
     fn failure(&self, error: ClientError, list: Option<&str>) -> CommandError {
-        let list = list.unwrap_or("the list");
-        CommandError::Failed(match error {
-            ClientError::Customer(problem) => return CommandError::Usage(format!("--customer: {problem}")),
-            ClientError::CustomerNotFound(problem) => format!("--customer: {problem}"),
-            ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
-            ClientError::Failed { .. } => format!("{error}; report this to the operator of the service"),
-            ClientError::List(error) => format!("{list}: {error}"),
-            error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
-            error => return connect_failure(&self.service.target, error),
-        })
+        failure(error, &self.service.client.target, list)
     }
 }
 

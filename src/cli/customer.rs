@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{CommandError, connect, output::timestamp, page::Page};
+use super::{CommandError, connect, delete, output::timestamp, page::Page};
 use crate::{
     config::DatabaseConfig,
     domain::{email::Email, id::DeviceId},
@@ -12,6 +12,8 @@ use crate::{
 pub(super) const EXAMPLES: &str = "\
 Examples:
   device-assignment customer show ann@example.com --organization acme
+  device-assignment customer delete ann@example.com
+      at a running service, with an API key
 ";
 
 const SHOW_EXAMPLES: &str = "\
@@ -23,9 +25,14 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Customer {
-    /// Show a customer and its devices
+    /// Show a customer and its devices, from the database
     #[command(before_help = SHOW_EXAMPLES)]
     Show(Show),
+    /// Delete a customer with all its data at a running service, and remove all its devices from it
+    ///
+    /// Use it to erase a person. The devices stay.
+    #[command(before_help = delete::CUSTOMER_EXAMPLES)]
+    Delete(delete::DeleteCustomer),
 }
 
 #[derive(Debug, Args)]
@@ -51,8 +58,10 @@ fn parse_email(text: &str) -> Result<Email, String> {
 
 impl Customer {
     pub(super) async fn run(self) -> Result<(), CommandError> {
-        let Self::Show(show) = self;
-        show.run().await
+        match self {
+            Self::Show(show) => show.run().await,
+            Self::Delete(delete) => delete.run().await,
+        }
     }
 }
 

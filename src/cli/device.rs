@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    CommandError, connect,
+    CommandError, connect, delete,
     input::{Input, ignored_columns},
     output::{print, timestamp},
     page::Page,
@@ -21,6 +21,8 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   device-assignment device import --organization acme devices.csv
   device-assignment device show SN-001 --organization acme
+  device-assignment device delete SN-001
+      at a running service, with an API key
 ";
 
 const IMPORT_EXAMPLES: &str = "\
@@ -38,15 +40,18 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Device {
-    /// Create the devices of a CSV list, and update the type of those that exist
+    /// Create the devices of a CSV list in the database, and update the type of those that exist
     ///
     /// Invalid rows are left out and listed on stderr with their line; the exit code is 1 then. An import that was stopped
     /// can be run again.
     #[command(before_help = IMPORT_EXAMPLES)]
     Import(Import),
-    /// Show a device and its owners
+    /// Show a device and its owners, from the database
     #[command(before_help = SHOW_EXAMPLES)]
     Show(Show),
+    /// Delete a device at a running service, and remove it from all its owners
+    #[command(before_help = delete::DEVICE_EXAMPLES)]
+    Delete(delete::DeleteDevice),
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +105,7 @@ impl Device {
         match self {
             Self::Import(import) => import.run().await,
             Self::Show(show) => show.run().await.map(|()| ExitCode::SUCCESS),
+            Self::Delete(delete) => delete.run().await.map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{
     CommandError,
     output::say,
-    target::{connect_failure, target},
+    target::{failure, target},
 };
 use crate::{
     config::TargetConfig,
@@ -34,7 +34,7 @@ impl Mcp {
             say("waiting for an MCP client on stdin; MCP clients start this command themselves");
         }
         mcp::serve(&target).await.map_err(|error| match error {
-            McpError::Service(error) => connect_failure(&self.service, error),
+            McpError::Service(error) => failure(error, &self.service, None),
             error @ McpError::Protocol(_) => CommandError::Failed(error.to_string()),
         })
     }

@@ -7,11 +7,16 @@ mod changes;
 mod config;
 mod connect;
 mod customer;
+mod customer_name;
+mod customers;
+mod delete;
 mod device;
+mod devices;
 mod gateway;
 mod health;
 mod input;
 mod listeners;
+mod listing;
 mod manual;
 mod mcp;
 mod migrate;
@@ -19,6 +24,7 @@ mod new_history;
 mod openapi;
 mod organization;
 mod output;
+mod owners;
 mod page;
 mod private;
 mod progress;
@@ -29,6 +35,7 @@ mod table;
 mod target;
 mod telemetry;
 mod tls;
+mod transfer;
 mod unassign;
 mod verify;
 mod webhook;
@@ -57,6 +64,8 @@ Examples:
   device-assignment device import --organization acme devices.csv
   device-assignment assign --csv assignments.csv
       assign devices to customers at any running service
+  device-assignment owners SN-001 SN-002
+      look up who owns devices at any running service
   device-assignment customer show ann@example.com --organization acme
   device-assignment config default > settings.toml
       write a file that names every setting, for --config
@@ -93,10 +102,10 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand, before_help = api_key::EXAMPLES)]
     ApiKey(api_key::ApiKey),
-    /// Import and show devices
+    /// Import and show devices in the database, and delete devices at a running service
     #[command(subcommand, before_help = device::EXAMPLES)]
     Device(device::Device),
-    /// Show customers
+    /// Show customers in the database, and delete customers at a running service
     #[command(subcommand, before_help = customer::EXAMPLES)]
     Customer(customer::Customer),
     /// Assign devices to customers at a running service
@@ -108,6 +117,15 @@ enum Command {
     /// were refused or the run failed, and 2 for a mistake on the command line.
     #[command(before_help = assign::EXAMPLES)]
     Assign(Box<assign::Assign>),
+    /// Transfer devices to customers at a running service: assign them, and remove them from all other owners
+    ///
+    /// Rows that break a rule are reported on stderr with their line and left out. A run that was stopped can be run again with
+    /// the same list, unless --expected-owner is given and a device has been sold on since.
+    ///
+    /// The exit code is 0 if every device was transferred, 3 if rows were skipped because their device does not exist or does not
+    /// belong to the expected owner, 1 if rows were refused or something failed, and 2 if the command line is invalid.
+    #[command(before_help = transfer::EXAMPLES)]
+    Transfer(Box<transfer::Transfer>),
     /// Remove devices from customers at a running service
     ///
     /// Rows that break a rule are reported on stderr with their line and left out. After a failure, run it again with the same
@@ -117,6 +135,21 @@ enum Command {
     /// customer, 1 if rows were refused or something failed, and 2 if the command line is invalid.
     #[command(before_help = unassign::EXAMPLES)]
     Unassign(Box<unassign::Unassign>),
+    /// Look up the owners of devices at a running service
+    ///
+    /// A line has the identifier, the type, the email address and id of an owner, and the time of the assignment. A device with
+    /// several owners has several lines.
+    ///
+    /// The exit code is 0 if every device exists, 3 if some do not, 1 if rows were refused or something failed, and 2 if the
+    /// command line is invalid.
+    #[command(before_help = owners::EXAMPLES)]
+    Owners(owners::Owners),
+    /// List the devices of a customer, or of the organization, at a running service
+    #[command(before_help = devices::EXAMPLES)]
+    Devices(devices::Devices),
+    /// List the customers of the organization at a running service
+    #[command(before_help = customers::EXAMPLES)]
+    Customers(customers::Customers),
     /// Print the changes of an organization at a running service, or post them to a webhook
     ///
     /// A line has the revision, the time, the kind, and how much was changed, separated by tabs. With --follow, the command does not
@@ -262,7 +295,11 @@ fn conflicts(cli: &Cli) -> Vec<Conflict> {
         | Command::Device(_)
         | Command::Customer(_)
         | Command::Assign(_)
+        | Command::Transfer(_)
         | Command::Unassign(_)
+        | Command::Owners(_)
+        | Command::Devices(_)
+        | Command::Customers(_)
         | Command::Mcp(_)
         | Command::Verify(_)
         | Command::NewHistory(_)
@@ -303,7 +340,11 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Changes(command) => command.run().await?,
         Command::Mcp(command) => command.run().await?,
         Command::Assign(command) => return command.run().await,
+        Command::Transfer(command) => return command.run().await,
         Command::Unassign(command) => return command.run().await,
+        Command::Owners(command) => return command.run().await,
+        Command::Devices(command) => command.run().await?,
+        Command::Customers(command) => command.run().await?,
         Command::Verify(command) => return command.run().await,
         Command::NewHistory(command) => command.run().await?,
         Command::Completions(command) => command.run()?,

@@ -1,4 +1,4 @@
-//! The service that a command calls.
+//! The service that a command calls, and what to do about its errors.
 
 use std::{env, fs, path::Path};
 
@@ -28,8 +28,9 @@ pub(super) fn target(config: &TargetConfig) -> Result<Target, CommandError> {
     })
 }
 
-/// Why the service cannot be called, with what to do about it.
-pub(super) fn connect_failure(config: &TargetConfig, error: ClientError) -> CommandError {
+/// The client's error, with what to do about it. `list` is the name of the list that was read.
+pub(super) fn failure(error: ClientError, config: &TargetConfig, list: Option<&str>) -> CommandError {
+    let list = list.unwrap_or("the list");
     CommandError::Failed(match error {
         ClientError::Url(problem) => {
             return CommandError::Usage(format!(
@@ -41,21 +42,30 @@ pub(super) fn connect_failure(config: &TargetConfig, error: ClientError) -> Comm
             format!("{}: {error}; name the certificate of the authority", path.display())
         }
         ClientError::Key => format!("{error}; check {KEY_VARIABLE}, or the file that --api-key-file names"),
+        ClientError::Customer(problem) => return CommandError::Usage(format!("--customer: {problem}")),
+        ClientError::CustomerNotFound(problem) => format!("--customer: {problem}"),
+        ClientError::ExpectedOwner(problem) => {
+            return CommandError::Usage(format!("--expected-owner: {problem}"));
+        }
+        ClientError::Rejected(problem) => return CommandError::Usage(problem),
+        ClientError::NotFound(problem) => problem,
+        ClientError::CallFailed(_) => format!("{error}; report this to the operator of the service"),
+        ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
         ClientError::KeyRejected(_) => {
             format!("{error}; give a valid one in {KEY_VARIABLE}, or in a file with --api-key-file")
         }
-        ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => {
-            format!(
-                "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
-            )
-        }
+        ClientError::Unreachable { ref url, .. } if url.starts_with("https:") => format!(
+            "{error}; check that it runs and speaks TLS, and --ca if its certificate is not from a public authority"
+        ),
         ClientError::Unreachable { .. } => {
             format!("{error}; check that it runs, and whether --server must begin with https://")
         }
         ClientError::NotTheService(_) => {
             format!("{error}; check --server: it is the address for gRPC, not for REST")
         }
-        error => error.to_string(),
+        ClientError::Failed { .. } => format!("{error}; report this to the operator of the service"),
+        ClientError::List(error) => format!("{list}: {error}"),
+        error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     CommandError,
     output::say,
-    target::{certificates, connect_failure, secret},
+    target::{certificates, failure, secret},
 };
 use crate::{
     client::{Position, Services, Target},
@@ -46,7 +46,7 @@ impl Delivery {
         let ca = certificates(config.webhook_ca.as_deref())?;
         let receiver = Receiver::new(url, ca.as_deref(), config.webhook_timeout)?;
         let connected = Services::connect(target, CALL_TIMEOUT).await;
-        let (_, credentials) = connected.map_err(|error| connect_failure(service, error))?;
+        let (_, credentials) = connected.map_err(|error| failure(error, service, None))?;
         let organization = credentials.organization_id;
         let cursor = Cursor::open(
             cursor,

@@ -1,7 +1,7 @@
 //! Sends the calls for one customer: again while the service cannot carry them out, and in parts when it rejects them.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,33 +11,31 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
-use tonic_types::StatusExt;
 
 use super::{
     Action, ClientError, Settings, SkippedRows,
     connect::{RemoteService, answer, one_line},
-    rows::{GroupKey, HEADER_WITH_TYPE},
+    problems::{CUSTOMER_NOT_FOUND, Problems, has_reason},
+    retry::{Retry, may_succeed_later},
+    rows::GroupKey,
     window::Group,
 };
 use crate::{
     list::RejectedRow,
     pb::{
-        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, UnassignDevicesFromOwnerRequest,
-        UnassignDevicesFromOwnerResponse,
+        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, TransferDevicesToOwnerRequest,
+        TransferDevicesToOwnerResponse, UnassignDevicesFromOwnerRequest, UnassignDevicesFromOwnerResponse,
     },
 };
-
-/// The pause before a retry when the service names none; doubled each time, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The longest pause that is kept when the service asks for one.
-const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
 /// The reason of the error that none of the identifiers has a device.
 const NO_VALID_DEVICES: &str = "NO_VALID_DEVICES";
 
-/// The reason of the error that the customer does not exist.
-const CUSTOMER_NOT_FOUND: &str = "CUSTOMER_NOT_FOUND";
+/// The reason of the error that none of the devices belongs to the customer whom they must belong to.
+const NOT_ASSIGNED: &str = "NOT_ASSIGNED";
+
+/// The reason of the error that the devices have too many owners for one transfer.
+const TOO_MANY_OWNERS: &str = "TOO_MANY_OWNERS";
 
 /// Sends calls.
 #[derive(Clone)]
@@ -69,6 +67,7 @@ pub(super) struct Done {
     pub(super) assigned: u64,
     pub(super) already_assigned: u64,
     pub(super) unassigned: u64,
+    pub(super) owners_removed: u64,
     pub(super) devices_created: u64,
     pub(super) customer_was_created: bool,
     pub(super) retries: u64,
@@ -79,26 +78,12 @@ pub(super) struct Done {
 /// The result of a call that was answered.
 enum CallResult {
     Assigned(AssignDevicesToOwnerResponse),
+    Transferred(TransferDevicesToOwnerResponse),
     Unassigned(UnassignDevicesFromOwnerResponse),
-    /// None of the identifiers has a device.
+    /// None of the identifiers has a device, or none of the devices may be transferred.
     NoDevices,
     /// The request breaks a rule.
     Rejected(Status),
-}
-
-/// What is wrong with the rows of a request.
-#[derive(Debug, Default)]
-struct Problems {
-    /// Problems of single rows, by their place.
-    rows: BTreeMap<usize, String>,
-    /// The problem of their customer.
-    customer: Option<String>,
-    /// Whether that is that it does not exist.
-    is_unknown_customer: bool,
-    /// The problem of their device type.
-    device_type: Option<String>,
-    /// There are too many.
-    too_many: bool,
 }
 
 impl CallSender {
@@ -111,7 +96,7 @@ impl CallSender {
         Self {
             service,
             common,
-            action: settings.action,
+            action: settings.action.clone(),
             dry_run: settings.dry_run,
             timeout: settings.timeout,
             retry_for: settings.retry_for,
@@ -137,6 +122,7 @@ impl CallSender {
             }
             match self.result(&group.key, &rows, &mut done.retries).await? {
                 CallResult::Assigned(response) => done.count(rows, response),
+                CallResult::Transferred(response) => done.count_transferred(rows, response),
                 CallResult::Unassigned(response) => done.count_unassigned(rows, response),
                 CallResult::NoDevices => done.skip(rows.into_iter().map(|(_, identifier)| identifier)),
                 CallResult::Rejected(status) => {
@@ -155,6 +141,11 @@ impl CallSender {
     /// An error about what all rows have in common is one error, and not one for each row.
     fn check_common(&self, problems: &Problems) -> Result<(), ClientError> {
         match problems {
+            // The expected owner is the same for all rows, whatever their customers.
+            Problems {
+                expected_owner: Some(problem),
+                ..
+            } => Err(ClientError::ExpectedOwner(problem.clone())),
             Problems {
                 customer: Some(problem),
                 is_unknown_customer: true,
@@ -179,8 +170,7 @@ impl CallSender {
         rows: &[(u64, String)],
         retries: &mut u64,
     ) -> Result<CallResult, ClientError> {
-        let mut failing_since = None;
-        let mut pause = FIRST_PAUSE;
+        let mut retry = Retry::new(self.retry_for);
         loop {
             let status = match self.call(key, rows).await {
                 Ok(result) => {
@@ -193,6 +183,10 @@ impl CallSender {
                 Code::InvalidArgument | Code::OutOfRange => return Ok(CallResult::Rejected(status)),
                 Code::NotFound if has_reason(&status, CUSTOMER_NOT_FOUND) => return Ok(CallResult::Rejected(status)),
                 Code::FailedPrecondition if has_reason(&status, NO_VALID_DEVICES) => return Ok(CallResult::NoDevices),
+                Code::FailedPrecondition if has_reason(&status, NOT_ASSIGNED) => return Ok(CallResult::NoDevices),
+                Code::FailedPrecondition if has_reason(&status, TOO_MANY_OWNERS) => {
+                    return Ok(CallResult::Rejected(status));
+                }
                 Code::Unauthenticated | Code::PermissionDenied => {
                     return Err(ClientError::KeyRejected(one_line(status.message())));
                 }
@@ -206,27 +200,12 @@ impl CallSender {
                     });
                 }
             }
-            let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
-            // Not earlier than the service says, and not all calls at once.
-            let wait = match asked {
-                Some(asked) => asked.min(LONGEST_ASKED).mul_f64(rand::random_range(1.0..1.5)),
-                None => pause.mul_f64(rand::random_range(0.5..1.0)),
-            };
-            let began = *failing_since.get_or_insert_with(Instant::now);
-            // While other calls succeed, this one will: the calls of one key share a rate limit.
-            let failing_since = (*self.last_success.borrow()).map_or(began, |success| success.max(began));
-            if failing_since.elapsed() + wait > self.retry_for {
-                return Err(ClientError::GaveUp {
-                    retried_for: self.retry_for,
-                    answer: answer(&status),
-                });
-            }
+            let wait = retry.pause(&status, *self.last_success.borrow())?;
             if status.code() != Code::ResourceExhausted {
                 // A full channel has a message already, and one is enough.
                 let _ = self.trouble.try_send(answer(&status));
             }
             tokio::time::sleep(wait).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
             *retries += 1;
         }
     }
@@ -234,8 +213,9 @@ impl CallSender {
     async fn call(&self, key: &GroupKey, rows: &[(u64, String)]) -> Result<CallResult, Status> {
         let customer_email = key.customer.clone();
         let device_identifiers = rows.iter().map(|(_, identifier)| identifier.clone()).collect();
-        match self.action {
+        match &self.action {
             Action::Assign { auto_create } => {
+                let auto_create = *auto_create;
                 let message = AssignDevicesToOwnerRequest {
                     customer_email,
                     device_identifiers,
@@ -245,6 +225,22 @@ impl CallSender {
                 };
                 let response = self.service.assign(message, self.timeout).await;
                 response.map(CallResult::Assigned)
+            }
+            Action::Transfer {
+                auto_create,
+                expected_owner,
+            } => {
+                let auto_create = *auto_create;
+                let message = TransferDevicesToOwnerRequest {
+                    customer_email,
+                    device_identifiers,
+                    auto_create_devices: auto_create,
+                    device_type: key.device_type.clone().filter(|_| auto_create),
+                    expected_owner: expected_owner.clone(),
+                    validate_only: self.dry_run,
+                };
+                let response = self.service.transfer(message, self.timeout).await;
+                response.map(CallResult::Transferred)
             }
             Action::Unassign => {
                 let message = UnassignDevicesFromOwnerRequest {
@@ -260,22 +256,6 @@ impl CallSender {
     }
 }
 
-fn has_reason(status: &Status, reason: &str) -> bool {
-    let info = status.get_details_error_info();
-    info.is_some_and(|info| info.reason == reason)
-}
-
-/// Whether the same call may succeed later: when the service says so, and when it did not answer. The outcome may be unknown
-/// then, and the call is idempotent.
-fn may_succeed_later(status: &Status) -> bool {
-    let is_answer = status.get_details_error_info().is_some();
-    match status.code() {
-        Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::DeadlineExceeded => true,
-        Code::Cancelled | Code::Unknown | Code::Internal => !is_answer,
-        _ => false,
-    }
-}
-
 impl Done {
     fn count(&mut self, rows: Vec<(u64, String)>, response: AssignDevicesToOwnerResponse) {
         let AssignDevicesToOwnerResponse {
@@ -286,7 +266,27 @@ impl Done {
         } = response;
         self.customer_was_created |= customer_was_created;
         self.devices_created += assigned_devices.iter().filter(|device| device.was_created).count() as u64;
-        let assigned = assigned_devices.len() as u64;
+        self.count_assigned(rows, assigned_devices.len() as u64, skipped);
+    }
+
+    fn count_transferred(&mut self, rows: Vec<(u64, String)>, response: TransferDevicesToOwnerResponse) {
+        let TransferDevicesToOwnerResponse {
+            customer_was_created,
+            assigned_devices,
+            already_assigned,
+            skipped,
+            ..
+        } = response;
+        self.customer_was_created |= customer_was_created;
+        self.devices_created += assigned_devices.iter().filter(|device| device.was_created).count() as u64;
+        let removed = assigned_devices.iter().chain(&already_assigned);
+        let removed = removed.map(|device| u64::try_from(device.previous_owners_count).unwrap_or_default());
+        self.owners_removed += removed.sum::<u64>();
+        self.count_assigned(rows, assigned_devices.len() as u64, skipped);
+    }
+
+    /// Rows that are neither assigned nor skipped belonged to the customer before, or repeat another row.
+    fn count_assigned(&mut self, rows: Vec<(u64, String)>, assigned: u64, skipped: Vec<String>) {
         let mut found = rows.len() as u64;
         if !skipped.is_empty() {
             let skipped: HashSet<String> = skipped.into_iter().collect();
@@ -337,46 +337,5 @@ impl Done {
         let half = rows.split_off(rows.len() / 2);
         parts.push(half);
         parts.push(rows);
-    }
-}
-
-impl Problems {
-    fn of(status: &Status) -> Self {
-        let mut problems = Self::default();
-        if has_reason(status, CUSTOMER_NOT_FOUND) {
-            problems.customer = Some(one_line(status.message()));
-            problems.is_unknown_customer = true;
-        }
-        let violations = status.get_details_bad_request().map(|details| details.field_violations);
-        let [customer, identifier, device_type] = HEADER_WITH_TYPE;
-        for violation in violations.unwrap_or_default() {
-            let about = |column| in_columns(column, &violation.description);
-            match violation.field.as_str() {
-                "device_identifiers" => problems.too_many = true,
-                "customer_email" => problems.customer = Some(about(customer)),
-                "device_type" => problems.device_type = Some(about(device_type)),
-                field => {
-                    if let Some(place) = place(field) {
-                        problems.rows.insert(place, about(identifier));
-                    }
-                }
-            }
-        }
-        problems
-    }
-}
-
-/// The place that `device_identifiers[2]` names.
-fn place(field: &str) -> Option<usize> {
-    let place = field.strip_prefix("device_identifiers[")?.strip_suffix(']')?;
-    place.parse().ok()
-}
-
-/// The description of a problem with the name of a column in place of the field's name, with which it begins.
-fn in_columns(column: &str, description: &str) -> String {
-    let description = one_line(description);
-    match description.split_once(' ') {
-        Some((name, rest)) if name.starts_with(|char: char| char.is_ascii_lowercase()) => format!("{column} {rest}"),
-        _ => format!("{column}: {description}"),
     }
 }

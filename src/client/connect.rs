@@ -15,8 +15,9 @@ use crate::{
     error_chain::root_cause,
     key_headers::X_API_KEY,
     pb::{
-        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, UnassignDevicesFromOwnerRequest,
-        UnassignDevicesFromOwnerResponse, device_assignment_service_client::DeviceAssignmentServiceClient,
+        AssignDevicesToOwnerRequest, AssignDevicesToOwnerResponse, TransferDevicesToOwnerRequest,
+        TransferDevicesToOwnerResponse, UnassignDevicesFromOwnerRequest, UnassignDevicesFromOwnerResponse,
+        device_assignment_service_client::DeviceAssignmentServiceClient,
     },
 };
 
@@ -74,6 +75,20 @@ impl RemoteService {
     ) -> Result<AssignDevicesToOwnerResponse, Status> {
         let mut client = self.client.clone();
         within(timeout, client.assign_devices_to_owner(self.request(message, timeout))).await
+    }
+
+    /// Transfers devices.
+    pub(super) async fn transfer(
+        &self,
+        message: TransferDevicesToOwnerRequest,
+        timeout: Duration,
+    ) -> Result<TransferDevicesToOwnerResponse, Status> {
+        let mut client = self.client.clone();
+        within(
+            timeout,
+            client.transfer_devices_to_owner(self.request(message, timeout)),
+        )
+        .await
     }
 
     /// Removes devices.

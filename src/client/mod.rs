@@ -1,5 +1,5 @@
-//! A client that assigns or removes devices in bulk: it sends the rows of a list of any length in as few calls as the service allows, several
-//! of them at once. It can be run again with the same list at any time, because the calls are idempotent.
+//! A client that assigns, transfers or removes devices in bulk: it sends the rows of a list of any length in as few calls as the
+//! service allows, several of them at once. It can be run again with the same list at any time, because the calls are idempotent.
 //!
 //! The rows for many customers wait in a window. A call takes the rows of the customer whose first row has waited longest.
 //! There is no timer: a call is sent as soon as it is allowed, and while the service is busy the calls grow.
@@ -8,6 +8,9 @@ mod cache;
 mod call;
 mod changes;
 mod connect;
+mod problems;
+mod records;
+mod retry;
 mod rows;
 mod services;
 mod window;
@@ -26,6 +29,7 @@ pub use self::{
     cache::{Freshness, Owners, OwnershipCache},
     changes::{ChangeFollower, FollowError, Followed, Position},
     connect::{RemoteService, Target},
+    records::{Found, Records},
     rows::{HEADER, HEADER_WITH_TYPE, Source},
     services::Services,
 };
@@ -55,12 +59,19 @@ pub struct Settings {
 }
 
 /// What is done with the devices of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Assign them to their customers.
     Assign {
         /// Whether devices that do not exist are created.
         auto_create: bool,
+    },
+    /// Assign them to their customers, and remove them from all other owners.
+    Transfer {
+        /// Whether devices that do not exist are created.
+        auto_create: bool,
+        /// The customer whom the devices must belong to, by email address or id; other devices are skipped.
+        expected_owner: Option<String>,
     },
     /// Remove them from their customers.
     Unassign,
@@ -75,7 +86,10 @@ pub struct Report {
     pub already_assigned: u64,
     /// Rows whose device was removed from the customer.
     pub unassigned: u64,
-    /// Rows whose device does not exist; when devices are removed, rows whose device does not belong to the customer (any more).
+    /// How often a transferred device was removed from another owner.
+    pub owners_removed: u64,
+    /// Rows whose device does not exist; when devices are removed, rows whose device does not belong to the customer (any more);
+    /// when devices are transferred, rows whose device does not belong to the expected owner.
     pub skipped: u64,
     /// Rows that break a rule.
     pub refused: u64,
@@ -92,7 +106,7 @@ pub struct Report {
 pub enum Event<'a> {
     /// A row breaks a rule.
     Rejected(&'a RejectedRow),
-    /// These rows have no device, or their device does not belong to the customer.
+    /// These rows have no device, or their device does not belong to the customer or the expected owner.
     Skipped(&'a SkippedRows),
     /// How far the run has come.
     Progress {
@@ -148,6 +162,18 @@ pub enum ClientError {
     /// The customer of all rows does not exist.
     #[error("{0}")]
     CustomerNotFound(String),
+    /// The service rejects the customer whom the devices must belong to.
+    #[error("{0}")]
+    ExpectedOwner(String),
+    /// The service rejects the fields of a single call.
+    #[error("{0}")]
+    Rejected(String),
+    /// What a single call names does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// The service failed at a single call, and a retry would not help.
+    #[error("the service failed: {0}")]
+    CallFailed(String),
     /// The service rejects the device type of all rows.
     #[error("{0}")]
     DeviceType(String),
@@ -177,7 +203,7 @@ pub enum ClientError {
     Panicked,
 }
 
-/// Assigns or removes the devices of `source`, and calls `on_event` for what happens. Needs no more memory for a longer list.
+/// Assigns, transfers or removes the devices of `source`, and calls `on_event` for what happens. Needs no more memory for a longer list.
 ///
 /// # Errors
 /// As [`ClientError`] says, and whatever `on_event` returns.
@@ -288,6 +314,7 @@ impl Run {
         let skipped = done.skipped.identifiers.len() as u64;
         self.done += done.assigned + done.already_assigned + done.unassigned + skipped;
         self.report.unassigned += done.unassigned;
+        self.report.owners_removed += done.owners_removed;
         self.report.assigned += done.assigned;
         self.report.already_assigned += done.already_assigned;
         self.report.skipped += skipped;

@@ -36,8 +36,9 @@ pub struct Services {
     pub devices: DeviceServiceClient<Channel>,
     /// The change log.
     pub changes: ChangeServiceClient<Channel>,
+    organizations: OrganizationServiceClient<Channel>,
     key: MetadataValue<Ascii>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     idempotency_key: Option<MetadataValue<Ascii>>,
 }
 
@@ -47,26 +48,35 @@ impl Services {
     /// # Errors
     /// When nothing or another program answers at the URL, or the key is rejected.
     pub async fn connect(target: &Target, timeout: Duration) -> Result<(Self, CheckCredentialsResponse), ClientError> {
-        let (channel, key) = connected(target).await?;
-        let services = Self {
-            assignments: DeviceAssignmentServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
-            customers: CustomerServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
-            devices: DeviceServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
-            changes: ChangeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
-            key,
-            timeout,
-            idempotency_key: None,
-        };
-        let mut organization = OrganizationServiceClient::new(channel);
-        let request = services.request(CheckCredentialsRequest::default());
-        let credentials = within(PROBE_TIMEOUT, organization.check_credentials(request)).await;
-        let credentials = credentials.map_err(|status: Status| {
+        let services = Self::open(target, timeout).await?;
+        let credentials = services.check_credentials().await.map_err(|status| {
             failure(target, &status).unwrap_or_else(|| ClientError::Unreachable {
                 url: target.url.clone(),
                 problem: answer(&status),
             })
         })?;
         Ok((services, credentials))
+    }
+
+    /// Connects, without a call.
+    pub(super) async fn open(target: &Target, timeout: Duration) -> Result<Self, ClientError> {
+        let (channel, key) = connected(target).await?;
+        Ok(Self {
+            assignments: DeviceAssignmentServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            customers: CustomerServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            devices: DeviceServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            changes: ChangeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER),
+            organizations: OrganizationServiceClient::new(channel),
+            key,
+            timeout,
+            idempotency_key: None,
+        })
+    }
+
+    /// What the key is.
+    pub(super) async fn check_credentials(&self) -> Result<CheckCredentialsResponse, Status> {
+        let request = self.request(CheckCredentialsRequest::default());
+        within(PROBE_TIMEOUT, self.organizations.clone().check_credentials(request)).await
     }
 
     /// The same, with this idempotency key in every request. A key of characters that a header cannot have is left out.

@@ -292,6 +292,19 @@ settings! {
     }
 
     /// Settings of a client that makes calls in bulk.
+    BulkConfig in "Service" => {
+        ..client: ClientConfig;
+        ..bulk: ParallelConfig;
+    }
+
+    /// How many calls a client makes at once.
+    ParallelConfig in "Service" => {
+        /// Number of calls in progress at once, 1 to 100
+        #[arg(env = "DEVICE_ASSIGNMENT_PARALLEL")]
+        parallel: u8 = "8", COUNT, number(1..=100_u8);
+    }
+
+    /// Settings of a client.
     ClientConfig in "Service" => {
         ..target: TargetConfig;
         ..calls: CallsConfig;
@@ -331,9 +344,6 @@ settings! {
 
     /// How a client calls.
     CallsConfig in "Service" => {
-        /// Number of calls in progress at once, 1 to 100
-        #[arg(env = "DEVICE_ASSIGNMENT_PARALLEL")]
-        parallel: u8 = "8", COUNT, number(1..=100_u8);
         /// Timeout of each call
         #[arg(env = "DEVICE_ASSIGNMENT_TIMEOUT")]
         timeout: Duration = "30s", DURATION, duration(MS, DAY);

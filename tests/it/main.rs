@@ -59,6 +59,7 @@ mod plans;
 mod race;
 mod reach;
 mod reads;
+mod records;
 mod request_ids;
 mod rest;
 mod revision;
@@ -141,6 +142,7 @@ fn main() {
     race::register(&mut suite);
     reach::register(&mut suite);
     reads::register(&mut suite);
+    records::register(&mut suite);
     request_ids::register(&mut suite);
     rest::register(&mut suite);
     revision::register(&mut suite);

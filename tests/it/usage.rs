@@ -9,8 +9,25 @@ use crate::support::{
     program::{command, finish, refused, run, stderr, stdout},
 };
 
+/// The variables of commands that call a running service, and of those that do so in bulk.
+const CLIENT: [&str; 5] = [
+    "DEVICE_ASSIGNMENT_SERVER",
+    "DEVICE_ASSIGNMENT_CA",
+    "DEVICE_ASSIGNMENT_API_KEY_FILE",
+    "DEVICE_ASSIGNMENT_TIMEOUT",
+    "DEVICE_ASSIGNMENT_RETRY_FOR",
+];
+const BULK: [&str; 6] = [
+    CLIENT[0],
+    CLIENT[1],
+    CLIENT[2],
+    CLIENT[3],
+    CLIENT[4],
+    "DEVICE_ASSIGNMENT_PARALLEL",
+];
+
 /// Every subcommand, with the environment variables that its help must name.
-pub const SUBCOMMANDS: [(&str, &[&str]); 31] = [
+pub const SUBCOMMANDS: [(&str, &[&str]); 37] = [
     (
         "serve",
         &[
@@ -88,28 +105,14 @@ pub const SUBCOMMANDS: [(&str, &[&str]); 31] = [
     ("device show", &["DATABASE_URL"]),
     ("customer", &[]),
     ("customer show", &["DATABASE_URL"]),
-    (
-        "assign",
-        &[
-            "DEVICE_ASSIGNMENT_SERVER",
-            "DEVICE_ASSIGNMENT_CA",
-            "DEVICE_ASSIGNMENT_API_KEY_FILE",
-            "DEVICE_ASSIGNMENT_PARALLEL",
-            "DEVICE_ASSIGNMENT_TIMEOUT",
-            "DEVICE_ASSIGNMENT_RETRY_FOR",
-        ],
-    ),
-    (
-        "unassign",
-        &[
-            "DEVICE_ASSIGNMENT_SERVER",
-            "DEVICE_ASSIGNMENT_CA",
-            "DEVICE_ASSIGNMENT_API_KEY_FILE",
-            "DEVICE_ASSIGNMENT_PARALLEL",
-            "DEVICE_ASSIGNMENT_TIMEOUT",
-            "DEVICE_ASSIGNMENT_RETRY_FOR",
-        ],
-    ),
+    ("assign", &BULK),
+    ("transfer", &BULK),
+    ("unassign", &BULK),
+    ("owners", &CLIENT),
+    ("devices", &CLIENT),
+    ("customers", &CLIENT),
+    ("device delete", &CLIENT),
+    ("customer delete", &CLIENT),
     (
         "changes",
         &[
@@ -241,7 +244,7 @@ async fn complete() {
 async fn suggestions() {
     for (arguments, meant) in [
         ("migrat", "'migrate'"),
-        ("customr show", "'customer'"),
+        ("customer shw ann@example.com", "'show'"),
         ("device imprt", "'import'"),
         ("assign --custmer ann@example.com SN-1", "'--customer'"),
         ("device import --organisation acme list.csv", "'--organization'"),
@@ -281,7 +284,10 @@ async fn completed(words: &[&str]) -> Vec<String> {
 }
 
 async fn completions_of_bash() {
-    assert_eq!(completed(&["device-assignment", "cust"]).await, ["customer"]);
+    assert_eq!(
+        completed(&["device-assignment", "cust"]).await,
+        ["customer", "customers"]
+    );
     assert_eq!(
         completed(&["device-assignment", "assign", "--ski"]).await,
         ["--skipped"]

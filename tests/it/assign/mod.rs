@@ -3,6 +3,7 @@
 mod refusals;
 mod stream;
 mod tls;
+mod transfer;
 mod trouble;
 mod unassign;
 
@@ -44,6 +45,7 @@ pub fn register(suite: &mut Suite) {
     refusals::register(suite);
     stream::register(suite);
     tls::register(suite);
+    transfer::register(suite);
     trouble::register(suite);
     unassign::register(suite);
 }
@@ -81,7 +83,12 @@ impl Site {
 
     /// `assign` with the key, at this service, in the folder of the lists.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        assign(&self.folder, self.server.grpc, &self.key, arguments)
+        self.of("assign", arguments)
+    }
+
+    /// A subcommand, in the same way.
+    pub fn of(&self, subcommand: &str, arguments: &[&str]) -> Command {
+        of(subcommand, &self.folder, self.server.grpc, &self.key, arguments)
     }
 
     pub async fn run(&self, arguments: &[&str]) -> Output {
@@ -96,7 +103,13 @@ impl Site {
 }
 
 pub fn assign(folder: &TempDir, server: SocketAddr, key: &str, arguments: &[&str]) -> Command {
-    let mut command = command(&[&["assign"], arguments].concat());
+    of("assign", folder, server, key, arguments)
+}
+
+fn of(subcommand: &str, folder: &TempDir, server: SocketAddr, key: &str, arguments: &[&str]) -> Command {
+    let words = Some(subcommand).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.into_iter().chain(arguments.iter().copied()).collect();
+    let mut command = command(&words);
     command
         .current_dir(folder.path())
         .env("DEVICE_ASSIGNMENT_SERVER", format!("http://{server}"))

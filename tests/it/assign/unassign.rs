@@ -3,12 +3,11 @@
 use std::process::Output;
 
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::{HEADER, Site};
 use crate::support::{
     Suite, TestDatabase, devices,
-    program::{command, finish, stderr, stdout},
+    program::{finish, stderr, stdout},
 };
 
 pub fn register(suite: &mut Suite) {
@@ -18,12 +17,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn unassign(site: &Site, arguments: &[&str]) -> Output {
-    let mut command: Command = command(&[&["unassign"], arguments].concat());
-    command
-        .current_dir(site.path("."))
-        .env("DEVICE_ASSIGNMENT_SERVER", format!("http://{}", site.server.grpc))
-        .env("DEVICE_ASSIGNMENT_API_KEY", &site.key);
-    finish(command).await
+    finish(site.of("unassign", arguments)).await
 }
 
 #[track_caller]

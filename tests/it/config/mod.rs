@@ -10,7 +10,7 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use device_assignment::config::{
-    ClientConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, ReadError, ServeConfig,
+    BulkConfig, Conflict, DatabaseConfig, GatewayConfig, LogFormat, ProcessConfig, ReadError, ServeConfig,
     WebhookConfig, read,
 };
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ enum Settings {
     Serve(Box<Serve>),
     Gateway(Box<GatewayConfig>),
     /// The settings of `assign`, which are in the same file.
-    Assign(Box<ClientConfig>),
+    Assign(Box<BulkConfig>),
     /// The settings of `changes`, which are in the same file.
     Changes(Box<WebhookConfig>),
 }
