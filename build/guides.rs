@@ -10,7 +10,8 @@ use std::{
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 /// Each document, the name of its page below `/guides/`, and the text of links to it, in the order of the navigation.
-const GUIDES: [(&str, &str, &str); 7] = [
+const GUIDES: [(&str, &str, &str); 8] = [
+    ("docs/TASKS.md", "tasks", "Tasks"),
     ("docs/REST.md", "rest", "REST"),
     ("docs/GRPC.md", "grpc", "gRPC"),
     ("docs/COMMAND-LINE.md", "command-line", "Command line"),

@@ -1,6 +1,7 @@
 //! The clients in `examples/`, run against the real program: their output, and their retries.
 
 mod cache;
+mod tasks;
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use tonic_reflection::pb::v1::{
 use crate::support::{
     Api, Kind, Program, Proxy, Suite, TestDatabase, devices,
     effects::owned,
-    example::{CACHES, EXAMPLES, Example, clean, script},
+    example::{CACHES, EXAMPLES, Example, TASKS, clean, script},
     load::eventually,
     organization,
     program::{command, finish, refused, stderr, stdout},
@@ -62,6 +63,10 @@ pub fn register(suite: &mut Suite) {
     for example in CACHES {
         let name = format!("examples::{}::follows_the_changes", example.name);
         suite.with_example(example, Kind::Sqlite, &name, move |db| cache::follows(db, example));
+    }
+    for example in TASKS {
+        let name = format!("examples::tasks::{}", example.name);
+        suite.with_example(example, Kind::Sqlite, &name, move |db| tasks::work(db, example));
     }
     suite.with_grpcurl("examples::grpcurl::shows_the_service", || on_new(explore));
     suite.with_grpcurl("examples::grpcurl::details_are_text_by_reflection_v1alpha", || {

@@ -109,7 +109,16 @@ pub async fn of_pages() {
         .collect();
     assert_eq!(
         pages,
-        ["api", "changelog", "changes", "command-line", "errors", "grpc", "rest"]
+        [
+            "api",
+            "changelog",
+            "changes",
+            "command-line",
+            "errors",
+            "grpc",
+            "rest",
+            "tasks"
+        ]
     );
     assert!(fragments.len() > 3, "{fragments:?}");
     server.stop().await;

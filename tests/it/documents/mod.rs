@@ -125,7 +125,7 @@ struct Needs {
     once_served: &'static str,
 }
 
-const NEEDS: [Needs; 4] = [
+const NEEDS: [Needs; 5] = [
     Needs {
         document: "README.md",
         programs: &["curl", "grpcurl"],
@@ -152,6 +152,13 @@ const NEEDS: [Needs; 4] = [
                  device-assignment migrate
                  device-assignment organization create acme
                  device-assignment api-key create --organization acme",
+        once_served: "",
+    },
+    Needs {
+        document: "docs/TASKS.md",
+        programs: &["curl"],
+        postgres: false,
+        before: "",
         once_served: "",
     },
     Needs {

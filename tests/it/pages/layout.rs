@@ -5,9 +5,10 @@ use crate::support::{Browser, Suite, TestDatabase, TestServer};
 const WIDE: u32 = 1_400;
 const PHONE: u32 = 390;
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "",
     "console/",
+    "guides/tasks",
     "guides/rest",
     "guides/grpc",
     "guides/command-line",

@@ -51,6 +51,15 @@ const fn example(name: &'static str, api: Api, runner: Runner, file: &'static st
     }
 }
 
+/// The clients for everyday tasks.
+pub const TASKS: [Example; 4] = [
+    example("curl", Api::Rest, Runner::Bash("curl"), "curl/tasks.sh"),
+    example("node_rest", Api::Rest, Runner::Node, "node/tasks_rest.js"),
+    example("python_rest", Api::Rest, Runner::Python, "python/tasks_rest.py"),
+    example("rust", Api::Grpc, Runner::Cargo, "rust/tasks.rs"),
+];
+
+/// The clients that assign devices.
 pub const EXAMPLES: [Example; 8] = [
     example("buf", Api::Grpc, Runner::Bash("buf"), "buf/assign.sh"),
     example("curl", Api::Rest, Runner::Bash("curl"), "curl/assign.sh"),
@@ -77,7 +86,7 @@ impl Example {
             Runner::Bash(program) => on_path(program).or_else(|| on_path("jq")),
             Runner::Python => installed(&python()),
             Runner::Node => on_path("node").or_else(|| installed(&Path::new(FOLDER).join("node/node_modules"))),
-            Runner::Cargo => installed(&built()),
+            Runner::Cargo => installed(&self.built()),
         }
     }
 
@@ -88,7 +97,7 @@ impl Example {
             Runner::Bash(_) => clean(&file),
             Runner::Node => clean("node"),
             Runner::Python => clean(python()),
-            Runner::Cargo => clean(built()),
+            Runner::Cargo => clean(self.built()),
         };
         match self.runner {
             Runner::Bash(_) | Runner::Cargo => {}
@@ -106,6 +115,13 @@ impl Example {
             .env(variable, format!("http://{address}"))
             .env("DEVICE_ASSIGNMENT_API_KEY", key);
         command
+    }
+
+    /// The program that cargo has built of it, beside the program of this project.
+    fn built(&self) -> PathBuf {
+        let program = Path::new(env!("CARGO_BIN_EXE_device-assignment"));
+        let name = Path::new(self.file).file_stem().unwrap_or_default();
+        program.with_file_name("examples").join(name)
     }
 
     /// It, with as many identifiers as there are lines in the file `list`. They are more than the arguments of a program may
@@ -153,12 +169,6 @@ pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
 /// The Python of the examples.
 pub fn python() -> PathBuf {
     Path::new(FOLDER).join("python/.venv/bin/python")
-}
-
-/// The example that cargo has built beside the program.
-fn built() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_device-assignment"));
-    program.with_file_name("examples").join("assign")
 }
 
 /// Makes Python's modules of the proto, once.
