@@ -11,8 +11,8 @@ use std::{
 };
 
 use device_assignment::pb::{
-    AssignDevicesToOwnerRequest, UnassignDevicesFromOwnerRequest,
-    device_assignment_service_client::DeviceAssignmentServiceClient,
+    AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, ListOwnerDevicesRequest, TransferDevicesToOwnerRequest,
+    UnassignDevicesFromOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
 };
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -48,6 +48,12 @@ pub enum Work {
     Hot,
     /// Removes the three devices that a customer owns from the start. gRPC only.
     Unassign,
+    /// Transfers three devices that another customer owns from the start. gRPC only.
+    Transfer,
+    /// Looks the owners of this many known devices up. gRPC only.
+    LookUp(u64),
+    /// Lists the devices of a customer that owns three or more. gRPC only.
+    List,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,8 +199,14 @@ impl Caller {
         let mut prefix = "";
         let numbers: Vec<u64> = match self.load.work {
             Work::Small => devices(3),
-            Work::Bulk(count) => devices(count),
-            Work::Noop | Work::Unassign => (0..world::OWNED)
+            Work::Bulk(count) | Work::LookUp(count) => devices(count),
+            Work::Transfer => {
+                let owner = devices(1)[0] % sizes.customers_each();
+                (0..world::OWNED)
+                    .map(|which| world::owned(sizes, owner, which))
+                    .collect()
+            }
+            Work::Noop | Work::Unassign | Work::List => (0..world::OWNED)
                 .map(|which| world::owned(sizes, customer, which))
                 .collect(),
             Work::Hot => {
@@ -229,15 +241,42 @@ impl Caller {
         request
             .metadata_mut()
             .insert("x-api-key", self.keys[organization].clone());
-        if self.load.work == Work::Unassign {
-            let request = request.map(|message| UnassignDevicesFromOwnerRequest {
-                customer_email: message.customer_email,
-                device_identifiers: message.device_identifiers,
-                ..UnassignDevicesFromOwnerRequest::default()
-            });
-            return self.grpc.unassign_devices_from_owner(request).await.is_ok();
+        let grpc = &mut self.grpc;
+        match self.load.work {
+            Work::Small | Work::Noop | Work::Create | Work::Bulk(_) | Work::Hot => {
+                grpc.assign_devices_to_owner(request).await.is_ok()
+            }
+            Work::Unassign => {
+                let request = request.map(|message| UnassignDevicesFromOwnerRequest {
+                    customer_email: message.customer_email,
+                    device_identifiers: message.device_identifiers,
+                    ..UnassignDevicesFromOwnerRequest::default()
+                });
+                grpc.unassign_devices_from_owner(request).await.is_ok()
+            }
+            Work::Transfer => {
+                let request = request.map(|message| TransferDevicesToOwnerRequest {
+                    customer_email: message.customer_email,
+                    device_identifiers: message.device_identifiers,
+                    ..TransferDevicesToOwnerRequest::default()
+                });
+                grpc.transfer_devices_to_owner(request).await.is_ok()
+            }
+            Work::LookUp(_) => {
+                let request = request.map(|message| BatchGetDeviceOwnersRequest {
+                    device_identifiers: message.device_identifiers,
+                    ..BatchGetDeviceOwnersRequest::default()
+                });
+                grpc.batch_get_device_owners(request).await.is_ok()
+            }
+            Work::List => {
+                let request = request.map(|message| ListOwnerDevicesRequest {
+                    customer_email: Some(message.customer_email),
+                    ..ListOwnerDevicesRequest::default()
+                });
+                grpc.list_owner_devices(request).await.is_ok()
+            }
         }
-        self.grpc.assign_devices_to_owner(request).await.is_ok()
     }
 
     async fn call_rest(&mut self, organization: usize, message: AssignDevicesToOwnerRequest) -> bool {

@@ -17,12 +17,14 @@ use sea_orm::{
 use crate::world::{self, Organization, Sizes};
 
 /// A small call of the service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// Assigns three devices to a customer.
     Assign,
     /// Removes the three devices that a customer owns from the start.
     Unassign,
+    /// Transfers the three devices that a customer owns from the start to another one.
+    Transfer,
 }
 
 /// Calls per second of pgbench, which runs the small call as one prepared statement.
@@ -62,8 +64,12 @@ fn small_call(call: Call, organization: &str, sizes: Sizes) -> String {
         Call::Assign => format!("\\set d{which} random(0, {})\n", devices - 1),
         // As `world::owned`.
         Call::Unassign => format!("\\set d{which} (:c * {} + {which}) % {devices}\n", world::OWNED),
+        Call::Transfer => format!("\\set d{which} (:owner * {} + {which}) % {devices}\n", world::OWNED),
     };
-    let chosen: String = (0..world::OWNED).map(device).collect();
+    let mut chosen: String = (0..world::OWNED).map(device).collect();
+    if call == Call::Transfer {
+        chosen.insert_str(0, &format!("\\set owner random(0, {customers})\n"));
+    }
     let find = format!(
         "c AS (SELECT id FROM customer WHERE organization_id = '{organization}' \
          AND email = 'customer-' || :c || '@example.com'), \
@@ -78,6 +84,12 @@ fn small_call(call: Call, organization: &str, sizes: Sizes) -> String {
         Call::Unassign => format!(
             "a AS (DELETE FROM device_assignment AS owned USING c, d WHERE owned.organization_id = '{organization}' \
              AND owned.customer_id = c.id AND owned.device_id = d.id RETURNING owned.device_id)"
+        ),
+        Call::Transfer => format!(
+            "o AS (DELETE FROM device_assignment AS owned USING c, d WHERE owned.organization_id = '{organization}' \
+             AND owned.device_id = d.id AND owned.customer_id <> c.id), \
+             a AS (INSERT INTO device_assignment SELECT '{organization}', c.id, d.id, now() FROM c, d \
+             ON CONFLICT DO NOTHING RETURNING device_id)"
         ),
     };
     format!(
@@ -129,6 +141,73 @@ pub async fn raw(
     }
     .expect("closed");
     rate
+}
+
+/// What is read by hand, each call as one statement.
+#[derive(Debug, Clone, Copy)]
+pub enum Read {
+    /// The owners of this many devices.
+    Owners(u64),
+    /// The devices of a customer.
+    Devices,
+}
+
+impl Read {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Owners(_) => {
+                "SELECT d.identifier, d.id, d.device_type, c.id, c.email, a.created_at FROM device AS d \
+                 LEFT JOIN device_assignment AS a ON a.organization_id = d.organization_id AND a.device_id = d.id \
+                 LEFT JOIN customer AS c ON c.organization_id = a.organization_id AND c.id = a.customer_id \
+                 WHERE d.organization_id = $1 AND d.identifier = ANY($2)"
+            }
+            Self::Devices => {
+                "SELECT d.identifier, d.id, d.device_type, c.id, c.email, a.created_at FROM customer AS c \
+                 JOIN device_assignment AS a ON a.organization_id = c.organization_id AND a.customer_id = c.id \
+                 JOIN device AS d ON d.organization_id = a.organization_id AND d.id = a.device_id \
+                 WHERE c.organization_id = $1 AND c.email = ANY($2) ORDER BY a.device_id LIMIT 101"
+            }
+        }
+    }
+}
+
+/// Reads per second of PostgreSQL over this many connections, which one thread serves, as one serves the load generator.
+pub async fn reads(
+    database: &Database,
+    organizations: &[Organization],
+    sizes: Sizes,
+    read: Read,
+    connections: usize,
+    duration: Duration,
+    seed: u64,
+) -> f64 {
+    let options = database.url().postgres_options(Purpose::Writes).expect("options");
+    let mut opened = Vec::new();
+    for _ in 0..connections {
+        opened.push(options.connect().await.expect("a connection"));
+    }
+    let start = Instant::now();
+    let readers = opened.into_iter().zip(seed..).map(|(mut connection, seed)| async move {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut calls = 0_u32;
+        while start.elapsed() < duration {
+            let organization = &organizations[random.random_range(0..organizations.len())].id;
+            let organization: Uuid = organization.parse().expect("an id");
+            let names: Vec<String> = match read {
+                Read::Owners(count) => (0..count)
+                    .map(|_| world::identifier(random.random_range(0..sizes.devices_each())))
+                    .collect(),
+                Read::Devices => vec![world::email(random.random_range(0..sizes.customers_each()))],
+            };
+            let rows = sqlx::query(read.sql()).bind(organization).bind(names);
+            rows.fetch_all(&mut connection).await.expect("read");
+            calls += 1;
+        }
+        connection.close().await.expect("closed");
+        calls
+    });
+    let calls: u32 = futures_util::future::join_all(readers).await.into_iter().sum();
+    f64::from(calls) / start.elapsed().as_secs_f64()
 }
 
 /// A plain connection of the driver.

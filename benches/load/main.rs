@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long)]
     smoke: bool,
 
-    /// Run only scenarios whose name contains this: small, unassign, noisy-neighbour, bulk, memory, growth, sqlite
+    /// Run only scenarios whose name contains this: small, unassign, transfer, reads, noisy-neighbour, bulk, memory, growth, sqlite
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 

@@ -13,7 +13,7 @@ use crate::{
     Arguments,
     careful::Careful,
     generator::{Api, Load, Seen, Work},
-    limit::{self, Call},
+    limit::{self, Call, Read},
     postgres::PostgresServer,
     report::{Plot, Reach, Report, Row, Series},
     server::{self, Server, generate},
@@ -25,7 +25,15 @@ use crate::{
 const ROUNDS: usize = 3;
 
 /// The scenarios that share one seeded PostgreSQL.
-const POSTGRES: [&str; 5] = ["small", "unassign", "noisy-neighbour", "bulk", "memory"];
+const POSTGRES: [&str; 7] = [
+    "small",
+    "unassign",
+    "transfer",
+    "reads",
+    "noisy-neighbour",
+    "bulk",
+    "memory",
+];
 
 /// Settings of the temporary PostgreSQL, whose defaults are for very small machines: the data fits into memory, and no checkpoint
 /// slows one round and not the other. Durability keeps its defaults.
@@ -182,8 +190,16 @@ impl Bench {
             let after = target.server.peak_memory();
             self.figure("memory, after small calls", after, "MiB", None);
         }
-        if self.is_wanted("unassign") {
-            self.unassign(&target).await;
+        for (name, work, call) in [
+            ("unassign", Work::Unassign, Call::Unassign),
+            ("transfer", Work::Transfer, Call::Transfer),
+        ] {
+            if self.is_wanted(name) {
+                self.of_owned(&target, name, work, call).await;
+            }
+        }
+        if self.is_wanted("reads") {
+            self.reads(&target).await;
         }
         if self.is_wanted("noisy-neighbour") {
             self.noisy_neighbour(&target);
@@ -299,8 +315,8 @@ impl Bench {
         });
     }
 
-    /// Removals of three devices that a customer owns, beside their best statement.
-    async fn unassign(&mut self, target: &Target) {
+    /// Writes to three devices that a customer owns, beside their best statement.
+    async fn of_owned(&mut self, target: &Target, name: &str, work: Work, call: Call) {
         let folder = TempDir::new().expect("a folder");
         let callers = self.callers_nearest_64();
         let (mut ours, mut limits) = (Vec::new(), Vec::new());
@@ -308,11 +324,46 @@ impl Bench {
             for database in [&target.database, &target.careful.database] {
                 world::own(database, &target.organizations, target.sizes).await;
             }
-            limits.push(self.pgbench(target, folder.path(), Call::Unassign, callers));
-            ours.push(self.seen(target, Api::Grpc, Work::Unassign, callers).calls_per_second());
+            limits.push(self.pgbench(target, folder.path(), call, callers));
+            ours.push(self.seen(target, Api::Grpc, work, callers).calls_per_second());
         }
-        let measure = format!("unassign, {}", counted(callers));
+        let measure = format!("{name}, {}", counted(callers));
         self.ratio(&measure, median(ours), median(limits), "calls/s", None);
+    }
+
+    /// Look-ups and a list, beside their best statements over 16 connections.
+    async fn reads(&mut self, target: &Target) {
+        for database in [&target.database, &target.careful.database] {
+            world::own(database, &target.organizations, target.sizes).await;
+        }
+        for (name, work, read) in [
+            ("owners of 1", Work::LookUp(1), Read::Owners(1)),
+            ("owners of 100", Work::LookUp(100), Read::Owners(100)),
+            ("owners of 1,000", Work::LookUp(1_000), Read::Owners(1_000)),
+            ("devices of a customer", Work::List, Read::Devices),
+        ] {
+            for (callers, connections) in [(1, 1), (self.callers_nearest_64(), 16)] {
+                let (mut ours, mut limits) = (Vec::new(), Vec::new());
+                for _ in 0..self.rounds {
+                    self.seed += 1;
+                    let (database, organizations) = (&target.careful.database, &target.organizations);
+                    let limit = limit::reads(
+                        database,
+                        organizations,
+                        target.sizes,
+                        read,
+                        connections,
+                        self.duration,
+                        self.seed,
+                    );
+                    limits.push(limit.await);
+                    ours.push(self.seen(target, Api::Grpc, work, callers).calls_per_second());
+                }
+                let reach = (work == Work::LookUp(100) && callers > 1).then_some(Reach::AtLeast(0.9));
+                let measure = format!("{name}, {}", counted(callers));
+                self.ratio(&measure, median(ours), median(limits), "calls/s", reach);
+            }
+        }
     }
 
     fn pgbench(&self, target: &Target, folder: &Path, call: Call, connections: usize) -> f64 {
