@@ -16,6 +16,8 @@ export class History {
   #ownKey;
   #onChange;
   #stop = new AbortController();
+  /** Ends the stream that is open. */
+  #hidden = new AbortController();
   #history = "";
   /** The revision that has been reached, and that of the earliest change that is shown. */
   #reached = 0n;
@@ -29,6 +31,7 @@ export class History {
     this.#onChange = onChange;
     const options = { signal: this.#stop.signal };
     byId("history-only").addEventListener("change", () => this.#filter(), options);
+    document.addEventListener("visibilitychange", () => this.#hidden.abort(), options);
     const more = byId("history-more");
     more.addEventListener("click", () => busy(more, () => this.#showEarlier()), options);
   }
@@ -83,9 +86,8 @@ export class History {
 
   async #follow(onEvent) {
     const query = { after: this.#reached, history: this.#history, includeNames: true };
-    const hidden = new AbortController();
-    document.addEventListener("visibilitychange", () => hidden.abort(), { once: true, signal: this.#stop.signal });
-    await this.#api.follow(query, AbortSignal.any([this.#stop.signal, hidden.signal]), (name, data) => {
+    this.#hidden = new AbortController();
+    await this.#api.follow(query, AbortSignal.any([this.#stop.signal, this.#hidden.signal]), (name, data) => {
       if (name === "end") throw Object.assign(new Error(data.error), { reason: data.reason, isExpected: true });
       onEvent();
       if (name === "change") this.#add(data);

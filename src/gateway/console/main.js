@@ -17,7 +17,7 @@ function signIn(api, who) {
   const actions = { remove: (email, devices) => perform(plans.remove({ email, devices })), fill };
   const subject = new Subject(api, canWrite ? actions : null, (name, id) => session?.history.about(name, id ? [id] : []));
   const history = startHistory(api, who.apiKeyId, (change) => subject.isTouchedBy(change) && refreshSoon());
-  session = { api, subject, history, last: null, message: "" };
+  session = { api, subject, history, made: [], last: null, message: "" };
   byId("who").textContent = `${who.organizationName} · ${who.label} · ${canWrite ? "can change assignments" : "read only"}`;
   show(true, canWrite);
   history.about("", []);
@@ -68,10 +68,14 @@ async function perform(plan) {
   if (session !== of) return;
   if (made.length === 0 && !isUnknown) return;
   of.message = `${plan.title}: ${outcome(plan, made, isUnknown)}`;
+  // The change before it is no longer the last one.
+  [of.made, of.last] = [made, null];
+  byId("undo").hidden = true;
   say(of.message, isUnknown || made.length < plan.calls.length);
   byId("message").focus();
-  of.last = await recorded(of.api, made).catch(() => null);
-  if (session !== of) return;
+  const last = await recorded(of.api, made).catch(() => null);
+  if (session !== of || of.made !== made) return;
+  of.last = last;
   byId("undo").hidden = of.last === null;
   // What has been said is more important than an error here. The history panel shows whether the service can be reached.
   await of.subject.refresh().catch(console.error);
@@ -150,5 +154,7 @@ onSubmit("change", () => perform(planOfForm()));
 byId("undo").addEventListener("click", () => busy(byId("undo"), () => perform(undo(session.api, session.last))));
 byId("sign-out").addEventListener("click", () => signOut());
 byId("change-kind").addEventListener("change", updateForm);
+// Browsers keep pages that are left, and show them again with their memory.
+addEventListener("pagehide", () => signOut());
 byId("sign-in").hidden = false;
 byId("key").focus();

@@ -27,47 +27,52 @@ export function preview(api, plan) {
   const attempt = async (action) => {
     complain("");
     confirm.disabled = true;
-    try {
-      await action();
-    } catch (error) {
-      if (!error.isExpected) console.error(error);
-      complain(error.message);
-    } finally {
-      confirm.disabled = false;
-    }
+    const error = await action().then(() => null, (problem) => problem);
+    if (error && !error.isExpected) console.error(error);
+    // The dialog may show another plan by now.
+    if (done.signal.aborted) return;
+    if (error) complain(error.message);
+    confirm.disabled = false;
     if (dialog.open) (confirm.hidden ? cancel : confirm).focus();
   };
   const look = async () => {
     const body = byId("preview-body");
     body.replaceChildren(element("p", {}, "Checking what would change…"));
-    const lines = await describe(api, plan).finally(() => body.replaceChildren());
+    const lines = await describe(api, plan).finally(() => done.signal.aborted || body.replaceChildren());
+    if (done.signal.aborted) return;
     show(lines);
     confirm.hidden = !lines.some((line) => line.hasEffect);
   };
-  const carryOut = async () => {
-    cancel.disabled = true;
+  const make = async (call, key) => {
     try {
-      await plan.check?.();
-      for (const call of plan.calls.slice(made.length)) {
-        const key = keys[made.length];
-        // A call that failed before may have been carried out, until it succeeds or is rejected.
-        isUnknown = true;
-        made.push({ key, ...(await api.write(call.path, call.request, key)) });
-        isUnknown = false;
-      }
-      dialog.close();
+      made.push({ key, ...(await api.write(call.path, call.request, key)) });
+      isUnknown = false;
     } catch (error) {
-      if (error.status >= 400 && error.status < 500) isUnknown = false;
+      // If an earlier attempt may have been carried out, a rejection of this one does not change that.
+      isUnknown ||= !(error.status >= 400 && error.status < 500);
       throw error;
-    } finally {
-      cancel.disabled = false;
     }
+  };
+  const carryOut = async () => {
+    hold(true);
+    try {
+      await plan.check?.(keys);
+      for (const call of plan.calls.slice(made.length)) await make(call, keys[made.length]);
+      dialog.close();
+    } finally {
+      hold(false);
+    }
+  };
+  /** Keeps the dialog open. Browsers let a second Escape close it, whatever the event `cancel` says, unless `closedBy` is set. */
+  const hold = (isHeld) => {
+    cancel.disabled = isHeld;
+    dialog.closedBy = isHeld ? "none" : "closerequest";
   };
 
   byId("preview-title").textContent = plan.title;
   confirm.textContent = plan.verb;
   confirm.hidden = true;
-  cancel.disabled = false;
+  hold(false);
   dialog.showModal();
   byId("preview-title").focus();
 

@@ -34,7 +34,7 @@ export function undo(api, last) {
     verb: "Undo",
     calls: plans.flatMap((plan) => plan.calls),
     notes: isCreated ? ["Customers and devices that the change created stay"] : [],
-    check: () => check(api, last, names),
+    check: (keys = []) => check(api, last, names, new Set(keys)),
   };
 }
 
@@ -56,8 +56,8 @@ function byCustomer(pairs, names) {
   });
 }
 
-/** Fails if a later change touches the same devices or customers. */
-async function check(api, { history, changes }, names) {
+/** Fails if a later change touches the same devices or customers. Calls with these `keys` are the undo itself. */
+async function check(api, { history, changes }, names, keys) {
   const refuse = (why) => { throw new ApiError(409, { error: `This cannot be undone: ${why}.` }); };
   const touched = new Set(changes.flatMap((change) => pairs(change.assigned).concat(pairs(change.unassigned))).flatMap(Object.values));
   const nameless = [...touched].find((id) => !names.has(id));
@@ -66,7 +66,8 @@ async function check(api, { history, changes }, names) {
   let after = changes[0].revision;
   for (let page = 0; page < MOST_PAGES; page += 1) {
     const later = await api.get("changes", { after, history, pageSize: PAGE });
-    for (const change of later.changes.filter(({ revision }) => !own.has(revision))) {
+    const others = later.changes.filter(({ revision, requestId }) => !own.has(revision) && !keys.has(requestId));
+    for (const change of others) {
       const id = conflicting(change).find((id) => touched.has(id));
       if (id) refuse(`${names.get(id)} has been changed since (revision ${change.revision})`);
     }

@@ -1,6 +1,7 @@
 //! The console, used in a real browser.
 
 mod everybody;
+mod trouble;
 
 use device_assignment::server::ServerSettings;
 use reqwest::Method;
@@ -15,6 +16,7 @@ pub fn register(suite: &mut Suite) {
     suite.with_browser("console::a_change_is_undone_unless_somebody_changed_it_since", undo);
     suite.on(Kind::Sqlite, "console::can_be_left_out", left_out);
     everybody::register(suite);
+    trouble::register(suite);
 }
 
 /// A console in a browser, and another client of the same organization.
