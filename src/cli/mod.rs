@@ -120,7 +120,7 @@ enum Command {
     /// Transfer devices to customers at a running service: assign them, and remove them from all other owners
     ///
     /// Rows that break a rule are reported on stderr with their line and left out. A run that was stopped can be run again with
-    /// the same list, unless --expected-owner is given and a device has been sold on since.
+    /// the same list. Use --expected-owner for that: without it, a device that has been sold on since is taken back.
     ///
     /// The exit code is 0 if every device was transferred, 3 if rows were skipped because their device does not exist or does not
     /// belong to the expected owner, 1 if rows were refused or something failed, and 2 if the command line is invalid.

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use super::{
     Action, ClientError, Settings, SkippedRows,
-    connect::{RemoteService, answer, one_line},
+    connect::{IdempotencyKey, RemoteService, answer, one_line},
     problems::{CUSTOMER_NOT_FOUND, Problems, has_reason},
     retry::{Retry, may_succeed_later},
     rows::GroupKey,
@@ -171,8 +171,9 @@ impl CallSender {
         retries: &mut u64,
     ) -> Result<CallResult, ClientError> {
         let mut retry = Retry::new(self.retry_for);
+        let idempotency_key = IdempotencyKey::new();
         loop {
-            let status = match self.call(key, rows).await {
+            let status = match self.call(key, rows, &idempotency_key).await {
                 Ok(result) => {
                     self.last_success.send_replace(Some(Instant::now()));
                     return Ok(result);
@@ -210,7 +211,12 @@ impl CallSender {
         }
     }
 
-    async fn call(&self, key: &GroupKey, rows: &[(u64, String)]) -> Result<CallResult, Status> {
+    async fn call(
+        &self,
+        key: &GroupKey,
+        rows: &[(u64, String)],
+        idempotency_key: &IdempotencyKey,
+    ) -> Result<CallResult, Status> {
         let customer_email = key.customer.clone();
         let device_identifiers = rows.iter().map(|(_, identifier)| identifier.clone()).collect();
         match &self.action {
@@ -239,7 +245,8 @@ impl CallSender {
                     expected_owner: expected_owner.clone(),
                     validate_only: self.dry_run,
                 };
-                let response = self.service.transfer(message, self.timeout).await;
+                // Sent again without a key, it would take the device from whoever has got it since the first time.
+                let response = self.service.transfer(message, self.timeout, idempotency_key).await;
                 response.map(CallResult::Transferred)
             }
             Action::Unassign => {

@@ -30,6 +30,28 @@ pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response, in bytes: twice the most identifiers of a call at their greatest length.
 pub(super) const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
+/// The key of a call that can be sent again: the service carries it out once, and then returns the response of the first time.
+#[derive(Debug, Clone)]
+pub(super) struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// A new key.
+    pub(super) fn new() -> Self {
+        Self(format!("{:032x}", rand::random::<u128>()))
+    }
+
+    /// Uses this key. A key of characters that a header cannot have is left out of requests.
+    pub(super) fn from(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+
+    pub(super) fn add_to<M>(&self, request: &mut Request<M>) {
+        if let Ok(key) = self.0.parse() {
+            request.metadata_mut().insert("idempotency-key", key);
+        }
+    }
+}
+
 /// The service to call.
 #[derive(Clone)]
 pub struct Target {
@@ -77,18 +99,17 @@ impl RemoteService {
         within(timeout, client.assign_devices_to_owner(self.request(message, timeout))).await
     }
 
-    /// Transfers devices.
+    /// Transfers devices. With the same idempotency key, a repeated call changes nothing.
     pub(super) async fn transfer(
         &self,
         message: TransferDevicesToOwnerRequest,
         timeout: Duration,
+        idempotency_key: &IdempotencyKey,
     ) -> Result<TransferDevicesToOwnerResponse, Status> {
         let mut client = self.client.clone();
-        within(
-            timeout,
-            client.transfer_devices_to_owner(self.request(message, timeout)),
-        )
-        .await
+        let mut request = self.request(message, timeout);
+        idempotency_key.add_to(&mut request);
+        within(timeout, client.transfer_devices_to_owner(request)).await
     }
 
     /// Removes devices.

@@ -6,7 +6,7 @@ use tonic::{Code, Response, Status};
 
 use super::{
     ClientError, Services, Target,
-    connect::{answer, failure, one_line, within},
+    connect::{IdempotencyKey, answer, failure, one_line, within},
     problems::Problems,
     retry::{Retry, may_succeed_later},
 };
@@ -192,8 +192,7 @@ impl Records {
     /// The service, with a new idempotency key: when a deletion is repeated, the service returns the answer of the first one, instead
     /// of "does not exist".
     fn with_key(&self) -> Services {
-        let key = format!("{:032x}", rand::random::<u128>());
-        self.services.clone().with_idempotency_key(&key)
+        self.services.clone().with_key(IdempotencyKey::new())
     }
 
     /// Sends a call until it is answered.

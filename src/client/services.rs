@@ -10,7 +10,7 @@ use tonic::{
 
 use super::{
     ClientError, Target,
-    connect::{MAX_ANSWER, PROBE_TIMEOUT, answer, connected, failure, within},
+    connect::{IdempotencyKey, MAX_ANSWER, PROBE_TIMEOUT, answer, connected, failure, within},
 };
 use crate::{
     key_headers::X_API_KEY,
@@ -21,8 +21,6 @@ use crate::{
         organization_service_client::OrganizationServiceClient,
     },
 };
-
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The clients of a running service. Requests come from [`request`](Self::request), which adds the key. A lost connection is made
 /// again by the next call; no call is sent twice.
@@ -39,7 +37,7 @@ pub struct Services {
     organizations: OrganizationServiceClient<Channel>,
     key: MetadataValue<Ascii>,
     pub(super) timeout: Duration,
-    idempotency_key: Option<MetadataValue<Ascii>>,
+    idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Services {
@@ -81,8 +79,13 @@ impl Services {
 
     /// The same, with this idempotency key in every request. A key of characters that a header cannot have is left out.
     #[must_use]
-    pub fn with_idempotency_key(mut self, key: &str) -> Self {
-        self.idempotency_key = key.parse().ok();
+    pub fn with_idempotency_key(self, key: &str) -> Self {
+        self.with_key(IdempotencyKey::from(key))
+    }
+
+    /// The same, with this idempotency key in every request.
+    pub(super) fn with_key(mut self, key: IdempotencyKey) -> Self {
+        self.idempotency_key = Some(key);
         self
     }
 
@@ -91,7 +94,7 @@ impl Services {
         let mut request = Request::new(message);
         request.metadata_mut().insert(X_API_KEY, self.key.clone());
         if let Some(key) = &self.idempotency_key {
-            request.metadata_mut().insert(IDEMPOTENCY_KEY, key.clone());
+            key.add_to(&mut request);
         }
         request.set_timeout(self.timeout);
         request

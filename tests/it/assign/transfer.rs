@@ -48,6 +48,8 @@ async fn sale(database: &'static TestDatabase) {
         "customersCreated": 1, "retries": 0, "dryRun": false,
     });
     assert_eq!(report, expected);
+    // The service knows the call if it comes again after a lost answer.
+    assert_eq!(database.count("idempotency_key").await, 1);
     let reason = "skipped, device does not exist, or does not belong to the expected owner: ";
     assert_eq!(stderr(&output), format!("{reason}SN-3\n{reason}SN-9\n"));
     assert_eq!(owned(database).await, owners(&[(ANN, &["SN-2"]), (BOB, &["SN-1"])]));
