@@ -3,14 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
 
 use super::{
     CommandError,
     bulk::{Bulk, exit_code},
-    output::{print, print_lines},
 };
-use crate::client::{Action, Report};
+use crate::client::Action;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -50,40 +48,7 @@ impl Assign {
             auto_create: self.auto_create,
         };
         let report = self.bulk.run(action, self.device_type.clone()).await?;
-        self.print(&report)?;
+        self.bulk.print_assigned(&report, None)?;
         Ok(exit_code(&report))
-    }
-
-    fn print(&self, report: &Report) -> Result<(), CommandError> {
-        let Report {
-            assigned,
-            already_assigned,
-            skipped,
-            refused,
-            devices_created,
-            customers_created,
-            retries,
-            ..
-        } = report;
-        if self.bulk.json {
-            let value = json!({
-                "assigned": assigned,
-                "alreadyAssigned": already_assigned,
-                "skipped": skipped,
-                "refused": refused,
-                "devicesCreated": devices_created,
-                "customersCreated": customers_created,
-                "retries": retries,
-                "dryRun": self.bulk.dry_run,
-            });
-            return print(&value.to_string());
-        }
-        let when = self.bulk.when();
-        let summary = format!(
-            "{when}{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused"
-        );
-        let created = (devices_created + customers_created > 0)
-            .then(|| format!("{devices_created} device(s) and {customers_created} customer(s) created"));
-        print_lines([summary].into_iter().chain(created)).map(drop)
     }
 }

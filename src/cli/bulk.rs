@@ -3,11 +3,12 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{ArgGroup, Args};
+use serde_json::json;
 
 use super::{
     CommandError,
     input::{Input, Size, ignored_columns},
-    output::say,
+    output::{print, print_lines, say},
     progress::Progress,
     skipped::Skipped,
     target::{failure, target},
@@ -148,6 +149,44 @@ impl Bulk {
         .await;
         progress.finish(result.as_ref().ok().map(|_| all_done));
         result.map_err(|stopped| self.stopped(stopped, name, all_done))
+    }
+
+    /// Prints what was assigned, with the number of previous owners who were removed if the devices were transferred.
+    pub(super) fn print_assigned(&self, report: &Report, owners_removed: Option<u64>) -> Result<(), CommandError> {
+        let Report {
+            assigned,
+            already_assigned,
+            skipped,
+            refused,
+            devices_created,
+            customers_created,
+            retries,
+            ..
+        } = report;
+        if self.json {
+            let mut value = json!({
+                "assigned": assigned,
+                "alreadyAssigned": already_assigned,
+                "skipped": skipped,
+                "refused": refused,
+                "devicesCreated": devices_created,
+                "customersCreated": customers_created,
+                "retries": retries,
+                "dryRun": self.dry_run,
+            });
+            if let Some(count) = owners_removed {
+                value["ownersRemoved"] = count.into();
+            }
+            return print(&value.to_string());
+        }
+        let summary = format!(
+            "{}{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused",
+            self.when()
+        );
+        let removed = owners_removed.map(|count| format!("{count} previous owner(s) removed"));
+        let created = (devices_created + customers_created > 0)
+            .then(|| format!("{devices_created} device(s) and {customers_created} customer(s) created"));
+        print_lines([summary].into_iter().chain(removed).chain(created)).map(drop)
     }
 
     fn stopped(&self, stopped: Stopped, list: Option<&str>, all_done: u64) -> CommandError {

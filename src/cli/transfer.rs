@@ -3,14 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
 
 use super::{
     CommandError,
     bulk::{Bulk, exit_code},
-    output::{print, print_lines},
 };
-use crate::client::{Action, Report};
+use crate::client::Action;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -56,43 +54,7 @@ impl Transfer {
             expected_owner: self.expected_owner.clone(),
         };
         let report = self.bulk.run(action, self.device_type.clone()).await?;
-        self.print(&report)?;
+        self.bulk.print_assigned(&report, Some(report.owners_removed))?;
         Ok(exit_code(&report))
-    }
-
-    fn print(&self, report: &Report) -> Result<(), CommandError> {
-        let Report {
-            assigned,
-            already_assigned,
-            owners_removed,
-            skipped,
-            refused,
-            devices_created,
-            customers_created,
-            retries,
-            ..
-        } = report;
-        if self.bulk.json {
-            let value = json!({
-                "assigned": assigned,
-                "alreadyAssigned": already_assigned,
-                "ownersRemoved": owners_removed,
-                "skipped": skipped,
-                "refused": refused,
-                "devicesCreated": devices_created,
-                "customersCreated": customers_created,
-                "retries": retries,
-                "dryRun": self.bulk.dry_run,
-            });
-            return print(&value.to_string());
-        }
-        let summary = format!(
-            "{}{assigned} assigned, {already_assigned} already assigned, {skipped} skipped, {refused} refused",
-            self.bulk.when()
-        );
-        let removed = format!("{owners_removed} previous owner(s) removed");
-        let created = (devices_created + customers_created > 0)
-            .then(|| format!("{devices_created} device(s) and {customers_created} customer(s) created"));
-        print_lines([summary, removed].into_iter().chain(created)).map(drop)
     }
 }
