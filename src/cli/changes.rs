@@ -110,9 +110,15 @@ impl Changes {
     pub(super) fn conflicts(&self) -> Vec<Conflict> {
         let WebhookConfig { webhook, cursor, .. } = &self.webhook;
         let needs_cursor = webhook.is_some() && cursor.is_none();
+        let needs_webhook = cursor.is_some() && webhook.is_none();
         let both = webhook.is_some() && self.json;
         let conflicts = [
             Conflict::when(needs_cursor, &["webhook"], "needs --cursor (DEVICE_ASSIGNMENT_CURSOR)"),
+            Conflict::when(
+                needs_webhook,
+                &["cursor"],
+                "needs --webhook (DEVICE_ASSIGNMENT_WEBHOOK)",
+            ),
             Conflict::when(both, &["webhook"], "contradicts --json; remove one"),
         ];
         conflicts.into_iter().flatten().collect()

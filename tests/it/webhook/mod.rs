@@ -320,7 +320,7 @@ async fn certificates(database: &TestDatabase) {
 
 async fn mistakes() {
     let to = "--webhook http://127.0.0.1:1/ --cursor /dev/null";
-    let cases: [(&str, &str, i32, &str); 9] = [
+    let cases: [(&str, &str, i32, &str); 10] = [
         (
             to,
             "",
@@ -352,6 +352,12 @@ async fn mistakes() {
             SECRET,
             2,
             "--webhook (from the command line): needs --cursor (DEVICE_ASSIGNMENT_CURSOR)",
+        ),
+        (
+            "--cursor c",
+            SECRET,
+            2,
+            "--cursor (from the command line): needs --webhook (DEVICE_ASSIGNMENT_WEBHOOK)",
         ),
         ("--names", SECRET, 2, "--names needs --json or --webhook"),
         (to, SECRET, 1, "http://127.0.0.1:9 cannot be reached: "),
