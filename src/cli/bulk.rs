@@ -174,8 +174,8 @@ impl Bulk {
                 "retries": retries,
                 "dryRun": self.dry_run,
             });
-            if let Some(count) = owners_removed {
-                value["ownersRemoved"] = count.into();
+            if let (Some(count), Some(members)) = (owners_removed, value.as_object_mut()) {
+                members.insert("ownersRemoved".into(), count.into());
             }
             return print(&value.to_string());
         }
