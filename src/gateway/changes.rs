@@ -85,8 +85,8 @@ struct ChangesParameters {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only its description is used")]
 struct LastEventIdHeader {
-    /// The id of the last event that you received. A stream goes on after it, whatever `after` and `history` say. Clients for
-    /// server-sent events send it by themselves.
+    /// The id of the last event that you received. A stream goes on after it, whatever `after` and `history` say; for a page it
+    /// has no meaning. Clients for server-sent events send it by themselves.
     #[param(
         rename = "last-event-id",
         required = false,
@@ -166,7 +166,10 @@ pub(super) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
     let result = if wants_events(headers) {
         watch_request(&parts.uri, headers).map(Wanted::Events)
     } else {
-        list_request(&parts.uri).map(Wanted::Page)
+        // A page begins where `after` says. The header is checked all the same: an error is found sooner.
+        last_event(headers)
+            .and_then(|_| list_request(&parts.uri))
+            .map(Wanted::Page)
     };
     match result {
         Ok(Wanted::Page(message)) => gateway.page(headers, message).await,
@@ -242,22 +245,25 @@ fn list_request(uri: &Uri) -> Result<ListChangesRequest, Problem> {
     })
 }
 
+/// Where the header says that a stream goes on, if it says so.
+fn last_event(headers: &HeaderMap) -> Result<Option<(String, u64)>, Problem> {
+    let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
+    let position = id.to_str().ok().and_then(events::position).ok_or_else(|| {
+        let sentence = "Last-Event-ID must be the id of an event: the history, a colon and the revision";
+        Problem::invalid_query(sentence.into())
+    })?;
+    Ok(Some(position))
+}
+
 fn watch_request(uri: &Uri, headers: &HeaderMap) -> Result<WatchChangesRequest, Problem> {
-    let ListChangesRequest {
-        mut after_revision,
-        mut history,
-        include_names,
-        ..
-    } = list_request(uri)?;
-    if let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) {
-        (history, after_revision) = id.to_str().ok().and_then(events::position).ok_or_else(|| {
-            let sentence = "Last-Event-ID must be the id of an event: the history, a colon and the revision";
-            Problem::invalid_query(sentence.into())
-        })?;
-    }
+    let request = list_request(uri)?;
+    let begin = (request.history, request.after_revision);
+    let (history, after_revision) = last_event(headers)?.unwrap_or(begin);
     Ok(WatchChangesRequest {
         after_revision,
         history,
-        include_names,
+        include_names: request.include_names,
     })
 }

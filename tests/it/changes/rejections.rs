@@ -1,8 +1,10 @@
 //! Requests for changes that are rejected.
 
+use reqwest::Method;
+
 use super::{
     Rule,
-    follower::{Follower, From, get, list},
+    follower::{Follower, From, PATH, get, list},
     world,
 };
 use crate::support::{Answer, Api, Client, Suite, TestDatabase, TestServer};
@@ -141,6 +143,10 @@ async fn parameters(database: &TestDatabase, api: Api) {
     }
     for id in ["4", "hist_1", ":4", "hist_1:-4", "hist_1:4:4"] {
         let answer = Follower::after_event(&client, id).await.err().expect("a rejection");
+        assert_eq!(answer.code, "INVALID_ARGUMENT", "{id}: {answer:?}");
+        // Also where the header has no meaning.
+        let page = client.request(Method::GET, PATH).header("last-event-id", id);
+        let answer = client.send(page).await;
         assert_eq!(answer.code, "INVALID_ARGUMENT", "{id}: {answer:?}");
     }
     let answer = get(&client.with_key(None), "after=x").await;
