@@ -48,7 +48,7 @@ async fn passes_on(database: &'static TestDatabase) {
     let path = folder.path().display();
     let locations = locations(server.rest, server.grpc);
     let settings = format!(
-        "daemon off; pid {path}/pid; error_log {path}/error.log; events {{}}\n\
+        "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log; events {{}}\n\
          http {{ access_log off; client_body_temp_path {path}; proxy_temp_path {path}; fastcgi_temp_path {path};\n\
          uwsgi_temp_path {path}; scgi_temp_path {path};\n\
          server {{ listen {rest}; {locations} }}\n\
@@ -65,6 +65,9 @@ async fn passes_on(database: &'static TestDatabase) {
         .arg("-c")
         .arg(&file)
         .stdin(Stdio::null())
+        // What outlived the test would keep the output of the tests open.
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .expect("nginx");
@@ -98,5 +101,7 @@ async fn passes_on(database: &'static TestDatabase) {
         );
     }
     nginx.kill().await.expect("stopped");
+    let left = tokio::net::TcpStream::connect(rest).await;
+    assert!(left.is_err(), "a process of nginx outlives the test");
     server.stop().await;
 }
