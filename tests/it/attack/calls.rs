@@ -47,7 +47,8 @@ pub fn register(suite: &mut Suite) {
 }
 
 async fn parked(database: &'static TestDatabase, way: Way) {
-    let victim = Victim::start_at(way, database, &[]).await;
+    // No message is due before the last call has begun.
+    let victim = Victim::start_at(way, database, &["--body-timeout", "60s"]).await;
     let headers = [("x-api-key", victim.key.as_str()), ("grpc-timeout", "24H")];
     let (mut peers, mut calls) = (Vec::new(), Vec::new());
     for _ in 0..80 {

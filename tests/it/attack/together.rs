@@ -20,9 +20,8 @@ use super::{
 };
 use crate::support::{Kind, PATH, Suite, TestDatabase};
 
-/// How many seconds they last, without `ATTACK_SECONDS`: each attack then comes several times. Floods of minutes are for
-/// who asks for them.
-const SECONDS: u64 = 15;
+/// How many seconds they last, without `ATTACK_SECONDS`.
+const SECONDS: u64 = 60;
 /// Less than the memory limit in `deploy/kubernetes/deployment.yaml`: the attacks open no streams of changes.
 const LIMIT: u64 = 512 * MIB;
 /// How long after the attacks the memory may take to shrink, and how much more than before it may then be.
