@@ -249,6 +249,10 @@ fn faults_of_postgres(log: &[Value]) -> Vec<String> {
         }
         seen.insert(text.to_owned());
         let mut faults = Vec::new();
+        // It takes longer than the statement.
+        if plan.get("JIT").is_some() {
+            faults.push("compiled".to_owned());
+        }
         walk(&plan["Plan"], &mut faults);
         wrong.extend(faults.into_iter().map(|fault| format!("{fault}, in {text}")));
     }
