@@ -256,7 +256,8 @@ impl CallSender {
                     include_remaining: false,
                     validate_only: self.dry_run,
                 };
-                let response = self.service.unassign(message, self.timeout).await;
+                // Sent again without a key, it would remove the device from a customer who has got it back since the first time.
+                let response = self.service.unassign(message, self.timeout, idempotency_key).await;
                 response.map(CallResult::Unassigned)
             }
         }

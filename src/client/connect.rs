@@ -107,23 +107,26 @@ impl RemoteService {
         idempotency_key: &IdempotencyKey,
     ) -> Result<TransferDevicesToOwnerResponse, Status> {
         let mut client = self.client.clone();
-        let mut request = self.request(message, timeout);
-        idempotency_key.add_to(&mut request);
+        let request = self.request_once(message, timeout, idempotency_key);
         within(timeout, client.transfer_devices_to_owner(request)).await
     }
 
-    /// Removes devices.
+    /// Removes devices. With the same idempotency key, a repeated call changes nothing.
     pub(super) async fn unassign(
         &self,
         message: UnassignDevicesFromOwnerRequest,
         timeout: Duration,
+        idempotency_key: &IdempotencyKey,
     ) -> Result<UnassignDevicesFromOwnerResponse, Status> {
         let mut client = self.client.clone();
-        within(
-            timeout,
-            client.unassign_devices_from_owner(self.request(message, timeout)),
-        )
-        .await
+        let request = self.request_once(message, timeout, idempotency_key);
+        within(timeout, client.unassign_devices_from_owner(request)).await
+    }
+
+    fn request_once<M>(&self, message: M, timeout: Duration, idempotency_key: &IdempotencyKey) -> Request<M> {
+        let mut request = self.request(message, timeout);
+        idempotency_key.add_to(&mut request);
+        request
     }
 
     fn request<M>(&self, message: M, timeout: Duration) -> Request<M> {

@@ -1,5 +1,6 @@
 //! Assigning in bulk from the command line, at a running service.
 
+mod lost_answer;
 mod refusals;
 mod stream;
 mod tls;
@@ -42,6 +43,7 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("assign::a_mistake_on_the_command_line_is_said_once", one_mistake);
     suite.on_each("assign::lists_come_as_spreadsheets_write_them", spreadsheets);
     suite.on_each("assign::the_key_may_be_in_a_file", key_in_a_file);
+    lost_answer::register(suite);
     refusals::register(suite);
     stream::register(suite);
     tls::register(suite);
