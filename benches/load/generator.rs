@@ -69,6 +69,8 @@ pub struct Load {
     pub address: SocketAddr,
     pub work: Work,
     pub callers: usize,
+    /// Calls per second of all callers; none for as many as are answered.
+    pub rate: Option<f64>,
     pub duration: Duration,
     pub sizes: Sizes,
     pub organizations: Vec<Organization>,
@@ -137,6 +139,7 @@ async fn generate(load: Load) -> Seen {
             http: http.clone(),
             created: Arc::clone(&created),
             random: StdRng::seed_from_u64(load.seed.wrapping_mul(1_000_003) + number as u64),
+            number,
         };
         callers.spawn(caller.run(start));
     }
@@ -162,15 +165,23 @@ struct Caller {
     http: reqwest::Client,
     created: Arc<AtomicU64>,
     random: StdRng,
+    number: usize,
 }
 
 impl Caller {
     async fn run(mut self, start: Instant) -> (Histogram<u64>, u64) {
         let mut latencies = Histogram::<u64>::new(3).expect("a histogram");
         let mut failures = 0;
-        while start.elapsed() < self.load.duration {
+        for made in 0.. {
+            let mut begin = Instant::now();
+            if let Some(due) = self.due(made) {
+                begin = start + due;
+                tokio::time::sleep_until(begin.into()).await;
+            }
+            if begin - start >= self.load.duration {
+                break;
+            }
             let (organization, message) = self.next();
-            let begin = Instant::now();
             let is_ok = match self.load.api {
                 Api::Grpc => self.call_grpc(organization, message).await,
                 Api::Rest => self.call_rest(organization, message).await,
@@ -183,6 +194,12 @@ impl Caller {
             }
         }
         (latencies, failures)
+    }
+
+    /// When the next call is due, if the rate is given. A call that is late counts from then on.
+    fn due(&self, made: usize) -> Option<Duration> {
+        let before = self.number + made * self.load.callers;
+        self.load.rate.map(|rate| Duration::from_secs_f64(before as f64 / rate))
     }
 
     fn next(&mut self) -> (usize, AssignDevicesToOwnerRequest) {

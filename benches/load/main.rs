@@ -11,7 +11,9 @@
     reason = "a benchmark ends by panicking, prints what it finds, and is no library"
 )]
 
+mod cache;
 mod careful;
+mod followers;
 mod generator;
 mod limit;
 #[path = "../../tests/it/support/postgres.rs"]
@@ -37,7 +39,8 @@ struct Arguments {
     #[arg(long)]
     smoke: bool,
 
-    /// Run only scenarios whose name contains this: small, unassign, transfer, reads, noisy-neighbour, bulk, memory, growth, sqlite
+    /// Run only scenarios whose name contains this: small, unassign, transfer, reads, noisy-neighbour, bulk, memory, growth, sqlite,
+    /// streams-fan-out, streams-idle, streams-unread, cache
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 
@@ -59,8 +62,11 @@ struct Arguments {
 }
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("generate") {
-        return generator::main();
+    match std::env::args().nth(1).as_deref() {
+        Some("generate") => return generator::main(),
+        Some("follow") => return followers::main(),
+        Some("cache") => return cache::main(),
+        _ => {}
     }
     let arguments = Arguments::parse();
     // The temporary PostgreSQL ends with the thread that starts it: this one.

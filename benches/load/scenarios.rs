@@ -1,5 +1,7 @@
 //! The scenarios: what is measured, and what it is compared with.
 
+mod streams;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -9,6 +11,7 @@ use device_assignment::storage::{Database, DatabaseUrl, migrate};
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
+use self::streams::StreamSizes;
 use crate::{
     Arguments,
     careful::Careful,
@@ -57,6 +60,7 @@ pub async fn run(arguments: &Arguments) {
     if bench.is_wanted("sqlite") {
         bench.sqlite().await;
     }
+    bench.followers().await;
     println!("\n{}\n\n{}", bench.report.machine, bench.report.table());
     if arguments.smoke {
         println!("this was a smoke test, of an unoptimized program on very little data: the numbers mean nothing\n");
@@ -75,6 +79,7 @@ struct Bench {
     growth: [u64; 3],
     callers: Vec<usize>,
     bulks: Vec<u64>,
+    streams: StreamSizes,
     seed: u64,
     report: Report,
 }
@@ -104,6 +109,7 @@ impl Bench {
             growth: [10_000, 1_000_000, 10_000_000],
             callers: vec![1, 16, 64, 256],
             bulks: vec![100, 1_000, 10_000],
+            streams: StreamSizes::FULL,
             seed: 1,
             report: Report::default(),
         };
@@ -121,6 +127,7 @@ impl Bench {
             growth: [100, 200, 400],
             callers: vec![1, 16],
             bulks: vec![10, 100],
+            streams: StreamSizes::SMOKE,
             ..full
         }
     }
@@ -162,6 +169,7 @@ impl Bench {
             },
             work,
             callers,
+            rate: None,
             duration: self.duration,
             sizes: target.sizes,
             organizations: target.organizations.clone(),

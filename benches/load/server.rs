@@ -47,6 +47,8 @@ impl Server {
             // One key makes all the calls of an organization, as fast as they are answered.
             .env("KEY_CALLS_PER_SECOND", "0")
             .env("KEY_DEVICES_PER_SECOND", "0")
+            .env("KEY_CHANGE_STREAMS", "100000")
+            .env("MAX_CHANGE_STREAMS", "100000")
             .env("DATABASE_URL", database_url)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -80,13 +82,29 @@ impl Server {
 
     /// The most memory that the service has had at once, in MiB.
     pub fn peak_memory(&self) -> f64 {
+        self.size("VmHWM:")
+    }
+
+    /// The memory that the service has, in MiB.
+    pub fn memory(&self) -> f64 {
+        self.size("VmRSS:")
+    }
+
+    fn size(&self, name: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a status");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .expect("a peak");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kib / 1_024.0
+    }
+
+    /// The CPU time that the service has used, in seconds.
+    pub fn cpu(&self) -> f64 {
+        /// The unit of these times, in all Linux systems.
+        const PER_SECOND: f64 = 100.0;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a status");
+        let (_, fields) = stat.rsplit_once(") ").expect("the name of the program");
+        let times = fields.split(' ').skip(11).take(2);
+        times.map(|time| time.parse::<f64>().expect("a time")).sum::<f64>() / PER_SECOND
     }
 }
 

@@ -13,6 +13,9 @@
 
 mod batches;
 mod bulk;
+mod copies;
+mod feed;
+mod fleet;
 mod histories;
 mod instances;
 mod kills;
@@ -109,6 +112,20 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 25,
         smoke: 1,
         run: bulk::run,
+    },
+    Campaign {
+        name: "feed",
+        unit: "changes",
+        rounds: 100_000,
+        smoke: 120,
+        run: feed::run,
+    },
+    Campaign {
+        name: "list-then-watch",
+        unit: "rounds",
+        rounds: 100,
+        smoke: 1,
+        run: copies::run,
     },
 ];
 

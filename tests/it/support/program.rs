@@ -24,9 +24,11 @@ use tokio::{
 
 use super::{Api, Client};
 
-/// The program with its own environment only: no setting of whoever runs the tests reaches it.
+/// The program with its own environment only: no setting of whoever runs the tests reaches it. `TEST_PROGRAM` names another
+/// build of it.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_device-assignment"));
+    let program = env::var_os("TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_device-assignment").into());
+    let mut command = Command::new(program);
     command
         .env_clear()
         .args(arguments)
