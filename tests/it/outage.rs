@@ -20,7 +20,7 @@ use crate::support::{
     effects::{faults, forgotten, owned},
     load::{self, Call, Fate, clients, devices_of, eventually, tally},
     organization,
-    proxy::AtCommit,
+    proxy::{Cut, Statement},
 };
 
 pub fn register(suite: &mut Suite) {
@@ -31,10 +31,10 @@ pub fn register(suite: &mut Suite) {
     postgres("silence_after_which_old_connections_are_dead", |db| {
         Box::pin(silence(db, Proxy::recover_without_memory))
     });
-    postgres("cut_before_commit", |db| {
-        Box::pin(cut_at_commit(db, AtCommit::CutBefore))
-    });
-    postgres("cut_after_commit", |db| Box::pin(cut_at_commit(db, AtCommit::CutAfter)));
+    postgres("cut_before_commit", |db| Box::pin(cut_at_commit(db, Cut::Before)));
+    postgres("cut_after_commit", |db| Box::pin(cut_at_commit(db, Cut::After)));
+    postgres("cut_before_rollback", |db| Box::pin(cut_at_rollback(db, Cut::Before)));
+    postgres("cut_after_rollback", |db| Box::pin(cut_at_rollback(db, Cut::After)));
     postgres("every_connection_cut", |db| Box::pin(every_connection_cut(db)));
     postgres("idle_connections_cut", |db| Box::pin(idle_connections_cut(db)));
     postgres("forgotten_connection", |db| Box::pin(forgotten_connection(db)));
@@ -53,11 +53,30 @@ async fn start_behind(proxy: &Proxy, settings: ServerSettings) -> TestServer {
     TestServer::start_over(Database::open(url).await.expect("a database"), settings).await
 }
 
+/// A server with a single worker for small calls.
+fn one_worker() -> ServerSettings {
+    ServerSettings {
+        service: ServiceSettings {
+            writer: WriterSettings {
+                workers: 1,
+                ..WriterSettings::default()
+            },
+            ..ServiceSettings::default()
+        },
+        ..ServerSettings::default()
+    }
+}
+
 /// Locks a table that every call needs.
 async fn lock(database: &TestDatabase) -> DatabaseTransaction {
+    lock_in(database, "ACCESS EXCLUSIVE").await
+}
+
+/// Locks the table of customers.
+async fn lock_in(database: &TestDatabase, mode: &str) -> DatabaseTransaction {
     let transaction = database.connect().await.begin().await.expect("a transaction");
     transaction
-        .execute_unprepared("LOCK TABLE customer IN ACCESS EXCLUSIVE MODE")
+        .execute_unprepared(&format!("LOCK TABLE customer IN {mode} MODE"))
         .await
         .expect("a lock");
     transaction
@@ -129,25 +148,15 @@ async fn silence(database: &TestDatabase, recover: fn(&Proxy)) {
 }
 
 /// The connection breaks during a COMMIT: the caller cannot know what happened, and can repeat the call.
-async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
-    let settings = ServerSettings {
-        service: ServiceSettings {
-            writer: WriterSettings {
-                workers: 1,
-                ..WriterSettings::default()
-            },
-            ..ServiceSettings::default()
-        },
-        ..ServerSettings::default()
-    };
+async fn cut_at_commit(database: &TestDatabase, cut: Cut) {
     let key = organization(database, "acme").await;
     let proxy = Proxy::before(database).await;
-    let server = start_behind(&proxy, settings).await;
+    let server = start_behind(&proxy, one_worker()).await;
     let mut calls = Vec::new();
     for api in [Api::Grpc, Api::Rest] {
         let client = server.client(api, &key);
         let email = format!("{}@example.com", api.name());
-        proxy.at_next_commit(what).await;
+        proxy.cut_at_next(Statement::Commit, cut).await;
         let call = load::create(&client, email.clone()).await;
         assert!(proxy.has_cut().await, "the call reached its COMMIT");
         let expected = Fate::Answered {
@@ -156,23 +165,55 @@ async fn cut_at_commit(database: &TestDatabase, what: AtCommit) {
         };
         assert_eq!(call.fate, expected, "{call:?}");
         let is_there = owned(database).await.contains_key(&email);
-        assert_eq!(is_there, what == AtCommit::CutAfter, "the cut came when it should");
+        assert_eq!(is_there, cut == Cut::After, "the cut came when it should");
 
         let devices = devices_of(&email);
         let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
         let again = client.create(&email, &devices).await.ok();
-        let list = match what {
-            AtCommit::CutBefore => "assignedDevices",
-            AtCommit::CutAfter => "alreadyAssigned",
+        let list = match cut {
+            Cut::Before => "assignedDevices",
+            Cut::After => "alreadyAssigned",
         };
         assert_eq!(again.identifiers(list), devices);
-        assert_eq!(again.body["customerWasCreated"], what == AtCommit::CutBefore);
+        assert_eq!(again.body["customerWasCreated"], cut == Cut::Before);
         calls.push(load::create(&client, email).await);
     }
     assert!(calls.iter().all(Call::is_ok), "{calls:?}");
     server.stop().await;
     assert_eq!(faults(database, &calls).await, [""; 0]);
     assert_eq!(database.count("device_assignment").await, 6, "each exactly once");
+}
+
+/// The connection breaks while a transaction is rolled back: it is not used again, and nothing of the call is done.
+async fn cut_at_rollback(database: &TestDatabase, cut: Cut) {
+    let key = organization(database, "acme").await;
+    let proxy = Proxy::before(database).await;
+    let server = start_behind(&proxy, one_worker()).await;
+    let mut calls = Vec::new();
+    for api in [Api::Grpc, Api::Rest] {
+        let client = server.client(api, &key);
+        let email = format!("{}@example.com", api.name());
+        proxy.cut_at_next(Statement::Rollback, cut).await;
+        // It reads, and fails when it writes.
+        let lock = lock_in(database, "SHARE").await;
+        let call = load::create(&client, email.clone()).await;
+        assert!(proxy.has_cut().await, "the call reached its ROLLBACK");
+        let expected = Fate::Answered {
+            code: "UNAVAILABLE".into(),
+            retry_after: Some(1),
+        };
+        assert_eq!(call.fate, expected, "{call:?}");
+        lock.rollback().await.expect("a rollback");
+        assert!(!owned(database).await.contains_key(&email), "nothing was done");
+        calls.push(load::create(&client, email).await);
+    }
+    assert!(
+        calls.iter().all(Call::is_ok),
+        "the only worker has another connection: {calls:?}"
+    );
+    assert_eq!(idle_in_transaction(database).await, 0);
+    server.stop().await;
+    assert_eq!(faults(database, &calls).await, [""; 0]);
 }
 
 /// Every connection is closed at once, several times under load.

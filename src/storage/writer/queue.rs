@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use self::rate::{Ahead, Rate, admit, work};
 use super::{
     call::Call,
-    exclusion::{Class, Exclusion},
+    exclusion::{Availability, Class, Exclusion},
 };
 use crate::{
     domain::{Error, id::OrganizationId},
@@ -145,7 +145,7 @@ impl Queue {
         }
         self.count(&waiting);
         drop(waiting);
-        self.changed.notify_one();
+        self.wake_worker();
         Ok(())
     }
 
@@ -163,10 +163,11 @@ impl Queue {
                 let mut batch = self.take_from(&mut waiting, max_calls, max_devices);
                 self.count(&waiting);
                 let is_over = waiting.closed && waiting.organizations.is_empty();
+                let is_left = !batch.is_empty() && !waiting.turns.is_empty();
                 drop(waiting);
-                if is_over || !batch.is_empty() {
+                if is_over || is_left {
                     // Another worker may have calls to take, or has to stop, too.
-                    self.changed.notify_one();
+                    self.wake_worker();
                 }
                 if !batch.is_empty() {
                     for call in batch.iter_mut().flat_map(|group| &mut group.calls) {
@@ -186,16 +187,23 @@ impl Queue {
 
     /// Notes that a batch is done, given its organizations.
     pub(super) fn done(&self, organizations: &[OrganizationId]) {
+        if organizations.is_empty() {
+            return;
+        }
         let mut waiting = self.waiting();
         for organization in organizations {
             if let Some(done) = waiting.busy.remove(organization) {
                 waiting.in_progress -= done;
             }
         }
+        let is_left = !waiting.turns.is_empty();
         drop(waiting);
-        self.exclusion.give_back(organizations, self.class);
-        self.changed.notify_one();
-        self.other_changed.notify_one();
+        if self.exclusion.give_back(organizations, self.class) {
+            self.other_changed.notify_one();
+        }
+        if is_left {
+            self.wake_worker();
+        }
     }
 
     /// Puts calls back before the others of their organization, which a worker has taken and could not run yet. It gets its next
@@ -240,7 +248,13 @@ impl Queue {
     /// Takes no further calls.
     pub(super) fn close(&self) {
         self.waiting().closed = true;
-        self.changed.notify_one();
+        self.wake_worker();
+    }
+
+    /// Wakes the worker that has waited for the shortest time: what its connection needs is still in the processor's caches, on
+    /// both sides, and the connection need not be tested.
+    fn wake_worker(&self) {
+        self.changed.notify_last();
     }
 
     /// Takes the calls whose turn it is.
@@ -260,11 +274,13 @@ impl Queue {
                 if is_full || batch.len() >= share.max(1) {
                     return false;
                 }
-                if !self.exclusion.is_free(organization, self.class) {
-                    if self.exclusion.is_taken_by_other(organization, self.class) {
+                match self.exclusion.want(organization, self.class) {
+                    Availability::Free => {}
+                    Availability::Taken => return false,
+                    Availability::TakenByOtherClass => {
                         passed_over.get_or_insert(organization);
+                        return false;
                     }
-                    return false;
                 }
                 is_full = !own.calls.front().is_some_and(fits);
                 !is_full && self.exclusion.take(organization, self.class)

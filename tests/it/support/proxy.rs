@@ -30,8 +30,8 @@ pub struct Proxy {
 struct Network {
     upstream: Upstream,
     state: watch::Sender<State>,
-    /// What to do at the next COMMIT that a client sends.
-    at_commit: Mutex<Option<AtCommit>>,
+    /// The statement at which to cut the connection on which a client sends it next.
+    cut_at: Mutex<Option<(Statement, Cut)>>,
     opened: AtomicU64,
     /// How often something was forwarded from the server, and after how many times the network falls silent.
     answers: AtomicU64,
@@ -53,13 +53,30 @@ struct State {
     silent: bool,
 }
 
-/// When to cut a connection that is about to commit.
+/// A statement that ends a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtCommit {
-    /// The server does not learn of the COMMIT.
-    CutBefore,
-    /// The server has committed; the client does not learn it.
-    CutAfter,
+pub enum Statement {
+    Commit,
+    Rollback,
+}
+
+impl Statement {
+    fn is_in(self, message: &[u8]) -> bool {
+        let text: &[u8] = match self {
+            Self::Commit => b"COMMIT",
+            Self::Rollback => b"ROLLBACK",
+        };
+        message.windows(text.len()).any(|window| window == text)
+    }
+}
+
+/// When to cut a connection at a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The server does not learn of the statement.
+    Before,
+    /// The server has carried it out; the client does not learn it.
+    After,
 }
 
 impl Proxy {
@@ -75,7 +92,7 @@ impl Proxy {
         let network = Arc::new(Network {
             upstream,
             state: watch::Sender::default(),
-            at_commit: Mutex::default(),
+            cut_at: Mutex::default(),
             opened: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             last_answer: AtomicU64::new(u64::MAX),
@@ -134,14 +151,14 @@ impl Proxy {
         self.network.state.send_modify(|state| state.cut_below = opened);
     }
 
-    /// Cuts the connection on which the next COMMIT is sent.
-    pub async fn at_next_commit(&self, what: AtCommit) {
-        *self.network.at_commit.lock().await = Some(what);
+    /// Cuts the connection on which `statement` is sent next.
+    pub async fn cut_at_next(&self, statement: Statement, cut: Cut) {
+        *self.network.cut_at.lock().await = Some((statement, cut));
     }
 
-    /// Whether the COMMIT has come.
+    /// Whether the statement has come.
     pub async fn has_cut(&self) -> bool {
-        self.network.at_commit.lock().await.is_none()
+        self.network.cut_at.lock().await.is_none()
     }
 }
 
@@ -195,16 +212,15 @@ impl Network {
                     return Ok(false);
                 }
                 let message = &buffer[..count];
-                let commit = message.windows(6).any(|window| window == b"COMMIT");
-                let action = if commit {
-                    self.at_commit.lock().await.take()
-                } else {
-                    None
-                };
-                match action {
+                let cut = self
+                    .cut_at
+                    .lock()
+                    .await
+                    .take_if(|(statement, _)| statement.is_in(message));
+                match cut.map(|(_, cut)| cut) {
                     None => to_server.write_all(message).await?,
-                    Some(AtCommit::CutBefore) => return Ok(false),
-                    Some(AtCommit::CutAfter) => {
+                    Some(Cut::Before) => return Ok(false),
+                    Some(Cut::After) => {
                         to_server.write_all(message).await?;
                         return Ok(true);
                     }

@@ -1,7 +1,12 @@
 mod admission;
 mod model;
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -301,6 +306,35 @@ async fn who_waits_for_a_busy_organization_learns_that_it_is_free() {
     );
 }
 
+/// Counts how often a worker is woken.
+#[derive(Default)]
+struct WakeCount(AtomicUsize);
+
+impl Wake for WakeCount {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_call_wakes_only_the_worker_that_has_waited_for_the_shortest_time() {
+    let queue = Queue::new(Class::Small, 10, 10, 2);
+    let wakes = [Arc::<WakeCount>::default(), Arc::default()];
+    let woken = || wakes.each_ref().map(|count| count.0.load(Ordering::SeqCst));
+    let [first, last] = wakes.each_ref().map(|count| Waker::from(Arc::clone(count)));
+    let (mut first, mut last) = (Context::from_waker(&first), Context::from_waker(&last));
+    let (mut longest, mut shortest) = (pin!(queue.take(9, 9)), pin!(queue.take(9, 9)));
+    assert!(longest.as_mut().poll(&mut first).is_pending());
+    assert!(shortest.as_mut().poll(&mut last).is_pending());
+    push(&queue, organization(1), call(0, 1)).expect("there is room");
+    assert_eq!(woken(), [0, 1]);
+    let Poll::Ready(Some(batch)) = shortest.poll(&mut last) else {
+        panic!("there is a call");
+    };
+    done(&queue, &of_batch(batch));
+    assert_eq!(woken(), [0, 1], "nothing is left to do");
+}
+
 /// Two queues in front of one organization, whose workers take and finish calls in turns.
 fn beside() -> (Queue, Queue) {
     let small = Queue::new(Class::Small, 1_000, 1_000, 1);
@@ -321,6 +355,20 @@ fn a_stream_of_small_calls_does_not_starve_a_large_one() {
     assert_eq!(take(&bulk, 10, 10), one(1, [1]));
     bulk.done(&[organization(1)]);
     assert_eq!(take(&small, 10, 10), one(1, [2]));
+}
+
+#[tokio::test]
+async fn who_waits_for_an_organization_of_the_other_class_learns_that_it_is_free() {
+    let (small, bulk) = beside();
+    push(&small, organization(1), call(0, 1)).expect("there is room");
+    assert_eq!(take(&small, 10, 10), one(1, [0]));
+    push(&bulk, organization(1), call(1, 1_000)).expect("there is room");
+    let batch = wait_while(&bulk, || small.done(&[organization(1)])).await;
+    assert_eq!(batch, Some(vec![(1, vec![1])]));
+    // Now the small ones wait, the first time while it was the turn of the large call.
+    push(&small, organization(1), call(2, 1)).expect("there is room");
+    let batch = wait_while(&small, || bulk.done(&[organization(1)])).await;
+    assert_eq!(batch, Some(vec![(1, vec![2])]));
 }
 
 #[test]
