@@ -334,4 +334,9 @@ impl<'a> Touches<'a> {
     pub fn only_assign(&self) -> bool {
         !self.does_more_than_assign
     }
+
+    /// Whether customers, devices and assignments are all that the commands touch: one statement reads them.
+    pub fn needs_one_statement(&self) -> bool {
+        self.only_assign() && !self.needs_types
+    }
 }

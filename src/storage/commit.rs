@@ -15,7 +15,7 @@ use super::{
     DatabaseError,
     backend::Backend,
     error::BatchError,
-    find::Found,
+    find::{Found, read_revision},
     group::Group,
     sql::{Column, Scalar},
     statements::{LOCK_ORGANIZATION, TRY_LOCK_ORGANIZATIONS},
@@ -224,7 +224,7 @@ async fn embedded<B: Backend>(
 ) -> Result<Vec<Committed>, BatchError> {
     let mut plans = Vec::new();
     if locking == Locking::Optimistic {
-        plans = plan_all::<B>(connection, groups).await?;
+        plans = plan_all::<B>(connection, groups, Snapshot::OfEachStatement).await?;
         if plans.iter().all(|(_, changes)| changes.is_empty()) {
             return Ok(committed(&plans));
         }
@@ -254,7 +254,8 @@ async fn write_all<B: Backend>(
     let mut index = None;
     let written = async {
         if locking == Locking::Exclusive {
-            plans = plan_all::<B>(&mut transaction, groups).await.map_err(|error| {
+            let planned = plan_all::<B>(&mut transaction, groups, Snapshot::OfTransaction).await;
+            plans = planned.map_err(|error| {
                 index = error.index;
                 error.error
             })?;
@@ -272,21 +273,52 @@ async fn write_all<B: Backend>(
         .map_err(|error| BatchError { index, error })
 }
 
+/// What the statements that plan see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Snapshot {
+    /// The same: nobody else writes meanwhile.
+    OfTransaction,
+    /// Each sees what was committed before it.
+    OfEachStatement,
+}
+
 /// Reads what each group touches, and applies it: the revisions that were read, and the changes.
+///
+/// # Errors
+/// [`DatabaseError::Conflict`] if another process has committed a change between two statements and the group changes nothing.
+/// For a group with changes, the log checks that when they are written.
 async fn plan_all<B: Backend>(
     connection: &mut B::Connection,
     groups: &mut [Group<'_>],
+    snapshot: Snapshot,
 ) -> Result<Vec<(Revision, ChangeSet)>, BatchError> {
     let mut plans = Vec::with_capacity(groups.len());
     for (index, group) in groups.iter_mut().enumerate() {
-        let found = group.find::<B>(connection).await;
-        let found = found.map_err(|error| BatchError {
+        let plan = plan::<B>(connection, group, snapshot).await;
+        plans.push(plan.map_err(|error| BatchError {
             index: Some(index),
             error,
-        })?;
-        plans.push((found.revision, group.apply(&found.existing)));
+        })?);
     }
     Ok(plans)
+}
+
+async fn plan<B: Backend>(
+    connection: &mut B::Connection,
+    group: &mut Group<'_>,
+    snapshot: Snapshot,
+) -> Result<(Revision, ChangeSet), DatabaseError> {
+    let found = group.find::<B>(connection).await?;
+    let changes = group.apply(&found.existing);
+    if snapshot == Snapshot::OfEachStatement
+        && changes.is_empty()
+        && !found.is_of_one_statement
+        && read_revision::<B>(connection, group.organization).await? != found.revision
+    {
+        let problem = "another process has changed something between two statements";
+        return Err(DatabaseError::Conflict(DbErr::Custom(problem.to_owned())));
+    }
+    Ok((found.revision, changes))
 }
 
 fn committed(plans: &[(Revision, ChangeSet)]) -> Vec<Committed> {

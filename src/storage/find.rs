@@ -21,22 +21,15 @@ use crate::domain::{
 };
 
 /// What exists of all that a group touches.
+#[derive(Default)]
 pub(super) struct Found {
     pub(super) existing: Existing,
     /// The revision that it was read at.
     pub(super) revision: Revision,
     /// Whether the statement that read it has also carried the group out.
     pub(super) is_carried_out: bool,
-}
-
-impl Found {
-    fn at(revision: i64) -> Self {
-        Self {
-            existing: Existing::default(),
-            revision: Revision::from_stored(revision),
-            is_carried_out: false,
-        }
-    }
+    /// Whether one statement read it, so that it is of one snapshot without a transaction.
+    pub(super) is_of_one_statement: bool,
 }
 
 /// A row of the result of [`FIND`] and [`FIND_AND_ASSIGN`]: the ids of a customer and of a device, whether the device was
@@ -44,8 +37,8 @@ impl Found {
 type Row = (Option<Uuid>, Option<Uuid>, Option<bool>, bool, i64);
 
 impl Group<'_> {
-    /// Reads what the group touches, in one snapshot except for what is not needed by every call: on PostgreSQL under the lock of the organization,
-    /// on SQLite checked by the log.
+    /// Reads what the group touches. Several statements are of one snapshot on PostgreSQL under the lock of the organization, and on
+    /// SQLite within a transaction. Without one, whoever plans a group checks the revision afterwards.
     pub(super) async fn find<B: Backend>(&self, connection: &mut B::Connection) -> Result<Found, DatabaseError> {
         find::<B>(connection, self.organization, &self.touches()).await
     }
@@ -89,9 +82,10 @@ pub(super) async fn find<B: Backend>(
 ) -> Result<Found, DatabaseError> {
     let pairs = touches.sorted_pairs();
     if pairs.is_empty() {
-        let statement = READ_REVISION.bind([Scalar::Id(organization.uuid())], []);
-        let revisions: Vec<(i64,)> = rows::<B, _>(connection, &statement).await?;
-        let mut found = Found::at(revisions.first().map_or(0, |(revision,)| *revision));
+        let mut found = Found {
+            revision: read_revision::<B>(connection, organization).await?,
+            ..Found::default()
+        };
         find_others::<B>(connection, organization, touches, &mut found.existing).await?;
         return Ok(found);
     }
@@ -105,6 +99,7 @@ pub(super) async fn find<B: Backend>(
             Column::Texts(pairs.iter().map(|pair| pair.identifier).collect()),
         ]);
     let mut found = read::<B>(connection, &statement, touches, &pairs).await?;
+    found.is_of_one_statement = touches.needs_one_statement();
     if touches.needs_types() {
         find_types::<B>(connection, organization, &mut found.existing).await?;
     }
@@ -116,6 +111,17 @@ pub(super) async fn find<B: Backend>(
         }
     }
     Ok(found)
+}
+
+/// The newest revision of an organization.
+pub(super) async fn read_revision<B: Backend>(
+    connection: &mut B::Connection,
+    organization: OrganizationId,
+) -> Result<Revision, DatabaseError> {
+    let statement = READ_REVISION.bind([Scalar::Id(organization.uuid())], []);
+    let revisions: Vec<(i64,)> = rows::<B, _>(connection, &statement).await?;
+    let revision = revisions.first().map_or(0, |(revision,)| *revision);
+    Ok(Revision::from_stored(revision))
 }
 
 async fn find_types<B: Backend>(
@@ -142,7 +148,7 @@ async fn read<B: Backend>(
     pairs: &[TouchedPair<'_>],
 ) -> Result<Found, DatabaseError> {
     let rows: Vec<Row> = rows::<B, _>(connection, statement).await?;
-    let mut found = Found::at(0);
+    let mut found = Found::default();
     let existing = &mut found.existing;
     for ((customer_id, device_id, is_assigned, is_carried_out, revision), pair) in rows.into_iter().zip(pairs) {
         if let (Some(id), Some(email)) = (customer_id, touches.email_of(pair)) {

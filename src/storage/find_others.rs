@@ -1,5 +1,5 @@
 //! Reads what only few commands touch: the data of customers, the properties of devices, all devices of a customer, all
-//! owners of a device, and the answers of calls with an idempotency key. Under the lock of the organization on PostgreSQL, checked by the log on SQLite.
+//! owners of a device, and the answers of calls with an idempotency key.
 
 use uuid::Uuid;
 

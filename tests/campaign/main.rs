@@ -19,8 +19,12 @@ mod fleet;
 mod histories;
 mod instances;
 mod kills;
+mod page_costs;
+mod pages;
+mod repeats;
 mod side;
 mod tables;
+mod writes;
 
 // The random calls and the sequential model of the domain's own tests.
 #[path = "../../src/domain/state/tests/calls.rs"]
@@ -28,17 +32,26 @@ mod calls;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/crash.rs"]
 mod crash;
+#[expect(dead_code, reason = "the integration tests use the rest")]
+#[path = "../it/entities/call.rs"]
+mod entity_call;
 #[path = "../../src/domain/state/tests/model.rs"]
 mod model;
 #[expect(dead_code, reason = "the domain's tests use the rest")]
 #[path = "../../src/domain/state/tests/names.rs"]
 mod names;
 #[expect(dead_code, reason = "the integration tests use the rest")]
+#[path = "../it/plans.rs"]
+mod plans;
+#[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/reads/call.rs"]
 mod read_call;
 #[expect(dead_code, unused_imports, reason = "the integration tests use the rest")]
 #[path = "../it/support/mod.rs"]
 mod support;
+#[expect(dead_code, reason = "the benchmark uses the rest")]
+#[path = "../../benches/load/world.rs"]
+mod world;
 
 /// The paths that the model has in the library.
 mod domain {
@@ -126,6 +139,20 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 100,
         smoke: 1,
         run: copies::run,
+    },
+    Campaign {
+        name: "idempotency",
+        unit: "calls on each database",
+        rounds: 1_000,
+        smoke: 20,
+        run: repeats::run,
+    },
+    Campaign {
+        name: "pages",
+        unit: "devices on each database",
+        rounds: 1_000_000,
+        smoke: 4_000,
+        run: pages::run,
     },
 ];
 

@@ -36,17 +36,22 @@ pub fn register(suite: &mut Suite) {
     suite.with_postgres("plans::no_big_table_is_scanned_or_sorted::postgres", on_postgres);
 }
 
+/// What a program logs whose statements and plans are looked at.
+pub const LOG: &str = "info,sqlx::query=debug,sqlx::postgres::notice=info";
+
+/// Settings of PostgreSQL, so that it sends the plan of each statement to the program that runs it.
+pub const EXPLAINED: [&str; 6] = [
+    "session_preload_libraries=auto_explain",
+    "auto_explain.log_min_duration=0",
+    "auto_explain.log_analyze=on",
+    "auto_explain.log_timing=off",
+    "auto_explain.log_format=json",
+    "auto_explain.log_level=notice",
+];
+
 async fn on_postgres() {
-    let server = PostgresServer::start_durable(&[
-        "fsync=off",
-        "autovacuum=off",
-        "session_preload_libraries=auto_explain",
-        "auto_explain.log_min_duration=0",
-        "auto_explain.log_analyze=on",
-        "auto_explain.log_format=json",
-        "auto_explain.log_level=notice",
-    ])
-    .expect("a server");
+    let settings = [&["fsync=off", "autovacuum=off"], EXPLAINED.as_slice()].concat();
+    let server = PostgresServer::start_durable(&settings).expect("a server");
     let database = TestDatabase::on(&server).await;
     each_state(&database).await;
     server.stop();
@@ -58,17 +63,24 @@ async fn each_state(database: &TestDatabase) {
     check(database, &key, "empty").await;
     database.rows("ANALYZE").await;
     check(database, &key, "empty and analyzed").await;
-    fill(database, &key).await;
+    let identifiers = identifiers();
+    let identifiers: Vec<_> = identifiers.iter().map(String::as_str).collect();
+    devices(database, "acme", &identifiers).await;
+    own(database, &key).await;
     check(database, &key, "full, and analyzed when it was empty").await;
     database.rows("ANALYZE").await;
     check(database, &key, "full and analyzed").await;
 }
 
-/// Device SN-0000 has thousands of owners, John two devices.
-async fn fill(database: &TestDatabase, key: &str) {
-    let identifiers: Vec<_> = (0..ROWS).map(|number| format!("SN-{number:04}")).collect();
+/// The devices that the calls name, and more.
+pub fn identifiers() -> Vec<String> {
+    (0..ROWS).map(|number| format!("SN-{number:04}")).collect()
+}
+
+/// Gives device SN-0000 thousands of owners, and John two devices. The [`identifiers`] exist.
+pub async fn own(database: &TestDatabase, key: &str) {
+    let identifiers = identifiers();
     let identifiers: Vec<_> = identifiers.iter().map(String::as_str).collect();
-    devices(database, "acme", &identifiers).await;
     let server = TestServer::start(database).await;
     let client = server.client(Api::Grpc, key);
     client.assign(JOHN, &["SN-0001", "SN-0002"]).await.ok();
@@ -161,9 +173,9 @@ async fn rest(url: &str, key: &str, (method, path, body): &Call) -> Value {
 }
 
 /// Makes every call, on a service whose statements are not planned yet, and checks the plans.
-async fn check(database: &TestDatabase, key: &str, state: &str) {
+pub async fn check(database: &TestDatabase, key: &str, state: &str) {
     let mut serve = command(&["serve", "--database-url", database.url()]);
-    serve.env("RUST_LOG", "info,sqlx::query=debug,sqlx::postgres::notice=info");
+    serve.env("RUST_LOG", LOG);
     let program = Program::spawn(serve).await;
     let url = format!("http://{}", program.rest);
     for mut call in calls() {
@@ -233,20 +245,24 @@ async fn scans_of_sqlite(database: &TestDatabase, log: &[Value]) -> Vec<String> 
     wrong
 }
 
-fn faults_of_postgres(log: &[Value]) -> Vec<String> {
+/// The plans of the statements that read a big table, in the order of the log of a program.
+pub fn plans(log: &[Value]) -> impl Iterator<Item = Value> {
     let notices = log.iter().filter(|line| line["target"] == "sqlx::postgres::notice");
     let messages = notices.filter_map(|line| line["message"].as_str());
     let plans = messages.filter_map(|message| message.split_once("plan:\n"));
-    let plans: Vec<Value> = plans
-        .map(|(_, plan)| serde_json::from_str(plan).expect("JSON"))
-        .collect();
+    let plans = plans.map(|(_, plan)| serde_json::from_str::<Value>(plan).expect("JSON"));
+    plans.filter(|plan| reads_a_big_table(text_of(plan)))
+}
+
+fn text_of(plan: &Value) -> &str {
+    plan["Query Text"].as_str().unwrap_or_default()
+}
+
+fn faults_of_postgres(log: &[Value]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let mut wrong = BTreeSet::new();
-    for plan in plans {
-        let text = plan["Query Text"].as_str().unwrap_or_default();
-        if !reads_a_big_table(text) {
-            continue;
-        }
+    for plan in plans(log) {
+        let text = text_of(&plan);
         seen.insert(text.to_owned());
         let mut faults = Vec::new();
         // It takes longer than the statement.

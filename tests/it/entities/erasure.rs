@@ -5,10 +5,14 @@ use std::{fs, path::PathBuf};
 use serde_json::json;
 
 use super::call::{Call, save_customer};
-use crate::support::{Api, Kind, Program, TestDatabase, organization, program::command};
+use crate::support::{
+    ASSIGN_ONE_PATH, Api, Kind, Program, TRANSFER_PATH, TestDatabase, organization, postgres, program::command,
+};
 
-/// In every value of the customer.
+/// In every value of the customers.
 const CANARY: &str = "canary-7f3a9c";
+/// In an earlier email address of the customers.
+const EARLIER: &str = "earlier-7f3a9c";
 
 pub async fn erased(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
@@ -18,55 +22,73 @@ pub async fn erased(database: &'static TestDatabase) {
     for number in 0..300 {
         let email = format!("customer-{number:03}@example.com");
         client.create(&email, &[&format!("SN-{number:03}")]).await.ok();
-        if number % 30 == 0 {
+        if number % 30 == 1 {
             let customer = json!({
-                "email": format!("{number:03}-{CANARY}@example.com"),
+                "email": format!("{number:03}-{EARLIER}@example.com"),
                 "name": format!("{CANARY} name {number}"),
                 "phone": format!("{CANARY} {number}"),
                 "address": format!("{CANARY} street"),
                 "metadata": { (CANARY): "x".repeat(9_000) },
             });
             let id = save_customer(&client, customer).await;
-            let changed = json!({ "telemetronCustomerId": id, "email": format!("{CANARY}-{number:03}@example.com") });
-            save_customer(&client, changed).await;
-            client
-                .assign(&format!("{CANARY}-{number:03}@example.com"), &["SN-000"])
-                .await
-                .ok();
+            let email = format!("{CANARY}-{number:03}@example.com");
+            save_customer(&client, json!({ "telemetronCustomerId": id, "email": email })).await;
+            let device = format!("SN-{number:03}");
+            client.assign(&email, &["SN-000", &device]).await.ok();
+            // Stored answers with the address, and with the id as that of an earlier owner.
+            let keyed = |key: &str| client.with_header("idempotency-key", &format!("{key}-{number}"));
+            let assign = json!({ "deviceIdentifier": "SN-000", "customerEmails": [email] });
+            keyed("assign").call_at(ASSIGN_ONE_PATH, &assign).await.ok();
+            let buyer = "customer-000@example.com";
+            let transfer = json!({ "customerEmail": buyer, "deviceIdentifiers": [device], "expectedOwner": email });
+            let transferred = keyed("transfer").call_at(TRANSFER_PATH, &transfer).await.ok();
+            assert!(transferred.body.to_string().contains(&id), "{transferred:?}");
         }
     }
-    assert!(is_somewhere(database).await, "the search finds what is there");
-    for number in (0..300).step_by(30) {
+    assert!(is_somewhere(database, CANARY).await, "the search finds what is there");
+    assert_eq!(database.count("idempotency_key").await, 20);
+    // The write-ahead log of SQLite has it until the next deletion.
+    if database.kind == Kind::Postgres {
+        assert!(!is_somewhere(database, EARLIER).await, "an address that was changed");
+    }
+    for number in (1..300).step_by(30) {
         let customer = json!({ "email": format!("{CANARY}-{number:03}@example.com") });
         let answer = Call::DeleteCustomer.make(&client, &customer).await.ok();
         assert_eq!(answer.body["unassignedCount"], 1);
     }
-    assert!(!is_somewhere(database).await, "while the service runs");
+    assert_eq!(
+        database.count("idempotency_key").await,
+        0,
+        "answers that name a deleted customer"
+    );
+    for canary in [CANARY, EARLIER] {
+        assert!(
+            !is_somewhere(database, canary).await,
+            "{canary}, while the service runs"
+        );
+    }
     let (code, log) = program.terminate().await;
     assert_eq!(code, Some(0), "{log}");
-    assert!(!log.contains(CANARY), "{log}");
-    assert!(!is_somewhere(database).await, "after the service has stopped");
+    for canary in [CANARY, EARLIER] {
+        assert!(!log.contains(canary), "{log}");
+        assert!(
+            !is_somewhere(database, canary).await,
+            "{canary}, after the service has stopped"
+        );
+    }
 }
 
-/// Whether the canary is in the files of SQLite, or in a row of PostgreSQL.
-async fn is_somewhere(database: &TestDatabase) -> bool {
-    if database.kind == Kind::Sqlite {
-        let path = database.url().trim_start_matches("sqlite://");
-        let path = path.split('?').next().unwrap_or(path);
-        return ["", "-wal", "-shm", "-journal"].iter().any(|suffix| {
-            let file = fs::read(PathBuf::from(format!("{path}{suffix}"))).unwrap_or_default();
-            file.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
-        });
+/// Whether the canary is in the files of SQLite, or in a dump of PostgreSQL, where bytes are hexadecimal digits.
+async fn is_somewhere(database: &TestDatabase, canary: &str) -> bool {
+    if database.kind == Kind::Postgres {
+        let dump = postgres::dump(database.url());
+        let digits: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
+        return dump.contains(canary) || dump.contains(&digits);
     }
-    let tables = database
-        .rows("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
-        .await;
-    for table in tables {
-        let table: String = table.try_get_by_index(0).expect("a name");
-        let sql = format!("SELECT count(*) FROM {table} AS t WHERE t::text LIKE '%{CANARY}%'");
-        if database.number(&sql).await > 0 {
-            return true;
-        }
-    }
-    false
+    let path = database.url().trim_start_matches("sqlite://");
+    let path = path.split('?').next().unwrap_or(path);
+    ["", "-wal", "-shm", "-journal"].iter().any(|suffix| {
+        let file = fs::read(PathBuf::from(format!("{path}{suffix}"))).unwrap_or_default();
+        file.windows(canary.len()).any(|window| window == canary.as_bytes())
+    })
 }

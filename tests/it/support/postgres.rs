@@ -217,6 +217,14 @@ impl Drop for Private {
     }
 }
 
+/// What `pg_dump` writes of a database: its schema and all rows.
+pub fn dump(url: &str) -> String {
+    let program = binaries().map_or_else(|| PathBuf::from("pg_dump"), |binaries| binaries.join("pg_dump"));
+    let output = Command::new(program).args(["--dbname", url]).output().expect("pg_dump");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
 /// Where the server's programs are: beside `pg_config`, or where Debian keeps them, newest version first.
 fn binaries() -> Option<PathBuf> {
     let from_config = Command::new("pg_config")
