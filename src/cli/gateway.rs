@@ -22,9 +22,10 @@ Examples:
 
 pub(super) async fn run(config: GatewayConfig) -> Result<ExitCode, CommandError> {
     log_start();
+    // Certificates have metrics.
+    let metrics = collect_metrics(&config.server.admin)?;
     let upstream = tls::upstream(&config)?;
     let tls = tls::of_listeners(&config.server.tls)?;
-    let metrics = collect_metrics(&config.server.admin)?;
     let listeners = GatewayListeners {
         rest: bind(config.server.rest_addr, "--rest-addr (REST_ADDR)").await?,
         admin: bind_admin(&config.server.admin).await?,

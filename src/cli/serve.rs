@@ -49,9 +49,10 @@ impl Serve {
     pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         let Self { database: at, config } = self;
         log_start();
+        // Certificates have metrics.
+        let metrics = collect_metrics(&config.server.admin)?;
         // Before anything is created or changed.
         let tls = tls::of_listeners(&config.server.tls)?;
-        let metrics = collect_metrics(&config.server.admin)?;
         let database = if config.migrate {
             let database = connect::connect(&at).await?;
             connect::migrate(&database).await?;

@@ -19,7 +19,10 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use self::{pem::Files, reload::Reloading};
+use self::{
+    pem::Files,
+    reload::{Expiries, Names, Reloading},
+};
 pub use self::{
     pem::TlsError,
     upstream::{Upstream, UpstreamFiles, UpstreamTls},
@@ -59,21 +62,27 @@ impl ListenerTls {
     /// If the files are invalid, see [`TlsError`]. If they become invalid later, that is logged, and the previous
     /// certificate stays in use.
     pub fn load(identity: IdentityFiles, client_ca: Option<PathBuf>, interval: Duration) -> Result<Self, TlsError> {
-        let reloading = Reloading::start(
-            "the certificate of the listeners",
-            interval,
-            move |files: &mut Files| {
-                let (identity, expiry) = files.identity(&identity)?;
-                let clients = client_ca.as_ref().map(|file| files.authorities(file)).transpose()?;
-                let identity = Arc::new(SingleCertAndKey::from(identity));
-                let config = |protocols: &[&[u8]]| config(Arc::clone(&identity), clients.clone(), protocols);
-                let configs = Configs {
-                    grpc: config(&[HTTP_2])?,
-                    rest: config(&[HTTP_2, HTTP_1_1])?,
-                };
-                Ok((configs, Some(expiry)))
-            },
-        )?;
+        let names = Names {
+            what: "the certificate of the listeners",
+            identity: "listeners",
+            authorities: "client_ca",
+        };
+        let reloading = Reloading::start(names, interval, move |files: &mut Files| {
+            let (identity, expiry) = files.identity(&identity)?;
+            let clients = client_ca.as_ref().map(|file| files.authorities(file)).transpose()?;
+            let (clients, authorities) = clients.unzip();
+            let identity = Arc::new(SingleCertAndKey::from(identity));
+            let config = |protocols: &[&[u8]]| config(Arc::clone(&identity), clients.clone(), protocols);
+            let configs = Configs {
+                grpc: config(&[HTTP_2])?,
+                rest: config(&[HTTP_2, HTTP_1_1])?,
+            };
+            let expiries = Expiries {
+                identity: Some(expiry),
+                authorities: authorities.flatten(),
+            };
+            Ok((configs, expiries))
+        })?;
         Ok(Self(reloading))
     }
 

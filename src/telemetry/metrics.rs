@@ -248,3 +248,8 @@ pub fn replica_read(outcome: &'static str) {
 pub fn database_up(is_up: bool) {
     gauge!(DATABASE_UP).set(if is_up { 1 } else { 0 });
 }
+
+/// Sets when the certificate with this name expires, given since 1970.
+pub fn certificate_expiry(certificate: &'static str, since_1970: Duration) {
+    gauge!(CERTIFICATE_EXPIRY, "certificate" => certificate).set(since_1970.as_secs_f64());
+}

@@ -82,11 +82,27 @@ pub enum TlsError {
 pub(super) struct Expiry {
     /// The time, for people.
     pub(super) at: String,
+    /// The time, since 1970.
+    pub(super) since_1970: Duration,
     /// When it should have been renewed, since 1970.
     renew_by: Duration,
 }
 
 impl Expiry {
+    fn of(certificate: &Certificate) -> Self {
+        let validity = certificate.tbs_certificate().validity();
+        let (begin, end) = (
+            validity.not_before.to_unix_duration(),
+            validity.not_after.to_unix_duration(),
+        );
+        let renew_before = (end.saturating_sub(begin) / 10).min(RENEW_BEFORE);
+        Self {
+            at: validity.not_after.to_string(),
+            since_1970: end,
+            renew_by: end.saturating_sub(renew_before),
+        }
+    }
+
     pub(super) fn is_near(&self) -> bool {
         now() > self.renew_by
     }
@@ -143,7 +159,7 @@ impl Files {
         let content = self.read(key)?;
         let own = chain.first().ok_or_else(broken)?;
         let own = Certificate::from_der(own).map_err(|_| broken())?;
-        let expiry = check_validity(&own, file)?;
+        check_validity(&own, file)?;
         let private_key = PrivateKeyDer::from_pem_slice(&content).map_err(|_| TlsError::NoKey(key.clone()))?;
         let identity = CertifiedKey::from_der(chain, private_key, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
@@ -153,21 +169,29 @@ impl Files {
             rustls::Error::InvalidCertificate(_) => broken(),
             _ => TlsError::BrokenKey(key.clone()),
         })?;
-        Ok((identity, expiry))
+        Ok((identity, Expiry::of(&own)))
     }
 
-    /// The certificate authorities in a file.
-    pub(super) fn authorities(&mut self, file: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    /// The certificate authorities in a file, and the expiry of the one that expires first.
+    pub(super) fn authorities(&mut self, file: &Path) -> Result<(Arc<RootCertStore>, Option<Expiry>), TlsError> {
+        let broken = || TlsError::BrokenCertificate(file.to_owned());
         let mut authorities = RootCertStore::empty();
+        let mut first: Option<Expiry> = None;
         for certificate in self.certificates(file)? {
-            let added = authorities.add(certificate);
-            added.map_err(|_| TlsError::BrokenCertificate(file.to_owned()))?;
+            // The metrics leave out what rustls accepts and this parser does not.
+            if let Ok(parsed) = Certificate::from_der(&certificate) {
+                let expiry = Expiry::of(&parsed);
+                if first.as_ref().is_none_or(|first| expiry.since_1970 < first.since_1970) {
+                    first = Some(expiry);
+                }
+            }
+            authorities.add(certificate).map_err(|_| broken())?;
         }
-        Ok(Arc::new(authorities))
+        Ok((Arc::new(authorities), first))
     }
 }
 
-fn check_validity(certificate: &Certificate, file: &Path) -> Result<Expiry, TlsError> {
+fn check_validity(certificate: &Certificate, file: &Path) -> Result<(), TlsError> {
     let validity = certificate.tbs_certificate().validity();
     let (begin, end) = (validity.not_before, validity.not_after);
     let file = file.to_owned();
@@ -179,12 +203,7 @@ fn check_validity(certificate: &Certificate, file: &Path) -> Result<Expiry, TlsE
         let not_before = begin.to_string();
         return Err(TlsError::NotYetValid { file, not_before });
     }
-    let (begin, until) = (begin.to_unix_duration(), end.to_unix_duration());
-    let renew_before = (until.saturating_sub(begin) / 10).min(RENEW_BEFORE);
-    Ok(Expiry {
-        at: end.to_string(),
-        renew_by: until.saturating_sub(renew_before),
-    })
+    Ok(())
 }
 
 /// The time since 1970.

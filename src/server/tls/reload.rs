@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::pem::{Expiry, Files, TlsError};
-use crate::supervision::{Supervisor, Tasks};
+use crate::{
+    supervision::{Supervisor, Tasks},
+    telemetry::metrics,
+};
 
 /// A value built from files. Users keep the value that they took when it is replaced.
 pub(super) struct Reloading<T> {
@@ -15,14 +18,45 @@ pub(super) struct Reloading<T> {
     supervisor: Supervisor,
 }
 
-/// The value, and its expiry if there is one.
-type Built<T> = (T, Option<Expiry>);
+/// The names of what is built.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    /// In the log.
+    pub(super) what: &'static str,
+    /// The certificate, in the metrics.
+    pub(super) identity: &'static str,
+    /// The certificate authorities, in the metrics.
+    pub(super) authorities: &'static str,
+}
+
+/// When the certificates in the files expire.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Expiries {
+    /// The certificate, if there is one.
+    pub(super) identity: Option<Expiry>,
+    /// The certificate authority that expires first, if a file names any.
+    pub(super) authorities: Option<Expiry>,
+}
+
+impl Expiries {
+    /// Updates the metrics.
+    fn publish(&self, names: Names) {
+        for (certificate, expiry) in [(names.identity, &self.identity), (names.authorities, &self.authorities)] {
+            if let Some(expiry) = expiry {
+                metrics::certificate_expiry(certificate, expiry.since_1970);
+            }
+        }
+    }
+}
+
+/// The value, and the expiries of its certificates.
+type Built<T> = (T, Expiries);
 
 impl<T: Send + Sync + 'static> Reloading<T> {
     /// Builds the value, and checks after each `interval` whether the files have changed. They are read, not watched, so it
     /// makes no difference whether they are overwritten, renamed, or reached through links that change, as on Kubernetes.
     pub(super) fn start(
-        what: &'static str,
+        names: Names,
         interval: Duration,
         build: impl Fn(&mut Files) -> Result<Built<T>, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, TlsError> {
@@ -32,15 +66,16 @@ impl<T: Send + Sync + 'static> Reloading<T> {
             (files.digest(), built)
         };
         let (digest, built) = load();
-        let (first, expiry) = built?;
-        tracing::info!(expires = at(&expiry), "{what} is in use");
+        let (first, expiries) = built?;
+        tracing::info!(expires = at(&expiries.identity), "{} is in use", names.what);
+        expiries.publish(names);
         let (sender, current) = watch::channel(Arc::new(first));
         let supervisor = Supervisor::default();
         let mut task = Tasks::new(&supervisor);
         let load = Arc::new(load);
         task.keep_running("tls_reload", move || {
-            let in_use = (digest, expiry.clone());
-            reload(what, interval, Arc::clone(&load), in_use, sender.clone())
+            let in_use = (digest, expiries.identity.clone());
+            reload(names, interval, Arc::clone(&load), in_use, sender.clone())
         });
         Ok(Self {
             current,
@@ -60,12 +95,13 @@ impl<T: Send + Sync + 'static> Reloading<T> {
 }
 
 async fn reload<T: Send + Sync + 'static>(
-    what: &'static str,
+    names: Names,
     interval: Duration,
     load: Arc<impl Fn() -> ([u8; 32], Result<Built<T>, TlsError>) + Send + Sync + 'static>,
     (mut in_use, mut expiry): ([u8; 32], Option<Expiry>),
     sender: watch::Sender<Arc<T>>,
 ) {
+    let what = names.what;
     // The digest of files that were invalid at the last check, and whether that was logged.
     let mut invalid = None;
     loop {
@@ -76,9 +112,10 @@ async fn reload<T: Send + Sync + 'static>(
         };
         match built {
             _ if digest == in_use => invalid = None,
-            Ok((built, its_expiry)) => {
+            Ok((built, expiries)) => {
                 sender.send_replace(Arc::new(built));
-                (in_use, expiry, invalid) = (digest, its_expiry, None);
+                expiries.publish(names);
+                (in_use, expiry, invalid) = (digest, expiries.identity, None);
                 tracing::info!(
                     expires = at(&expiry),
                     "{what} has changed; new connections use the new one"

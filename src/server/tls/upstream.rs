@@ -13,7 +13,12 @@ use tokio_rustls::{
 use tonic::transport::{Channel, Endpoint};
 use tower::{BoxError, ServiceExt, service_fn};
 
-use super::{HTTP_2, IdentityFiles, TlsError, pem::Files, provider, reload::Reloading};
+use super::{
+    HTTP_2, IdentityFiles, TlsError,
+    pem::Files,
+    provider,
+    reload::{Expiries, Names, Reloading},
+};
 use crate::supervision::Supervisor;
 
 /// The service of a gateway.
@@ -45,29 +50,38 @@ impl UpstreamTls {
     /// If the files are invalid.
     pub fn load(files: UpstreamFiles, interval: Duration) -> Result<Self, TlsError> {
         let UpstreamFiles { ca, identity } = files;
-        let reloading = Reloading::start("the TLS of the upstream", interval, move |files: &mut Files| {
+        let names = Names {
+            what: "the TLS of the upstream",
+            identity: "upstream",
+            authorities: "upstream_ca",
+        };
+        let reloading = Reloading::start(names, interval, move |files: &mut Files| {
+            let mut expiries = Expiries::default();
             let authorities = match &ca {
-                Some(file) => files.authorities(file)?,
-                None => Arc::new(
-                    webpki_roots::TLS_SERVER_ROOTS
-                        .iter()
-                        .cloned()
-                        .collect::<RootCertStore>(),
-                ),
+                Some(file) => {
+                    let (authorities, expiry) = files.authorities(file)?;
+                    expiries.authorities = expiry;
+                    authorities
+                }
+                None => {
+                    let public = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+                    Arc::new(public.collect::<RootCertStore>())
+                }
             };
             let builder = ClientConfig::builder_with_provider(provider())
                 .with_safe_default_protocol_versions()?
                 .with_root_certificates(authorities);
-            let (mut config, expiry) = match &identity {
-                None => (builder.with_no_client_auth(), None),
+            let mut config = match &identity {
+                None => builder.with_no_client_auth(),
                 Some(identity) => {
                     let (identity, expiry) = files.identity(identity)?;
                     let identity = Arc::new(SingleCertAndKey::from(identity));
-                    (builder.with_client_cert_resolver(identity), Some(expiry))
+                    expiries.identity = Some(expiry);
+                    builder.with_client_cert_resolver(identity)
                 }
             };
             config.alpn_protocols = vec![HTTP_2.to_vec()];
-            Ok((config, expiry))
+            Ok((config, expiries))
         })?;
         Ok(Self(reloading))
     }

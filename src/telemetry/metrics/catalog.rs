@@ -31,6 +31,7 @@ pub(super) const STREAMS_OPEN: &str = "device_assignment_change_streams";
 pub(super) const STREAMS_ENDED: &str = "device_assignment_change_streams_ended_total";
 pub(super) const CHANGES_SENT: &str = "device_assignment_changes_sent_total";
 pub(super) const CHANGE_LAG: &str = "device_assignment_change_lag_seconds";
+pub(super) const CERTIFICATE_EXPIRY: &str = "device_assignment_tls_certificate_expiry_timestamp_seconds";
 pub(super) const BUILD_INFO: &str = "device_assignment_build_info";
 
 /// The upper bounds of the buckets of durations, in seconds.
@@ -55,7 +56,7 @@ enum MetricKind {
 }
 
 /// Every metric except those of the process.
-const ALL: [(MetricKind, &str, Unit, &str); 30] = [
+const ALL: [(MetricKind, &str, Unit, &str); 31] = [
     (
         MetricKind::Histogram,
         CALL_DURATION,
@@ -224,6 +225,12 @@ const ALL: [(MetricKind, &str, Unit, &str); 30] = [
         CHANGE_LAG,
         Unit::Seconds,
         "Time from a change until it was sent, in streams that had all changes before it",
+    ),
+    (
+        MetricKind::Gauge,
+        CERTIFICATE_EXPIRY,
+        Unit::Seconds,
+        "When a certificate in use expires, in seconds since 1970, by certificate",
     ),
     (
         MetricKind::Gauge,

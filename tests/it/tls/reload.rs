@@ -14,16 +14,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{Tunnels, serve};
+use crate::metrics::Metrics;
 use crate::support::{
     Api, Kind, Load, Program, Suite, TestDatabase,
     effects::faults,
     load::{Call, clients, create, eventually, tally},
     organization,
+    program::command,
     tls::{Authority, Folder, HTTP_1_1, Identity, Peer, agreed, connect},
 };
 
 /// The reload interval in these tests.
 const INTERVAL: Duration = Duration::from_millis(100);
+const EXPIRY: &str = "device_assignment_tls_certificate_expiry_timestamp_seconds";
 /// How long a change may take to be used.
 const SEEN: Duration = Duration::from_secs(20);
 
@@ -46,6 +49,7 @@ pub fn register(suite: &mut Suite) {
         ends_soon,
     );
     suite.on(Kind::Sqlite, "tls::the_authority_of_clients_changes", client_authority);
+    suite.on(Kind::Sqlite, "tls::the_metrics_tell_when_certificates_expire", expiries);
 }
 
 /// Ways to change the files.
@@ -296,4 +300,64 @@ async fn client_authority(database: &TestDatabase) {
     }
     stays.create("stays@example.com", &["SN-2"]).await.ok();
     program.terminate().await;
+}
+
+/// Of a service and of a gateway, with client certificates, before and after a change.
+async fn expiries(database: &TestDatabase) {
+    let folder = Folder::new();
+    let authority = Authority::new("authority");
+    let until = |year: i32| {
+        authority.issue_as("identity", |params| {
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        })
+    };
+    folder.put_identity("server", &until(2101));
+    let [certificate, private_key] = folder.put_identity("gateway", &until(2102));
+    // Of several authorities the first to expire counts, wherever it is in the file.
+    let later = until(2110).certificate;
+    let sooner = until(2103).certificate;
+    let clients = folder.put("clients.crt", &format!("{later}{sooner}"));
+    let ca = folder.put("ca.crt", &until(2104).certificate);
+
+    let arguments = ["--tls-client-ca", &clients, "--tls-reload-interval", &interval()];
+    let service = serve(database, &folder, &arguments).await;
+    let mut gateway = command(&["gateway", "--upstream", "https://localhost:1"]);
+    gateway.args(["--rest-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]);
+    gateway.args([
+        "--upstream-ca",
+        &ca,
+        "--upstream-cert",
+        &certificate,
+        "--upstream-key",
+        &private_key,
+    ]);
+    let gateway = Program::serving(gateway, Some(service.grpc)).await;
+    let expires = async |program: &Program, certificate: &str, year: i32| {
+        let series = format!("{EXPIRY}{{certificate=\"{certificate}\"}}");
+        let expected = rcgen::date_time_ymd(year, 1, 1).unix_timestamp();
+        Metrics::of(program.admin).await.get(&series) == expected as f64
+    };
+    for (program, certificate, year) in [
+        (&service, "listeners", 2101),
+        (&service, "client_ca", 2103),
+        (&gateway, "upstream", 2102),
+        (&gateway, "upstream_ca", 2104),
+    ] {
+        assert!(expires(program, certificate, year).await, "{certificate}");
+    }
+    let metrics = Metrics::of(service.admin).await;
+    assert!(
+        metrics.text.contains(&format!("# TYPE {EXPIRY} gauge")),
+        "{}",
+        metrics.text
+    );
+    assert!(metrics.text.contains(&format!("# HELP {EXPIRY} ")), "{}", metrics.text);
+
+    folder.put_identity("server", &until(2105));
+    folder.put("clients.crt", &later);
+    for (certificate, year) in [("listeners", 2105), ("client_ca", 2110)] {
+        eventually(certificate, SEEN, async || expires(&service, certificate, year).await).await;
+    }
+    gateway.terminate().await;
+    service.terminate().await;
 }
