@@ -16,14 +16,17 @@ const ALERTS_TEST: &str = include_str!("../../deploy/prometheus/alerts_test.yml"
 const DASHBOARD: &str = include_str!("../../deploy/grafana/device-assignment.json");
 const METRICS: &str = include_str!("../../docs/METRICS.md");
 const UNIT: &str = include_str!("../../deploy/systemd/device-assignment.service");
+const VERIFY: &str = include_str!("../../deploy/systemd/device-assignment-verify.service");
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 
 /// Files that name settings by environment variable.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("Dockerfile", include_str!("../../deploy/Dockerfile")),
     ("compose.yaml", include_str!("../../deploy/compose.yaml")),
     ("config.yaml", include_str!("../../deploy/kubernetes/config.yaml")),
+    ("verify.yaml", include_str!("../../deploy/kubernetes/verify.yaml")),
     ("device-assignment.service", UNIT),
+    ("device-assignment-verify.service", VERIFY),
 ];
 
 /// Variables in these files that other programs read.
@@ -122,13 +125,14 @@ async fn alerts() {
 /// Its commands succeed in an empty directory with nothing but the environment that it sets, on a SQLite database.
 async fn unit() {
     let folder = TempDir::new().expect("a folder");
-    let values = |name: &str| {
+    let values_in = |unit: &str, name: &str| {
         let prefix = format!("{name}=");
-        let lines = UNIT
+        let lines = unit
             .lines()
             .filter_map(move |line| line.strip_prefix(&prefix).map(str::to_owned));
         lines.collect::<Vec<_>>()
     };
+    let values = |name: &str| values_in(UNIT, name);
     let with_environment = |line: &str| {
         let (program, arguments) = line.split_once(' ').expect("arguments");
         assert_eq!(program, "/usr/local/bin/device-assignment");
@@ -162,5 +166,15 @@ async fn unit() {
     let files = fs::read_dir(folder.path()).expect("a folder");
     let names: Vec<_> = files.map(|file| file.expect("a file").file_name()).collect();
     assert!(names.iter().any(|name| name == "device-assignment.db"), "{names:?}");
+    // Beside the service, which has the database open.
+    for line in values_in(VERIFY, "ExecStart") {
+        let output = finish(with_environment(&line)).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    for name in ["DynamicUser", "StateDirectory", "WorkingDirectory", "EnvironmentFile"] {
+        assert_eq!(values_in(VERIFY, name), values(name));
+    }
+    // The name of a dynamic user is that of its unit, unless another one is given.
+    assert_eq!(values_in(VERIFY, "User"), ["device-assignment"]);
     program.terminate().await;
 }
