@@ -112,8 +112,8 @@ pub async fn raw(
         let options = url.sqlite_options(Purpose::Writes).expect("options");
         Raw::Sqlite(options.connect().await.expect("a connection"))
     } else {
-        let options = url.postgres_options(Purpose::Writes).expect("options");
-        Raw::Postgres(options.connect().await.expect("a connection"))
+        let connection = url.connect_to_postgres(Purpose::Writes).await;
+        Raw::Postgres(connection.expect("a connection"))
     };
     let mut random = StdRng::seed_from_u64(seed);
     let start = Instant::now();
@@ -181,10 +181,10 @@ pub async fn reads(
     duration: Duration,
     seed: u64,
 ) -> f64 {
-    let options = database.url().postgres_options(Purpose::Writes).expect("options");
     let mut opened = Vec::new();
     for _ in 0..connections {
-        opened.push(options.connect().await.expect("a connection"));
+        let connection = database.url().connect_to_postgres(Purpose::Writes).await;
+        opened.push(connection.expect("a connection"));
     }
     let start = Instant::now();
     let readers = opened.into_iter().zip(seed..).map(|(mut connection, seed)| async move {

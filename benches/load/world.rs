@@ -153,8 +153,8 @@ pub async fn execute(url: &DatabaseUrl, sql: String) {
         sql.execute(&mut connection).await.expect("executed");
         connection.close().await.expect("closed");
     } else {
-        let options = url.postgres_options(Purpose::Schema).expect("options");
-        let mut connection = options.connect().await.expect("a connection");
+        let connection = url.connect_to_postgres(Purpose::Schema).await;
+        let mut connection = connection.expect("a connection");
         sql.execute(&mut connection).await.expect("executed");
         connection.close().await.expect("closed");
     }

@@ -98,7 +98,7 @@ impl Backend for Postgres {
     }
 
     async fn connect(url: &DatabaseUrl, purpose: Purpose) -> Result<PgConnection, sqlx::Error> {
-        url.postgres_options(purpose)?.connect().await
+        url.connect_to_postgres(purpose).await
     }
 
     async fn rows<T>(connection: &mut PgConnection, statement: &Statement<'_>) -> Result<Vec<T>, sqlx::Error>

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::{
-    self, ConnectOptions,
+    self, AssertSqlSafe, ConnectOptions, Executor as _, PgConnection,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
@@ -48,12 +48,15 @@ pub enum Purpose {
 }
 
 impl DatabaseUrl {
-    /// The options of a connection to PostgreSQL.
+    /// Connects to PostgreSQL.
     ///
     /// # Errors
-    /// When the driver does not accept the URL.
-    pub fn postgres_options(&self, purpose: Purpose) -> Result<PgConnectOptions, sqlx::Error> {
-        Ok(postgres_options(self.as_str().parse()?, purpose))
+    /// When the driver does not accept the URL, and when the server cannot be reached or rejects the connection.
+    pub async fn connect_to_postgres(&self, purpose: Purpose) -> Result<PgConnection, sqlx::Error> {
+        let options = postgres_options(self.as_str().parse()?, purpose);
+        let mut connection = options.connect().await?;
+        set_up_postgres(&mut connection, purpose).await?;
+        Ok(connection)
     }
 
     /// The options of a connection to SQLite.
@@ -88,35 +91,57 @@ pub(super) fn sqlite_options(options: SqliteConnectOptions, purpose: Purpose) ->
     }
 }
 
+/// What the server is told when a connection begins. PgBouncer rejects parameters that it does not know, so everything else is set
+/// by [`set_up_postgres`].
 pub(super) fn postgres_options(options: PgConnectOptions, purpose: Purpose) -> PgConnectOptions {
-    let millis = |timeout: Duration| timeout.as_millis().to_string();
-    let options = with_log(options, purpose)
+    with_log(options, purpose)
         .application_name("device-assignment")
-        .options([
-            ("default_transaction_isolation", "read committed".to_owned()),
-            ("synchronous_commit", "on".into()),
-            // Compiling a statement takes longer than any statement of a call, and is done again for each execution. The estimate
-            // for a table that was never analyzed is high enough for it.
-            ("jit", "off".into()),
-            (
-                "idle_in_transaction_session_timeout",
-                millis(IDLE_IN_TRANSACTION_TIMEOUT),
-            ),
-        ]);
-    // Tells the fence of the schema that this version writes the change log.
-    let options = options.options([("device_assignment.log", "on")]);
+        // The text form of floats: there are none, and PgBouncer does not know this parameter.
+        .extra_float_digits(None)
+}
+
+/// Sets a new connection up for its purpose.
+pub(super) async fn set_up_postgres(connection: &mut PgConnection, purpose: Purpose) -> Result<(), sqlx::Error> {
+    let sql: String = postgres_settings(purpose)
+        .into_iter()
+        .map(|(name, value)| format!("SET {name} = '{value}';"))
+        .collect();
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    Ok(())
+}
+
+fn postgres_settings(purpose: Purpose) -> Vec<(&'static str, String)> {
+    let millis = |timeout: Duration| timeout.as_millis().to_string();
+    let mut settings = vec![
+        ("default_transaction_isolation", "read committed".to_owned()),
+        ("synchronous_commit", "on".to_owned()),
+        // Compiling a statement takes longer than any statement of a call, and is done again for each execution. The estimate
+        // for a table that was never analyzed is high enough for it.
+        ("jit", "off".to_owned()),
+        (
+            "idle_in_transaction_session_timeout",
+            millis(IDLE_IN_TRANSACTION_TIMEOUT),
+        ),
+        // Tells the fence of the schema that this version writes the change log.
+        ("device_assignment.log", "on".to_owned()),
+    ];
     if matches!(purpose, Purpose::Schema | Purpose::SchemaAlone) {
-        return options;
+        return settings;
     }
-    let options = options.options([
-        ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-        ("lock_timeout", millis(LOCK_TIMEOUT)),
-    ]);
-    match purpose {
-        Purpose::Writes => options.options(BY_KEY),
-        Purpose::CallReads => options.options(BY_KEY).options(IN_KEY_ORDER),
-        Purpose::Reads | Purpose::Schema | Purpose::SchemaAlone | Purpose::Health => options,
-    }
+    settings.push(("statement_timeout", millis(STATEMENT_TIMEOUT)));
+    settings.push(("lock_timeout", millis(LOCK_TIMEOUT)));
+    let more: &[&[(&'static str, &'static str)]] = match purpose {
+        Purpose::Writes => &[&BY_KEY],
+        Purpose::CallReads => &[&BY_KEY, &IN_KEY_ORDER],
+        Purpose::Reads | Purpose::Schema | Purpose::SchemaAlone | Purpose::Health => &[],
+    };
+    settings.extend(
+        more.iter()
+            .copied()
+            .flatten()
+            .map(|&(name, value)| (name, value.to_owned())),
+    );
+    settings
 }
 
 /// Every statement looks rows up by their keys and is planned once. A plan made for an empty table must not scan the whole table

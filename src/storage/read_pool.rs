@@ -9,7 +9,7 @@ use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
 
 use super::{
     DatabaseError, DatabaseUrl, FileError,
-    options::{Purpose, postgres_options, sqlite_options},
+    options::{Purpose, postgres_options, set_up_postgres, sqlite_options},
 };
 use crate::telemetry::metrics;
 
@@ -133,6 +133,9 @@ pub(super) async fn connect(
         .test_before_acquire_if_idle_for(TEST_AFTER_IDLE)
         .record_stmt_in_spans(false)
         .map_sqlx_sqlite_opts(move |options| sqlite_options(options, purpose))
-        .map_sqlx_postgres_opts(move |options| postgres_options(options, purpose));
+        .map_sqlx_postgres_opts(move |options| postgres_options(options, purpose))
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            pool.after_connect(move |connection, _| Box::pin(set_up_postgres(connection, purpose)))
+        });
     sea_orm::Database::connect(options).await
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use device_assignment::storage::{Database, DatabaseUrl, migrate};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement, sqlx::Executor as _};
 use tempfile::TempDir;
 
 use super::postgres::PostgresServer;
@@ -79,8 +79,16 @@ async fn connect(url: &str) -> DatabaseConnection {
     options
         .idle_timeout(None)
         .max_lifetime(None)
-        // The fence of the schema refuses writes past the change log from anybody else.
-        .map_sqlx_postgres_opts(|options| options.options([("device_assignment.log", "on")]));
+        .map_sqlx_postgres_opts(|options| options.extra_float_digits(None))
+        // The fence of the schema rejects writes past the change log from anybody else.
+        .map_sqlx_postgres_pool_opts(|pool| {
+            pool.after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute("SET device_assignment.log = 'on'").await?;
+                    Ok(())
+                })
+            })
+        });
     sea_orm::Database::connect(options).await.expect("a connection")
 }
 
@@ -148,27 +156,23 @@ impl TestDatabase {
     pub async fn on(server: &PostgresServer) -> Self {
         let name = "durable".to_owned();
         admin(server, &format!("CREATE DATABASE {name}")).await;
-        let database = Self {
-            kind: Kind::Postgres,
-            url: server.url(&name),
-            name: String::new(),
-            folder: None,
-        };
+        let database = Self::at(Kind::Postgres, server.url(&name));
         migrate(&database.open().await).await.expect("a migrated database");
         database
     }
 
     /// The same database on a copy of its server.
     pub fn copy_on(&self, server: &PostgresServer) -> Self {
-        let (_, name) = self
-            .url
-            .split_once('?')
-            .map_or(self.url.as_str(), |(base, _)| base)
-            .rsplit_once('/')
-            .expect("a name");
+        let base = self.url.split_once('?').map_or(self.url.as_str(), |(base, _)| base);
+        let (_, name) = base.rsplit_once('/').expect("a name");
+        Self::at(self.kind, server.url(name))
+    }
+
+    /// A database that exists. [`remove`](Self::remove) leaves it there.
+    pub fn at(kind: Kind, url: String) -> Self {
         Self {
-            kind: self.kind,
-            url: server.url(name),
+            kind,
+            url,
             name: String::new(),
             folder: None,
         }
