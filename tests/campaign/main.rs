@@ -11,6 +11,8 @@
 )]
 #![expect(unreachable_pub, reason = "the support modules are no library")]
 
+mod archive;
+mod backup;
 mod batches;
 mod bulk;
 mod copies;
@@ -153,6 +155,13 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 1_000_000,
         smoke: 4_000,
         run: pages::run,
+    },
+    Campaign {
+        name: "backup",
+        unit: "rounds on each database",
+        rounds: 20,
+        smoke: 1,
+        run: backup::run,
     },
 ];
 

@@ -74,6 +74,13 @@ pub async fn dump(database: &TestDatabase) -> String {
     dump
 }
 
+/// The change log up to a revision, with the ids as they are.
+pub async fn log(database: &TestDatabase, through: i64) -> Vec<String> {
+    let sql = format!("SELECT * FROM change_log WHERE revision <= {through} ORDER BY organization_id, revision");
+    let rows = database.rows(&sql).await;
+    rows.iter().map(|row| format!("{:?}", cells(row))).collect()
+}
+
 #[derive(Debug)]
 enum Cell {
     Null,

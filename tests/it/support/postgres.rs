@@ -24,11 +24,13 @@ pub struct PostgresServer {
     private: Option<Private>,
 }
 
-struct Private {
+/// The files of a server, and its process if it runs.
+pub struct Private {
     child: Mutex<Option<Child>>,
     root: TempDir,
     binaries: PathBuf,
-    settings: Vec<&'static str>,
+    /// As `name=value`.
+    pub settings: Vec<String>,
 }
 
 impl PostgresServer {
@@ -39,37 +41,34 @@ impl PostgresServer {
                 admin_url,
                 private: None,
             }),
-            Err(_) => Self::start_private(vec!["fsync=off", "max_connections=400"]),
+            Err(_) => Self::start_private(&["fsync=off", "max_connections=400"]),
         }
     }
 
     /// A separate server with full durability and more settings.
     pub fn start_durable(settings: &[&'static str]) -> Result<Self, String> {
-        Self::start_private([&["max_connections=100"], settings].concat())
+        Self::start_private(&[&["max_connections=100"], settings].concat())
     }
 
-    fn start_private(settings: Vec<&'static str>) -> Result<Self, String> {
-        let binaries = binaries().ok_or("no PostgreSQL server is installed, and TEST_POSTGRES_URL is not set")?;
-        let private = Private::in_new_folder(&binaries, settings)?;
+    fn start_private(settings: &[&str]) -> Result<Self, String> {
+        let private = Private::new(settings)?;
         private.initialize()?;
         private.serve()
     }
 
     /// A standby of a private server, with what the server holds now.
     pub fn start_standby(&self) -> Result<Self, String> {
-        let primary = self.private.as_ref().expect("a private server");
+        let primary = self.private();
         let private = Private::in_new_folder(&primary.binaries, primary.settings.clone())?;
-        let mut backup = unprivileged(&private.binaries.join("pg_basebackup"));
-        backup.args([
-            "--no-sync",
-            "--checkpoint=fast",
-            "--write-recovery-conf",
-            "--username=postgres",
-            "--host",
-        ]);
-        backup.arg(primary.root.path()).arg("--pgdata").arg(private.data());
+        let mut backup = primary.base_backup(&private.data());
+        backup.arg("--write-recovery-conf");
         finish(backup)?;
         private.serve()
+    }
+
+    /// The private server.
+    pub fn private(&self) -> &Private {
+        self.private.as_ref().expect("a private server")
     }
 
     /// The URL of a database of this name.
@@ -87,16 +86,12 @@ impl PostgresServer {
 
     /// Kills every process of the server at once, as a power cut would.
     pub fn kill(&self) {
-        self.private.as_ref().expect("a private server").kill();
+        self.private().kill();
     }
 
     /// Starts the server again after [`kill`](Self::kill).
     pub fn restart(&self) {
-        self.private
-            .as_ref()
-            .expect("a private server")
-            .start()
-            .expect("PostgreSQL starts again");
+        self.private().start().expect("PostgreSQL starts again");
     }
 
     /// Stops a private server, and removes its files.
@@ -109,11 +104,29 @@ impl PostgresServer {
 }
 
 impl Private {
-    fn data(&self) -> PathBuf {
-        self.root.path().join("data")
+    /// The folder of the server, which belongs to the user that runs it.
+    pub fn folder(&self) -> &Path {
+        self.root.path()
     }
 
-    fn in_new_folder(binaries: &Path, settings: Vec<&'static str>) -> Result<Self, String> {
+    /// The folder of its databases.
+    pub fn data(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
+    /// A program of the version of this server.
+    pub fn program(&self, name: &str) -> Command {
+        unprivileged(&self.binaries.join(name))
+    }
+
+    /// A server that has yet to be initialized.
+    pub fn new(settings: &[&str]) -> Result<Self, String> {
+        let binaries = binaries().ok_or("no PostgreSQL server is installed, and TEST_POSTGRES_URL is not set")?;
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self::in_new_folder(&binaries, settings)
+    }
+
+    fn in_new_folder(binaries: &Path, settings: Vec<String>) -> Result<Self, String> {
         let root = TempDir::with_prefix("postgres-").map_err(|error| error.to_string())?;
         if is_root() {
             let (user, group) = unprivileged_ids()?;
@@ -127,8 +140,9 @@ impl Private {
         })
     }
 
-    fn initialize(&self) -> Result<(), String> {
-        let mut initdb = unprivileged(&self.binaries.join("initdb"));
+    /// Makes the databases of a new server.
+    pub fn initialize(&self) -> Result<(), String> {
+        let mut initdb = self.program("initdb");
         initdb.args([
             "--no-sync",
             "--auth=trust",
@@ -140,7 +154,16 @@ impl Private {
         finish(initdb)
     }
 
-    fn serve(self) -> Result<PostgresServer, String> {
+    /// The command that copies the running server into a new folder.
+    pub fn base_backup(&self, folder: &Path) -> Command {
+        let mut backup = self.program("pg_basebackup");
+        backup.args(["--no-sync", "--checkpoint=fast", "--username=postgres", "--host"]);
+        backup.arg(self.folder()).arg("--pgdata").arg(folder);
+        backup
+    }
+
+    /// Starts the server.
+    pub fn serve(self) -> Result<PostgresServer, String> {
         self.start()?;
         let socket = self.root.path().display().to_string().replace('/', "%2F");
         Ok(PostgresServer {
@@ -151,7 +174,7 @@ impl Private {
 
     /// Starts the server, and returns when it says that it is ready.
     fn start(&self) -> Result<(), String> {
-        let mut command = unprivileged(&self.binaries.join("postgres"));
+        let mut command = self.program("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.root.path());
         // On a Unix socket only, so that ports cannot collide.
         command.args(["-c", "listen_addresses=", "-c", "port=5432"]);
@@ -225,8 +248,10 @@ pub fn dump(url: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Where the server's programs are: beside `pg_config`, or where Debian keeps them, newest version first.
+/// Where the server's programs are: the folder that `TEST_POSTGRES_BINARIES` names, beside `pg_config`, or where Debian keeps
+/// them, newest version first.
 fn binaries() -> Option<PathBuf> {
+    let named = env::var_os("TEST_POSTGRES_BINARIES").map(PathBuf::from);
     let from_config = Command::new("pg_config")
         .arg("--bindir")
         .output()
@@ -237,6 +262,10 @@ fn binaries() -> Option<PathBuf> {
         .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
         .unwrap_or_default();
     installed.sort();
+    // Another version than the named one would test something else.
+    if named.is_some() {
+        return named;
+    }
     from_config
         .into_iter()
         .chain(installed.into_iter().rev())
@@ -263,7 +292,7 @@ fn id(what: &str, user: Option<&str>) -> Result<u32, String> {
 }
 
 /// Runs a command to its end, which must be a success.
-fn finish(mut command: Command) -> Result<(), String> {
+pub fn finish(mut command: Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
@@ -272,7 +301,7 @@ fn finish(mut command: Command) -> Result<(), String> {
 }
 
 /// A command that runs as a user who may run PostgreSQL, and that the kernel ends with the thread that started it.
-fn unprivileged(program: &Path) -> Command {
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.arg("--pdeathsig=KILL");
     if is_root() {
