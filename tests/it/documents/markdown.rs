@@ -41,7 +41,7 @@ pub fn documents() -> Vec<Document> {
         .filter(|name| name.ends_with(".md"))
         .map(|name| format!("docs/{name}"))
         .collect();
-    names.extend(["ARCHITECTURE.md", "CHANGELOG.md", "README.md"].map(str::to_owned));
+    names.extend(["ARCHITECTURE.md", "CHANGELOG.md", "README.md", "SECURITY.md"].map(str::to_owned));
     names.sort();
     let read = |name: String| {
         let text = fs::read_to_string(root.join(&name)).expect("text");
