@@ -6,7 +6,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::gateway::give_json_names;
 
-/// Members of requests that are no arguments: the server sets them, or they are of no use to an assistant.
+/// Members of requests that are not arguments of a tool: the server sets `validateOnly`, and an assistant does not need `minRevision`.
 const HIDDEN: [&str; 2] = ["minRevision", "validateOnly"];
 
 /// The schema of the arguments that are read as `T`.
