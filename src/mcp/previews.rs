@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, SystemTime},
 };
 
 use prost::Message;
@@ -25,7 +25,15 @@ pub(super) struct Previews(Mutex<VecDeque<Preview>>);
 struct Preview {
     token: String,
     call: Call,
-    at: Instant,
+    /// The time of the system: other clocks stop while a machine sleeps.
+    at: SystemTime,
+}
+
+impl Preview {
+    /// Whether it is recent. If the clock was set back, nobody knows.
+    fn is_valid(&self) -> bool {
+        self.at.elapsed().is_ok_and(|age| age <= LIFETIME)
+    }
 }
 
 /// A digest of a call: it may name thousands of devices.
@@ -46,7 +54,7 @@ impl Previews {
         let preview = Preview {
             token: token.clone(),
             call: digest(tool, request),
-            at: Instant::now(),
+            at: SystemTime::now(),
         };
         let mut previews = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if previews.len() >= CAPACITY {
@@ -60,7 +68,7 @@ impl Previews {
     pub(super) fn check(&self, token: &str, tool: &str, request: &impl Message) -> Result<(), Failure> {
         let previews = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let preview = previews.iter().find(|preview| preview.token == token);
-        match preview.filter(|preview| preview.at.elapsed() <= LIFETIME) {
+        match preview.filter(|preview| preview.is_valid()) {
             None => Err(Failure::Arguments(format!(
                 "previewToken is unknown or older than {} minutes; nothing was changed; call preview_{tool} again",
                 LIFETIME.as_secs() / 60
@@ -100,6 +108,21 @@ mod tests {
         assert!(previews.check(&token, "assign", &assign("SN-2")).is_err());
         assert!(previews.check(&token, "unassign", &unassign).is_err());
         assert!(previews.check("", "assign", &assign("SN-1")).is_err());
+    }
+
+    #[test]
+    fn a_preview_expires() {
+        let previews = Previews::default();
+        let token = previews.add("assign", &assign("SN-1"));
+        let is_valid_at = |at: SystemTime| {
+            previews.0.lock().expect("previews")[0].at = at;
+            previews.check(&token, "assign", &assign("SN-1")).is_ok()
+        };
+        let now = SystemTime::now();
+        let minute = Duration::from_secs(60);
+        assert!(is_valid_at(now - 9 * minute));
+        assert!(!is_valid_at(now - 11 * minute));
+        assert!(!is_valid_at(now + minute), "the clock was set back");
     }
 
     #[test]
