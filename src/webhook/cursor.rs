@@ -60,7 +60,7 @@ pub enum CursorError {
 }
 
 impl Cursor {
-    /// Opens a cursor file. If it does not exist, the position is `start`, and the first delivered change creates the file.
+    /// Opens a cursor file. If it does not exist, it is created with the position `start`.
     ///
     /// # Errors
     /// When the file cannot be used.
@@ -78,7 +78,11 @@ impl Cursor {
         })?;
         let position = match fs::read(path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|_| CursorError::Malformed(path.to_owned()))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => start.clone(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Before the first change is delivered: a file that cannot be written must be found now.
+                write(path, &start).map_err(|problem| failed(path, problem))?;
+                start.clone()
+            }
             Err(problem) => return Err(failed(path, problem)),
         };
         if position.organization != start.organization {
@@ -110,24 +114,25 @@ impl Cursor {
             revision,
             ..self.position.clone()
         };
-        self.write(&position).map_err(|problem| CursorError::File {
+        write(&self.path, &position).map_err(|problem| CursorError::File {
             path: self.path.clone(),
             problem,
         })?;
         self.position = position;
         Ok(())
     }
+}
 
-    fn write(&self, position: &CursorPosition) -> io::Result<()> {
-        let new = self.path.with_added_extension("new");
-        let mut text = serde_json::to_vec(position)?;
-        text.push(b'\n');
-        let mut file = File::create(&new)?;
-        file.write_all(&text)?;
-        // Otherwise the renamed file could be empty after a power failure.
-        file.sync_all()?;
-        fs::rename(&new, &self.path)
-    }
+/// Replaces a cursor file as a whole.
+fn write(path: &Path, position: &CursorPosition) -> io::Result<()> {
+    let new = path.with_added_extension("new");
+    let mut text = serde_json::to_vec(position)?;
+    text.push(b'\n');
+    let mut file = File::create(&new)?;
+    file.write_all(&text)?;
+    // Otherwise the renamed file could be empty after a power failure.
+    file.sync_all()?;
+    fs::rename(&new, path)
 }
 
 #[cfg(test)]
@@ -148,7 +153,11 @@ mod tests {
         let path = folder.path().join("cursor");
         let mut cursor = Cursor::open(&path, start("org_a")).expect("a cursor");
         assert_eq!(cursor.position(), &start("org_a"));
-        assert!(!path.exists());
+        assert_eq!(
+            fs::read_to_string(&path).expect("a file"),
+            "{\"organization\":\"org_a\",\"history\":\"\",\"revision\":7}\n",
+            "the start is kept before the first change is delivered"
+        );
         assert!(matches!(
             Cursor::open(&path, start("org_a")),
             Err(CursorError::InUse(_))
@@ -184,6 +193,10 @@ mod tests {
             let cursor = Cursor::open(&path, start("org_a"));
             assert!(matches!(cursor, Err(CursorError::Malformed(_))), "{text:?}: {cursor:?}");
         }
+        let read_only = folder.path().join("read-only");
+        fs::create_dir(read_only.with_added_extension("new")).expect("a folder in the way");
+        let cursor = Cursor::open(&read_only, start("org_a"));
+        assert!(matches!(cursor, Err(CursorError::File { .. })), "{cursor:?}");
         let nowhere = Cursor::open(&folder.path().join("no/cursor"), start("org_a"));
         assert!(matches!(nowhere, Err(CursorError::File { .. })), "{nowhere:?}");
     }

@@ -237,15 +237,20 @@ async fn rejections(database: &TestDatabase) {
         let expected = format!("change 1 was not delivered: the receiver rejected it: {text}; fix that");
         assert!(said.contains(&expected), "{said}");
     }
-    assert!(!sender.folder.path().join("cursor").exists());
+    // The position of the start is kept before the first change is delivered, and another `--after` does not change it.
+    let cursor = sender.folder.path().join("cursor");
+    fs::remove_file(&cursor).expect("a cursor");
+    script.reply([Reply::Fail(410, None)]);
+    let said = sentence(&finish(sender.command("--after 2")).await, 1);
+    assert!(said.contains("change 3 was not delivered"), "{said}");
     // While a new secret is introduced, both are used. With names, the change has them.
     let secrets = sender.folder.path().join("secrets");
     fs::write(&secrets, format!("{OLD_SECRET}\n{SECRET}\n")).expect("written");
-    let output = finish(sender.command("--names --after 2 --webhook-secret-file secrets")).await;
+    let output = finish(sender.command("--names --webhook-secret-file secrets")).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let posted = script.posted.borrow().clone();
     assert_eq!(accepted(&posted), [3, 4]);
-    assert_eq!(posted[3].change["customers"][0]["email"], "bob@example.com");
+    assert_eq!(posted[4].change["customers"][0]["email"], "bob@example.com");
     drop(receiver);
     server.stop().await;
 }
