@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     CommandError,
-    bulk::{Bulk, exit_code},
+    bulk::{Bulk, Creation, exit_code},
 };
 use crate::client::Action;
 
@@ -33,21 +33,16 @@ pub(super) struct Assign {
     #[command(flatten)]
     bulk: Bulk,
 
-    /// Create the devices that do not exist, instead of skipping them
-    #[arg(long)]
-    auto_create: bool,
-
-    /// The type of the devices to create; in a CSV file, of rows without a type
-    #[arg(long = "type", value_name = "TYPE", requires = "auto_create")]
-    device_type: Option<String>,
+    #[command(flatten)]
+    creation: Creation,
 }
 
 impl Assign {
     pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         let action = Action::Assign {
-            auto_create: self.auto_create,
+            auto_create: self.creation.auto_create,
         };
-        let report = self.bulk.run(action, self.device_type.clone()).await?;
+        let report = self.bulk.run(action, self.creation.device_type.clone()).await?;
         self.bulk.print_assigned(&report, None)?;
         Ok(exit_code(&report))
     }

@@ -66,6 +66,18 @@ pub(super) struct Bulk {
     service: BulkConfig,
 }
 
+/// What `assign` and `transfer` do with devices that do not exist.
+#[derive(Debug, Args)]
+pub(super) struct Creation {
+    /// Create the devices that do not exist, instead of skipping them
+    #[arg(long)]
+    pub(super) auto_create: bool,
+
+    /// The type of the devices to create; in a CSV file, of rows without a type
+    #[arg(long = "type", value_name = "TYPE", requires = "auto_create")]
+    pub(super) device_type: Option<String>,
+}
+
 /// The rows to send.
 struct List {
     source: Source,

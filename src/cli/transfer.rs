@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     CommandError,
-    bulk::{Bulk, exit_code},
+    bulk::{Bulk, Creation, exit_code},
 };
 use crate::client::Action;
 
@@ -38,22 +38,17 @@ pub(super) struct Transfer {
     #[arg(long, value_name = "CUSTOMER", conflicts_with = "auto_create")]
     expected_owner: Option<String>,
 
-    /// Create the devices that do not exist, instead of skipping them
-    #[arg(long)]
-    auto_create: bool,
-
-    /// The type of the devices to create; in a CSV file, of rows without a type
-    #[arg(long = "type", value_name = "TYPE", requires = "auto_create")]
-    device_type: Option<String>,
+    #[command(flatten)]
+    creation: Creation,
 }
 
 impl Transfer {
     pub(super) async fn run(self) -> Result<ExitCode, CommandError> {
         let action = Action::Transfer {
-            auto_create: self.auto_create,
+            auto_create: self.creation.auto_create,
             expected_owner: self.expected_owner.clone(),
         };
-        let report = self.bulk.run(action, self.device_type.clone()).await?;
+        let report = self.bulk.run(action, self.creation.device_type.clone()).await?;
         self.bulk.print_assigned(&report, Some(report.owners_removed))?;
         Ok(exit_code(&report))
     }
