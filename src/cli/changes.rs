@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     CommandError,
-    output::{print_lines, say},
+    output::{json_line, print_lines, say},
     target::target,
     webhook::Delivery,
 };
@@ -79,8 +79,11 @@ impl Changes {
                     was_reached = true;
                     if let Some(delivery) = &mut delivery {
                         delivery.deliver(&changes).await?;
-                    } else if !print_lines(changes.iter().map(|change| self.line(change)))? {
-                        return Ok(());
+                    } else {
+                        let lines: Result<Vec<_>, _> = changes.iter().map(|change| self.line(change)).collect();
+                        if !print_lines(lines?)? {
+                            return Ok(());
+                        }
                     }
                     let is_last = changes.last().is_some_and(|last| last.revision >= head);
                     if is_last && !self.follow {
@@ -124,10 +127,9 @@ impl Changes {
         conflicts.into_iter().flatten().collect()
     }
 
-    fn line(&self, change: &Change) -> String {
+    fn line(&self, change: &Change) -> Result<String, CommandError> {
         if self.json {
-            // A message without maps is always JSON.
-            return serde_json::to_string(change).unwrap_or_default();
+            return json_line(change);
         }
         let devices = |groups: &[CustomerDevices]| groups.iter().map(|group| group.device_ids.len()).sum::<usize>();
         let counts = [
@@ -143,6 +145,6 @@ impl Changes {
         let counts = counts.iter().filter(|(count, _)| *count > 0);
         let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
         let (revision, at, kind) = (change.revision, &change.at, &change.kind);
-        format!("{revision}\t{at}\t{kind}\t{}", counts.join(", "))
+        Ok(format!("{revision}\t{at}\t{kind}\t{}", counts.join(", ")))
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     CommandError,
-    output::{is_terminal, print_lines, say},
+    output::{is_terminal, json_line, print_lines, say},
     table::{Columns, heading},
     target::{failure, target},
 };
@@ -85,8 +85,8 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         records: impl Iterator<Item = (&'a M, Vec<[String; COLUMNS]>)>,
     ) -> Result<bool, CommandError> {
         if self.json {
-            // A message without maps is always JSON.
-            return print_lines(records.map(|(record, _)| serde_json::to_string(record).unwrap_or_default()));
+            let lines: Result<Vec<_>, _> = records.map(|(record, _)| json_line(record)).collect();
+            return print_lines(lines?);
         }
         let mut rows: Vec<_> = records.flat_map(|(_, lines)| lines).collect();
         if !is_terminal() {

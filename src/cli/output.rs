@@ -5,6 +5,7 @@ use std::{
     io::{self, ErrorKind, IsTerminal, Write},
 };
 
+use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::CommandError;
@@ -22,6 +23,18 @@ pub(super) fn print_lines<Line: AsRef<str>>(lines: impl IntoIterator<Item = Line
         text.push('\n');
     }
     print_bytes(text.as_bytes())
+}
+
+/// A message as a line of JSON, as the REST API has it.
+///
+/// # Errors
+/// A bug: messages are always JSON.
+pub(super) fn json_line(message: &impl Serialize) -> Result<String, CommandError> {
+    serde_json::to_string(message).map_err(|error| {
+        CommandError::Failed(format!(
+            "the response cannot be printed as JSON: {error}; report this bug"
+        ))
+    })
 }
 
 /// As [`print_lines`], for bytes.
@@ -58,4 +71,18 @@ pub(super) fn timestamp(time: OffsetDateTime) -> String {
 /// As [`timestamp`], for a time that may be missing.
 pub(super) fn optional_timestamp(time: Option<OffsetDateTime>) -> Option<String> {
     time.map(timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_json_is_an_error() {
+        assert_eq!(json_line(&BTreeMap::from([("a", 1)])).expect("JSON"), r#"{"a":1}"#);
+        // A name of a member is text.
+        assert!(json_line(&BTreeMap::from([((1, 2), 3)])).is_err());
+    }
 }
