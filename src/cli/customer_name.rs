@@ -1,6 +1,6 @@
 //! A customer on the command line.
 
-use std::{convert::Infallible, str::FromStr};
+use std::str::FromStr;
 
 /// How the text of an id begins.
 const ID_PREFIX: &str = "cust_";
@@ -13,16 +13,17 @@ pub(super) enum CustomerName {
 }
 
 impl FromStr for CustomerName {
-    type Err = Infallible;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         // An id has no @, and an address has one.
-        let is_id = text.trim_start().starts_with(ID_PREFIX) && !text.contains('@');
-        Ok(if is_id {
-            Self::Id(text.to_owned())
+        if text.contains('@') {
+            Ok(Self::Email(text.to_owned()))
+        } else if text.trim_start().starts_with(ID_PREFIX) {
+            Ok(Self::Id(text.to_owned()))
         } else {
-            Self::Email(text.to_owned())
-        })
+            Err("must be an email address, or an id: cust_ and 26 characters")
+        }
     }
 }
 

@@ -47,8 +47,8 @@ pub(super) fn failure(error: ClientError, config: &TargetConfig, list: Option<&s
         ClientError::ExpectedOwner(problem) => {
             return CommandError::Usage(format!("--expected-owner: {problem}"));
         }
-        ClientError::Rejected(problem) => return CommandError::Usage(problem),
-        ClientError::NotFound(problem) => problem,
+        ClientError::Rejected(problem) => return CommandError::Usage(on_command_line(&problem)),
+        ClientError::NotFound(problem) => on_command_line(&problem),
         ClientError::CallFailed(_) => format!("{error}; report this to the operator of the service"),
         ClientError::DeviceType(problem) => return CommandError::Usage(format!("--type: {problem}")),
         ClientError::KeyRejected(_) => {
@@ -67,6 +67,14 @@ pub(super) fn failure(error: ClientError, config: &TargetConfig, list: Option<&s
         ClientError::List(error) => format!("{list}: {error}"),
         error @ (ClientError::GaveUp { .. } | ClientError::Panicked) => format!("{error}; run this again later"),
     })
+}
+
+/// A sentence of the service without names of fields that the command line does not have.
+fn on_command_line(sentence: &str) -> String {
+    sentence
+        .replace("telemetron_customer_id", "id")
+        .replace("customer_id", "id")
+        .replace("customer_email", "email")
 }
 
 /// The content of a file of certificates, if there is one.

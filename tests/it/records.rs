@@ -160,7 +160,11 @@ async fn deletions(database: &'static TestDatabase) {
         ),
         (
             "devices ann@example.com",
-            "There is no customer with this customer_email in your organization",
+            "There is no customer with this email in your organization",
+        ),
+        (
+            "customer delete cust_00041061050r3gg28a1c60t3gf",
+            "There is no customer with this id in your organization",
         ),
     ] {
         let said = self::sentence(&run(&site, arguments).await, 1);
@@ -196,8 +200,20 @@ async fn mistakes(database: &'static TestDatabase) {
         ("owners", "--file"),
         ("owners SN-1 --file list.txt", "cannot be used with"),
         ("devices ann@example.com --unassigned", "cannot be used with"),
-        ("devices ann", "customer_email must be a valid email address"),
-        ("customer delete ann", "email must be a valid email address"),
+        ("devices ann", "'[CUSTOMER]': must be an email address, or an id: cust_"),
+        (
+            "customer delete ann",
+            "'<CUSTOMER>': must be an email address, or an id: cust_",
+        ),
+        ("devices a@b@c", ": email must be a valid email address"),
+        (
+            "customer delete cust_1",
+            ": id must be the id of a customer: cust_ and 26 characters",
+        ),
+        (
+            "device delete \u{7}",
+            ": identifier must not contain control characters",
+        ),
         ("devices --server localhost", "write http://host:50051"),
     ] {
         let said = refused(&run(&site, arguments).await, 2);
