@@ -8,6 +8,7 @@ mod cache;
 mod call;
 mod changes;
 mod connect;
+mod order;
 mod problems;
 mod records;
 mod retry;
@@ -16,7 +17,7 @@ mod services;
 mod window;
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
@@ -35,6 +36,7 @@ pub use self::{
 };
 use self::{
     call::{CallSender, Common, Done},
+    order::{DeviceOrder, MAX_DEVICES},
     rows::Row,
     window::Window,
 };
@@ -204,6 +206,7 @@ pub enum ClientError {
 }
 
 /// Assigns, transfers or removes the devices of `source`, and calls `on_event` for what happens. Needs no more memory for a longer list.
+/// A device that several rows transfer belongs to the customer of the last of them.
 ///
 /// # Errors
 /// As [`ClientError`] says, and whatever `on_event` returns.
@@ -231,25 +234,26 @@ pub async fn run<E: From<ClientError>>(
     let sender = CallSender::new(service, settings, common, trouble);
     let mut run = Run {
         is_dry: settings.dry_run,
+        order: matches!(settings.action, Action::Transfer { .. }).then(|| DeviceOrder::new(MAX_DEVICES)),
         ..Run::default()
     };
     let mut rows = Vec::with_capacity(READ_AHEAD);
     let mut is_read = false;
     loop {
-        let is_waiting_for_rows = !is_read && !run.window.is_full() && !read.is_empty();
+        run.take_rows(&mut on_event)?;
+        let is_taking_rows = !is_read && run.rows.is_empty() && !run.window.is_full();
+        let is_waiting_for_rows = is_taking_rows && !read.is_empty();
         while !is_waiting_for_rows && run.calls.len() < settings.parallel {
             let Some(group) = run.window.pop() else { break };
             run.calls.spawn(sender.clone().send(group));
         }
-        if is_read && run.calls.is_empty() {
+        if is_read && run.rows.is_empty() && run.calls.is_empty() {
             return Ok(run.report);
         }
         tokio::select! {
-            count = read.recv_many(&mut rows, READ_AHEAD), if !is_read && !run.window.is_full() => {
+            count = read.recv_many(&mut rows, READ_AHEAD), if is_taking_rows => {
                 is_read = count == 0;
-                for row in rows.drain(..) {
-                    run.take(row.map_err(ClientError::from)?, &mut on_event)?;
-                }
+                run.rows.extend(rows.drain(..));
             }
             Some(done) = run.calls.join_next() => {
                 run.is_in_trouble = false;
@@ -272,6 +276,10 @@ pub async fn run<E: From<ClientError>>(
 /// The state of a run.
 #[derive(Default)]
 struct Run {
+    /// Rows that were read and are not in the window yet.
+    rows: VecDeque<Result<Result<Row, RejectedRow>, ListError>>,
+    /// Set if the order of a device's rows matters.
+    order: Option<DeviceOrder>,
     window: Window,
     calls: JoinSet<Result<Done, ClientError>>,
     report: Report,
@@ -285,6 +293,27 @@ struct Run {
 }
 
 impl Run {
+    /// Takes the rows that were read, up to one that must wait for the calls of the rows before it.
+    fn take_rows<E: From<ClientError>>(
+        &mut self,
+        on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some(row) = self.rows.front() {
+            if let (Some(order), Ok(Ok(row))) = (&mut self.order, row)
+                && !order.allows(row)
+            {
+                if !self.window.is_empty() || !self.calls.is_empty() {
+                    break;
+                }
+                order.restart();
+                continue;
+            }
+            let Some(row) = self.rows.pop_front() else { break };
+            self.take(row.map_err(ClientError::from)?, on_event)?;
+        }
+        Ok(())
+    }
+
     fn take<E>(
         &mut self,
         row: Result<Row, RejectedRow>,

@@ -74,6 +74,11 @@ impl Window {
         Some(group)
     }
 
+    /// Whether no row waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Whether no more rows should be read for now.
     pub(super) fn is_full(&self) -> bool {
         self.bytes >= MAX_BYTES

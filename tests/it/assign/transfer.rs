@@ -1,12 +1,12 @@
 //! Transferring devices in bulk from the command line.
 
-use std::process::Output;
+use std::{collections::BTreeMap, process::Output};
 
 use serde_json::{Value, json};
 
 use super::{HEADER, Site, owners};
 use crate::support::{
-    Suite, TestDatabase, devices,
+    Kind, Suite, TestDatabase, devices,
     effects::owned,
     program::{finish, stderr, stdout},
 };
@@ -17,6 +17,11 @@ const BOB: &str = "bob@example.com";
 pub fn register(suite: &mut Suite) {
     suite.on_each("assign::transfer::a_sale", sale);
     suite.on_each("assign::transfer::many_customers", many_customers);
+    suite.on(
+        Kind::Sqlite,
+        "assign::transfer::the_last_row_of_a_device_decides",
+        last_row,
+    );
 }
 
 async fn transfer(site: &Site, arguments: &[&str]) -> Output {
@@ -103,5 +108,35 @@ async fn many_customers(database: &'static TestDatabase) {
         owned(database).await,
         owners(&[(ANN, &[]), (BOB, &["SN-1", "SN-2", "SN-3"])])
     );
+    site.server.stop().await;
+}
+
+async fn last_row(database: &'static TestDatabase) {
+    const DEVICES: usize = 20;
+    let site = Site::start(database).await;
+    let names: Vec<String> = (0..DEVICES).map(|number| format!("SN-{number}")).collect();
+    let words: Vec<&str> = names.iter().map(String::as_str).collect();
+    devices(database, "acme", &words).await;
+    // Each device is sold five times. The calls of a list are sent side by side.
+    let mut list = HEADER.to_owned();
+    let mut expected: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let customers = ["ann@example.com", "bob@example.com", "eve@example.com"];
+    for sale in 0..5 {
+        for (number, device) in words.iter().enumerate() {
+            let customer = customers[(number * 7 + sale * number + sale) % 3];
+            list.push_str(&format!("{customer},{device}\n"));
+            if sale == 4 {
+                expected.entry(customer).or_default().push(device);
+            }
+        }
+    }
+    site.write("sales.csv", list);
+    let output = transfer(&site, &["--csv", "sales.csv", "--parallel", "8"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let expected: Vec<(&str, &[&str])> = expected
+        .iter()
+        .map(|(customer, of)| (*customer, of.as_slice()))
+        .collect();
+    assert_eq!(owned(database).await, owners(&expected));
     site.server.stop().await;
 }
