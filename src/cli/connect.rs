@@ -108,6 +108,15 @@ pub(super) async fn migrate(database: &Database) -> Result<SchemaStatus, Command
     Ok(status)
 }
 
+/// As [`migrate`], and distributes the tables over the servers of Citus.
+pub(super) async fn migrate_and_distribute(database: &Database) -> Result<SchemaStatus, CommandError> {
+    let status = schema_status(database).await?;
+    check_not_ahead(&status)?;
+    storage::migrate_and_distribute(database).await?;
+    database.follow_timeline().await?;
+    Ok(status)
+}
+
 fn check_schema(status: &SchemaStatus) -> Result<(), CommandError> {
     check_not_ahead(status)?;
     if status.pending.is_empty() {

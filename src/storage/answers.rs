@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     DatabaseError,
     backend::Backend,
+    citus::Dialect,
     sql::{Column, Scalar},
     statements::{ERASE_ANSWERS, FIND_ANSWERS, INSERT_ANSWERS},
     write_connection::{execute, rows},
@@ -58,6 +59,7 @@ fn digest(bytes: &[u8]) -> Result<[u8; 32], DatabaseError> {
 /// [`DatabaseError::Conflict`] if somebody else has stored one of the keys since.
 pub(super) async fn write_answers<B: Backend>(
     connection: &mut B::Connection,
+    dialect: Dialect,
     organization: OrganizationId,
     answers: &[NewAnswer],
     head: Revision,
@@ -87,7 +89,7 @@ pub(super) async fn write_answers<B: Backend>(
             Column::IdLists(answers.iter().map(ids).collect()),
         ],
     );
-    let written = execute::<B>(connection, &statement).await?;
+    let written = execute::<B>(connection, &statement.on(dialect)).await?;
     if u64::try_from(answers.len()) != Ok(written) {
         let problem = "somebody else has stored the same idempotency key";
         return Err(DatabaseError::Conflict(DbErr::Custom(problem.to_owned())));

@@ -33,7 +33,7 @@ impl AnyWriteConnection {
     }
 
     /// As [`WriteConnection::execute`], within a bounded time.
-    pub(super) async fn execute(&mut self, statement: &Statement<'_>) -> Result<u64, DatabaseError> {
+    pub(super) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, DatabaseError> {
         match self {
             Self::Postgres(connection) => bounded(connection.execute(statement)).await,
             Self::Sqlite(connection) => connection.execute(statement).await,
@@ -41,7 +41,7 @@ impl AnyWriteConnection {
     }
 
     /// As [`WriteConnection::rows`], within a bounded time.
-    pub(super) async fn rows<T>(&mut self, statement: &Statement<'_>) -> Result<Vec<T>, DatabaseError>
+    pub(super) async fn rows<T>(&mut self, statement: Statement<'_>) -> Result<Vec<T>, DatabaseError>
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
     {

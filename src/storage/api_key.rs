@@ -178,7 +178,7 @@ impl Database {
             ],
         );
         let mut connection = AnyWriteConnection::new(self);
-        let written = connection.execute(&statement).await;
+        let written = connection.execute(statement).await;
         connection.close().await;
         written.map(drop)
     }

@@ -13,6 +13,7 @@ use sea_orm::{
 
 use super::{
     DatabaseUrl,
+    citus::{Dialect, adapt},
     options::{Purpose, SQLITE_BUSY_TIMEOUT},
     sql::Statement,
     statement_kind::{POSTGRES, SQLITE, System},
@@ -45,6 +46,9 @@ pub(super) trait Backend: sqlx::Database<Connection: 'static> {
         purpose: Purpose,
     ) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
 
+    /// Finds the dialect of the database, and prepares a new connection for it.
+    fn adapt(connection: &mut Self::Connection) -> impl Future<Output = Result<Dialect, sqlx::Error>> + Send;
+
     /// Runs a statement and returns its rows.
     fn rows<T>(
         connection: &mut Self::Connection,
@@ -60,8 +64,10 @@ pub(super) trait Backend: sqlx::Database<Connection: 'static> {
     ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
 
     /// Begins a new history if the server is on another timeline than the stored one.
-    fn follow_timeline(connection: &mut Self::Connection)
-    -> impl Future<Output = Result<Timeline, sqlx::Error>> + Send;
+    fn follow_timeline(
+        connection: &mut Self::Connection,
+        dialect: Dialect,
+    ) -> impl Future<Output = Result<Timeline, sqlx::Error>> + Send;
 
     /// Removes what was deleted from where the database keeps earlier versions. Returns false if somebody still reads them.
     fn erase(connection: &mut Self::Connection) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
@@ -101,6 +107,10 @@ impl Backend for Postgres {
         url.connect_to_postgres(purpose).await
     }
 
+    async fn adapt(connection: &mut PgConnection) -> Result<Dialect, sqlx::Error> {
+        adapt(connection).await
+    }
+
     async fn rows<T>(connection: &mut PgConnection, statement: &Statement<'_>) -> Result<Vec<T>, sqlx::Error>
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
@@ -115,8 +125,8 @@ impl Backend for Postgres {
         Ok(result.rows_affected())
     }
 
-    async fn follow_timeline(connection: &mut PgConnection) -> Result<Timeline, sqlx::Error> {
-        follow_timeline(connection).await
+    async fn follow_timeline(connection: &mut PgConnection, dialect: Dialect) -> Result<Timeline, sqlx::Error> {
+        follow_timeline(connection, dialect).await
     }
 
     async fn erase(_: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -151,6 +161,10 @@ impl Backend for Sqlite {
         url.sqlite_options(purpose)?.connect().await
     }
 
+    async fn adapt(_: &mut SqliteConnection) -> Result<Dialect, sqlx::Error> {
+        Ok(Dialect::Plain)
+    }
+
     async fn rows<T>(connection: &mut SqliteConnection, statement: &Statement<'_>) -> Result<Vec<T>, sqlx::Error>
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
@@ -165,7 +179,7 @@ impl Backend for Sqlite {
         Ok(result.rows_affected())
     }
 
-    async fn follow_timeline(_: &mut SqliteConnection) -> Result<Timeline, sqlx::Error> {
+    async fn follow_timeline(_: &mut SqliteConnection, _: Dialect) -> Result<Timeline, sqlx::Error> {
         Ok(Timeline::Same)
     }
 

@@ -166,7 +166,7 @@ impl Database {
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin + 'static,
     {
-        let statement = Arc::new(statement);
+        let statement = Arc::new(statement.on(self.dialect()));
         self.read(&sql.kind, move |connection| {
             let statement = Arc::clone(&statement);
             async move { statement.rows_of(&connection).await }

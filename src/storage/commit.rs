@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::{
     DatabaseError,
     backend::Backend,
+    citus::Dialect,
     error::BatchError,
     find::{Found, read_revision},
     group::Group,
@@ -96,7 +97,7 @@ impl<B: Backend> WriteConnection<B> {
         let mut locking = locking;
         for attempt in 1.. {
             let mut connection = self.take().await?;
-            let result = attempt_commit::<B>(&mut connection, groups, locking, lock_wait).await;
+            let result = attempt_commit::<B>(&mut connection, self.dialect(), groups, locking, lock_wait).await;
             let conflict = match &result {
                 Err(error) => error.conflict(),
                 Ok(_) => None,
@@ -127,6 +128,7 @@ impl<B: Backend> WriteConnection<B> {
 
 async fn attempt_commit<B: Backend>(
     connection: &mut B::Connection,
+    dialect: Dialect,
     groups: &mut [Group<'_>],
     locking: Locking,
     lock_wait: &mut LockWait,
@@ -135,9 +137,9 @@ async fn attempt_commit<B: Backend>(
         return embedded::<B>(connection, groups, locking).await;
     }
     let [group] = groups else {
-        return together::<B>(connection, groups).await;
+        return together::<B>(connection, dialect, groups).await;
     };
-    let committed = alone::<B>(connection, group, locking, lock_wait).await;
+    let committed = alone::<B>(connection, dialect, group, locking, lock_wait).await;
     let committed = committed.map_err(|error| BatchError { index: Some(0), error })?;
     Ok(vec![committed])
 }
@@ -146,6 +148,7 @@ async fn attempt_commit<B: Backend>(
 /// organization.
 async fn alone<B: Backend>(
     connection: &mut B::Connection,
+    dialect: Dialect,
     group: &mut Group<'_>,
     locking: Locking,
     lock_wait: &mut LockWait,
@@ -170,7 +173,7 @@ async fn alone<B: Backend>(
         }
         let found = group.find::<B>(&mut transaction).await?;
         let changes = group.apply(&found.existing);
-        write_changes::<B>(&mut transaction, group.organization, &changes, found.revision).await?;
+        write_changes::<B>(&mut transaction, dialect, group.organization, &changes, found.revision).await?;
         Ok(Committed::At(found.revision))
     };
     let written = written.await;
@@ -180,6 +183,7 @@ async fn alone<B: Backend>(
 /// Commits several groups in one transaction. It never waits for one organization while it holds the lock of another.
 async fn together<B: Backend>(
     connection: &mut B::Connection,
+    dialect: Dialect,
     groups: &mut [Group<'_>],
 ) -> Result<Vec<Committed>, BatchError> {
     let mut transaction = begin::<B>(connection).await?;
@@ -202,7 +206,7 @@ async fn together<B: Backend>(
             };
             let changes = group.apply(&found.existing);
             if !found.is_complete(&changes)? {
-                write_changes::<B>(&mut transaction, group.organization, &changes, found.revision).await?;
+                write_changes::<B>(&mut transaction, dialect, group.organization, &changes, found.revision).await?;
             }
             committed.push(Committed::At(found.revision));
         }
@@ -262,7 +266,7 @@ async fn write_all<B: Backend>(
         }
         for ((at, group), (revision, changes)) in groups.iter().enumerate().zip(&plans) {
             index = Some(at);
-            write_changes::<B>(&mut transaction, group.organization, changes, *revision).await?;
+            write_changes::<B>(&mut transaction, Dialect::Plain, group.organization, changes, *revision).await?;
         }
         index = None;
         Ok(committed(&plans))

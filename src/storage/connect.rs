@@ -11,6 +11,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     DatabaseError,
     backend::Backend as _,
+    citus::{Dialect, KnownDialect},
     file,
     heads::Heads,
     health::{Health, out_of_reach},
@@ -37,6 +38,8 @@ pub struct Database {
     reads: Arc<ReadPool>,
     /// For what calls read: many of them at once do not delay the look-up of an API key.
     call_reads: Arc<ReadPool>,
+    /// As the newest connection has found.
+    pub(super) known_dialect: KnownDialect,
     /// The result of the last health check.
     pub(super) health: Arc<watch::Sender<Health>>,
     /// The organizations that somebody follows.
@@ -68,14 +71,16 @@ impl Database {
     }
 
     async fn open_file(url: DatabaseUrl) -> Result<Self, DatabaseError> {
-        let reads = Arc::new(ReadPool::open(&url, Purpose::Reads).await?);
-        let call_reads = Arc::new(ReadPool::open(&url, Purpose::CallReads).await?);
+        let known_dialect = KnownDialect::default();
+        let reads = Arc::new(ReadPool::open(&url, Purpose::Reads, &known_dialect).await?);
+        let call_reads = Arc::new(ReadPool::open(&url, Purpose::CallReads, &known_dialect).await?);
         let health = Arc::new(watch::Sender::new(Health::Good));
         let heads = Arc::default();
         Ok(Self {
             url,
             reads,
             call_reads,
+            known_dialect,
             health,
             heads,
             replica: None,
@@ -99,6 +104,11 @@ impl Database {
     /// Where the database is.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
+    }
+
+    /// Which statements the database takes. Known once it has been connected to.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.known_dialect.get()
     }
 
     /// Whether the database can be connected to.
@@ -245,7 +255,7 @@ impl Database {
 
     /// A connection that changes the schema.
     pub(super) async fn schema_connection(&self) -> Result<DatabaseConnection, DbErr> {
-        connect(&self.url, 1, Purpose::Schema).await
+        connect(&self.url, 1, Purpose::Schema, &self.known_dialect).await
     }
 
     /// As [`schema_connection`](Self::schema_connection), to an SQLite file that nobody else has open. Closes the connections for
@@ -256,7 +266,7 @@ impl Database {
     pub(super) async fn schema_connection_alone(&self) -> Result<DatabaseConnection, DatabaseError> {
         self.reads.close().await;
         self.call_reads.close().await;
-        Ok(connect(&self.url, 1, Purpose::SchemaAlone).await?)
+        Ok(connect(&self.url, 1, Purpose::SchemaAlone, &self.known_dialect).await?)
     }
 
     /// Opens the connections for reads again.

@@ -38,15 +38,15 @@ async fn erase_all(connection: &mut AnyWriteConnection, before: OffsetDateTime) 
     let mut from = Uuid::nil();
     loop {
         let find = FIND_ERASABLE.bind([Scalar::Id(from), Scalar::Time(before), Scalar::Number(CHUNK)], []);
-        let chunk: Vec<(Uuid, i64, i64)> = connection.rows(&find).await?;
+        let chunk: Vec<(Uuid, i64, i64)> = connection.rows(find).await?;
         let Some((organization, after, through)) = chunk.into_iter().next() else {
             return Ok(erased);
         };
         let id = Scalar::Id(organization);
         let erase = ERASE_ORIGINS.bind([id, Scalar::Number(after), Scalar::Number(through)], []);
-        erased += connection.execute(&erase).await?;
+        erased += connection.execute(erase).await?;
         let note = NOTE_ERASED_ORIGINS.bind([id, Scalar::Number(through)], []);
-        connection.execute(&note).await?;
+        connection.execute(note).await?;
         from = organization;
         sleep(PAUSE).await;
     }

@@ -42,6 +42,11 @@ pub enum DatabaseError {
     /// unknown.
     #[error("the database is out of reach")]
     OutOfReach,
+    /// The database cannot be distributed.
+    #[error(
+        "the database does not have the extension Citus; run CREATE EXTENSION citus in it, on the coordinator and on each worker"
+    )]
+    NoCitus,
     /// Anything else: a bug or a wrong schema.
     #[error("the database rejected a statement: {0}")]
     Fault(#[source] DbErr),
@@ -136,7 +141,7 @@ impl From<DbErr> for DatabaseError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unreachable(error),
-            sqlx::Error::Database(database) => match database.code().map_or(Class::Fault, |code| Class::of(&code)) {
+            sqlx::Error::Database(database) => match Class::of_error(database.as_ref()) {
                 Class::Conflict => Self::Conflict(error),
                 Class::Busy => Self::Busy(error),
                 Class::Unreachable => Self::Unreachable(error),
@@ -159,6 +164,7 @@ impl From<DatabaseError> for Error {
             | DatabaseError::NotConnected(_)
             | DatabaseError::NotWritable(_)
             | DatabaseError::File(_)
+            | DatabaseError::NoCitus
             | DatabaseError::KnownNotWritable
             | DatabaseError::Silent(_)
             | DatabaseError::OutOfReach => Self::Unavailable(Cause::new(error)),
@@ -175,7 +181,33 @@ enum Class {
     Fault,
 }
 
+/// PostgreSQL's `internal_error`. Citus reports some errors of its servers with it, and with their text.
+const INTERNAL_ERROR: &str = "XX000";
+
 impl Class {
+    fn of_error(error: &dyn sqlx::error::DatabaseError) -> Self {
+        match error.code() {
+            Some(code) if code == INTERNAL_ERROR => Self::of_text(error.message()),
+            Some(code) => Self::of(&code),
+            None => Self::Fault,
+        }
+    }
+
+    /// The class of an error of one of Citus' servers, by PostgreSQL's English text.
+    fn of_text(text: &str) -> Self {
+        match text {
+            _ if text.starts_with("duplicate key value violates unique constraint")
+                || text.starts_with("deadlock detected")
+                || text.starts_with("could not serialize access") =>
+            {
+                Self::Conflict
+            }
+            _ if text.starts_with("canceling statement due to") => Self::Busy,
+            _ if text.starts_with("terminating connection") => Self::Unreachable,
+            _ => Self::Fault,
+        }
+    }
+
     /// The class of a SQLSTATE (PostgreSQL, five characters, appendix A of its manual) or of a result code (SQLite, a
     /// decimal number of which the low byte is the primary code, sqlite.org/rescode.html).
     fn of(code: &str) -> Self {
@@ -212,6 +244,26 @@ impl Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_without_a_code_of_their_own_fall_into_the_class_of_their_text() {
+        for (text, class) in [
+            (
+                "duplicate key value violates unique constraint \"change_log_pkey_102039\"",
+                Class::Conflict,
+            ),
+            ("deadlock detected", Class::Conflict),
+            ("could not serialize access due to concurrent update", Class::Conflict),
+            ("canceling statement due to lock timeout", Class::Busy),
+            (
+                "terminating connection due to administrator command",
+                Class::Unreachable,
+            ),
+            ("cache lookup failed for relation 1", Class::Fault),
+        ] {
+            assert_eq!(Class::of_text(text), class, "{text}");
+        }
+    }
 
     #[test]
     fn codes_fall_into_their_class() {

@@ -14,7 +14,7 @@ impl Database {
     pub async fn delete_expired_answers(&self, at_most: u32) -> Result<u64, DatabaseError> {
         let statement = DELETE_EXPIRED_ANSWERS.bind([Scalar::Time(now()), Scalar::Number(i64::from(at_most))], []);
         let mut connection = AnyWriteConnection::new(self);
-        let deleted = connection.execute(&statement).await;
+        let deleted = connection.execute(statement).await;
         connection.close().await;
         deleted
     }

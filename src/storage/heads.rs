@@ -12,7 +12,12 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Database, DatabaseError, sql::Column, statements::FIND_HEADS};
+use super::{
+    Database, DatabaseError,
+    citus::Dialect,
+    sql::{Column, Scalar},
+    statements::FIND_HEADS,
+};
 use crate::domain::{
     change::Revision,
     id::{HistoryId, OrganizationId},
@@ -130,12 +135,21 @@ impl Database {
         if organizations.is_empty() {
             return Ok(());
         }
-        let statement = FIND_HEADS.bind([], [Column::Ids(organizations)]);
-        let rows: Vec<(Uuid, Uuid, i64)> = self.rows_of(&FIND_HEADS, statement).await?;
-        for (history, organization, revision) in rows {
-            let revision = Revision::from_stored(revision);
-            self.heads
-                .found(OrganizationId::from(organization), history.into(), revision);
+        let statements = match self.dialect() {
+            Dialect::Plain => vec![FIND_HEADS.bind([], [Column::Ids(organizations)])],
+            // Each may be on another server.
+            Dialect::Citus => {
+                let one = |organization| FIND_HEADS.bind([Scalar::Id(organization)], []);
+                organizations.into_iter().map(one).collect()
+            }
+        };
+        for statement in statements {
+            let rows: Vec<(Uuid, Uuid, i64)> = self.rows_of(&FIND_HEADS, statement).await?;
+            for (history, organization, revision) in rows {
+                let revision = Revision::from_stored(revision);
+                self.heads
+                    .found(OrganizationId::from(organization), history.into(), revision);
+            }
         }
         Ok(())
     }

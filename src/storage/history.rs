@@ -14,6 +14,7 @@ use super::{
     Database, DatabaseError,
     any_write_connection::AnyWriteConnection,
     backend::Backend as _,
+    citus::adapt,
     entity::history,
     options::Purpose,
     sql::Scalar,
@@ -46,7 +47,7 @@ impl Database {
     pub async fn begin_history(&self) -> Result<HistoryId, DatabaseError> {
         let id = Uuid::now_v7();
         let mut connection = AnyWriteConnection::new(self);
-        let written = connection.execute(&BEGIN_HISTORY.bind([Scalar::Id(id)], [])).await;
+        let written = connection.execute(BEGIN_HISTORY.bind([Scalar::Id(id)], [])).await;
         connection.close().await;
         match written? {
             0 => Err(no_history()),
@@ -65,7 +66,8 @@ impl Database {
         }
         let followed = async {
             let mut connection = Postgres::connect(self.url(), Purpose::Writes).await?;
-            let timeline = follow_timeline(&mut connection).await?;
+            let dialect = adapt(&mut connection).await?;
+            let timeline = follow_timeline(&mut connection, dialect).await?;
             connection.close().await?;
             Ok(match timeline {
                 Timeline::Changed(history) => Some(history),

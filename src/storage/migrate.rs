@@ -6,7 +6,10 @@ use sea_orm::{
     TransactionTrait,
 };
 
-use super::{Database, DatabaseError, FileError};
+use super::{
+    Database, DatabaseError, FileError,
+    distribute::{distribute, is_distributed},
+};
 
 /// The advisory lock that makes instances migrate one after the other. An arbitrary number that must never change.
 const MIGRATION_LOCK: i64 = 0x6465_7661_7373_6967;
@@ -72,12 +75,35 @@ pub async fn schema_status(database: &Database) -> Result<SchemaStatus, Database
 /// When the database cannot be changed, or a newer version of the program has changed it. [`FileError::InUse`] when another
 /// process has an SQLite file open that is upgraded from a version which does not write the change log.
 pub async fn migrate(database: &Database) -> Result<(), DatabaseError> {
+    migrate_to(database, Layout::Same).await
+}
+
+/// As [`migrate`], and distributes the tables over the servers of Citus, as far as they are not distributed yet. Statements of
+/// running instances fail after that, until they connect again.
+///
+/// # Errors
+/// As [`migrate`], and [`DatabaseError::NoCitus`].
+pub async fn migrate_and_distribute(database: &Database) -> Result<(), DatabaseError> {
+    migrate_to(database, Layout::Distributed).await?;
+    database.empty_local_tables().await
+}
+
+/// Where the tables are after a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Where they were: new tables go where the others are.
+    Same,
+    /// On the servers of Citus.
+    Distributed,
+}
+
+async fn migrate_to(database: &Database, layout: Layout) -> Result<(), DatabaseError> {
     // SQLite has no sessions that a trigger could tell apart, so the version before must not run while the log begins.
     if let Some(path) = database.url().sqlite_path()
         && schema_status(database).await?.lacks_log()
     {
         let migrated = match database.schema_connection_alone().await {
-            Ok(connection) => migrate_and_close(connection).await,
+            Ok(connection) => migrate_and_close(connection, layout).await,
             Err(error) => Err(error),
         };
         database.reopen_reads().await?;
@@ -88,18 +114,18 @@ pub async fn migrate(database: &Database) -> Result<(), DatabaseError> {
     }
     // On its own connection: settings of its session must not stay behind on another one.
     let connection = database.schema_connection().await?;
-    database.while_reachable(migrate_and_close(connection)).await
+    database.while_reachable(migrate_and_close(connection, layout)).await
 }
 
-async fn migrate_and_close(connection: DatabaseConnection) -> Result<(), DatabaseError> {
-    let result = migrate_on(&connection).await;
+async fn migrate_and_close(connection: DatabaseConnection, layout: Layout) -> Result<(), DatabaseError> {
+    let result = migrate_on(&connection, layout).await;
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing a connection failed");
     }
     result
 }
 
-async fn migrate_on(connection: &DatabaseConnection) -> Result<(), DatabaseError> {
+async fn migrate_on(connection: &DatabaseConnection, layout: Layout) -> Result<(), DatabaseError> {
     let options = TransactionOptions {
         // An SQLite transaction that reads first and writes later fails, without waiting, if another writer came in between.
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -115,6 +141,9 @@ async fn migrate_on(connection: &DatabaseConnection) -> Result<(), DatabaseError
             .await?;
     }
     Migrator::up(&transaction, None).await?;
+    if layout == Layout::Distributed || is_distributed(&transaction).await? {
+        distribute(&transaction).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
 
 use super::{
     DatabaseError, DatabaseUrl, FileError,
+    citus::{KnownDialect, adapt},
     options::{Purpose, postgres_options, set_up_postgres, sqlite_options},
 };
 use crate::telemetry::metrics;
@@ -25,6 +26,7 @@ pub(super) const POOL_CONNECTIONS: u32 = 4;
 pub(super) struct ReadPool {
     url: DatabaseUrl,
     purpose: Purpose,
+    dialect: KnownDialect,
     current: RwLock<Current>,
 }
 
@@ -39,14 +41,20 @@ impl ReadPool {
     ///
     /// # Errors
     /// When the driver does not accept the URL, and when an SQLite file cannot be opened.
-    pub(super) async fn open(url: &DatabaseUrl, purpose: Purpose) -> Result<Self, DatabaseError> {
-        let connection = match (connect(url, POOL_CONNECTIONS, purpose).await, url.sqlite_path()) {
+    pub(super) async fn open(
+        url: &DatabaseUrl,
+        purpose: Purpose,
+        dialect: &KnownDialect,
+    ) -> Result<Self, DatabaseError> {
+        let connection = connect(url, POOL_CONNECTIONS, purpose, dialect).await;
+        let connection = match (connection, url.sqlite_path()) {
             (Err(source), Some(path)) => return Err(FileError::CannotOpen { path, source }.into()),
             (result, _) => result?,
         };
         Ok(Self {
             url: url.clone(),
             purpose,
+            dialect: dialect.clone(),
             current: RwLock::new(Current {
                 connection,
                 generation: 0,
@@ -63,7 +71,7 @@ impl ReadPool {
 
     /// Replaces the connections of this generation, unless that is done already.
     pub(super) async fn replace(&self, generation: u64) -> Result<(), DatabaseError> {
-        let fresh = connect(&self.url, POOL_CONNECTIONS, self.purpose).await?;
+        let fresh = connect(&self.url, POOL_CONNECTIONS, self.purpose, &self.dialect).await?;
         let stuck = {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             if current.generation != generation {
@@ -86,7 +94,7 @@ impl ReadPool {
 
     /// Opens the pool again after it was closed.
     pub(super) async fn reopen(&self) -> Result<(), DatabaseError> {
-        let fresh = connect(&self.url, POOL_CONNECTIONS, self.purpose).await?;
+        let fresh = connect(&self.url, POOL_CONNECTIONS, self.purpose, &self.dialect).await?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         current.generation += 1;
         current.connection = fresh;
@@ -114,12 +122,14 @@ impl ReadPool {
     }
 }
 
-/// A pool of at most so many connections for this purpose.
+/// A pool of at most so many connections for this purpose. Each of them sets `dialect`.
 pub(super) async fn connect(
     url: &DatabaseUrl,
     connections: u32,
     purpose: Purpose,
+    dialect: &KnownDialect,
 ) -> Result<DatabaseConnection, DbErr> {
+    let dialect = dialect.clone();
     let mut options = ConnectOptions::new(url.as_str());
     options
         .max_connections(connections)
@@ -135,7 +145,15 @@ pub(super) async fn connect(
         .map_sqlx_sqlite_opts(move |options| sqlite_options(options, purpose))
         .map_sqlx_postgres_opts(move |options| postgres_options(options, purpose))
         .map_sqlx_postgres_pool_opts(move |pool| {
-            pool.after_connect(move |connection, _| Box::pin(set_up_postgres(connection, purpose)))
+            let dialect = dialect.clone();
+            pool.after_connect(move |connection, _| {
+                let dialect = dialect.clone();
+                Box::pin(async move {
+                    set_up_postgres(connection, purpose).await?;
+                    dialect.set(adapt(connection).await?);
+                    Ok(())
+                })
+            })
         });
     sea_orm::Database::connect(options).await
 }

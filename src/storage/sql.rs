@@ -3,6 +3,8 @@
 //! PostgreSQL takes each column as an array, SQLite all rows of a set as one JSON array of arrays. A list of placeholders
 //! would be a new text for each length: that fills the statement cache, and meets the limit on parameters.
 
+use std::sync::OnceLock;
+
 use sea_orm::{
     DatabaseConnection, DbBackend, DbErr, RuntimeErr,
     sqlx::{
@@ -15,14 +17,26 @@ use sea_orm::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-use super::statement_kind::StatementKind;
+use super::{citus::Dialect, statement_kind::StatementKind};
 
 /// A statement in the SQL of each database. In a statement of a call, the organization's id is the first parameter: no
-/// statement reaches across organizations, and a sharded PostgreSQL finds all its rows on one shard.
+/// statement reaches across organizations, and Citus finds all its rows on one server.
 pub(super) struct Sql {
     pub(super) kind: StatementKind,
     pub(super) postgres: &'static str,
     pub(super) sqlite: &'static str,
+    pub(super) citus: OnCitus,
+}
+
+/// The text of a statement on Citus.
+pub(super) enum OnCitus {
+    /// That of PostgreSQL.
+    Same,
+    /// A text of its own, because Citus cannot run that of PostgreSQL.
+    Text(&'static str),
+    /// PostgreSQL's INSERT within a SELECT, which Citus sends to the server of the organization. By itself, the INSERT would run as
+    /// a COPY from the coordinator: that takes more round trips, and its errors have no SQLSTATE. Made when it is first used.
+    Within(OnceLock<String>),
 }
 
 /// The text of a file without the comment at its top: logs, `pg_stat_activity` and the like show the beginning of a
@@ -70,6 +84,7 @@ pub(super) enum Column<'a> {
 /// A statement with its parameters: the scalars first, then each set of rows.
 pub(super) struct Statement<'a> {
     sql: &'static Sql,
+    dialect: Dialect,
     scalars: Vec<Scalar>,
     sets: Vec<Vec<Column<'a>>>,
 }
@@ -83,8 +98,21 @@ impl Sql {
     ) -> Statement<'a> {
         Statement {
             sql: self,
+            dialect: Dialect::Plain,
             scalars: scalars.into_iter().collect(),
             sets: vec![rows.into_iter().collect()],
+        }
+    }
+
+    /// The text for PostgreSQL.
+    pub(super) fn on_postgres(&self, dialect: Dialect) -> &str {
+        match (dialect, &self.citus) {
+            (Dialect::Plain, _) | (Dialect::Citus, OnCitus::Same) => self.postgres,
+            (Dialect::Citus, OnCitus::Text(text)) => text,
+            (Dialect::Citus, OnCitus::Within(text)) => text.get_or_init(|| {
+                let insert = self.postgres.trim_end().trim_end_matches(';');
+                format!("WITH written AS (\n{insert}\nRETURNING 1\n)\nSELECT FROM written;")
+            }),
         }
     }
 }
@@ -93,6 +121,12 @@ impl<'a> Statement<'a> {
     /// Binds another set of rows.
     pub(super) fn and(mut self, rows: impl IntoIterator<Item = Column<'a>>) -> Self {
         self.sets.push(rows.into_iter().collect());
+        self
+    }
+
+    /// The same statement for a database of this dialect.
+    pub(super) fn on(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 
@@ -160,7 +194,7 @@ impl<'a> Statement<'a> {
             };
             added.map_err(Error::Encode)?;
         }
-        Ok((self.sql.postgres, arguments))
+        Ok((self.sql.on_postgres(self.dialect), arguments))
     }
 
     /// The text and the parameters for SQLite.

@@ -1,17 +1,34 @@
 //! The statements that are written in SQL: one file for each database, in `sql/`.
 
+use std::sync::OnceLock;
+
 use super::{
-    sql::{Sql, without_header},
+    sql::{OnCitus, Sql, without_header},
     statement_kind::StatementKind,
 };
 
-/// Declares each statement by its file, its name in metrics, its SQL command, and that with its tables.
+/// The text of a statement on Citus: that of PostgreSQL, in a file of its own, or an INSERT within a SELECT.
+macro_rules! on_citus {
+    ($file:literal) => {
+        OnCitus::Same
+    };
+    ($file:literal has its own text) => {
+        OnCitus::Text(without_header(include_str!(concat!("sql/", $file, ".citus.sql"))))
+    };
+    ($file:literal is within a select) => {
+        OnCitus::Within(OnceLock::new())
+    };
+}
+
+/// Declares each statement by its file, its name in metrics, its SQL command, and that with its tables. In brackets: how its text
+/// differs on Citus.
 macro_rules! statements {
-    ($($name:ident: $file:literal, $metric:literal, $operation:literal, $summary:literal;)*) => {
+    ($($name:ident: $file:literal, $metric:literal, $operation:literal, $summary:literal $([$($citus:tt)*])?;)*) => {
         $(pub(super) static $name: Sql = Sql {
             kind: StatementKind::new($metric, $operation, $summary),
             postgres: without_header(include_str!(concat!("sql/", $file, ".postgres.sql"))),
             sqlite: without_header(include_str!(concat!("sql/", $file, ".sqlite.sql"))),
+            citus: on_citus!($file $($($citus)*)?),
         };)*
 
         /// The text of each file, and the statement that is sent.
@@ -33,29 +50,29 @@ statements! {
     FIND_TYPES: "find_types", "find_types", "SELECT", "SELECT device";
     FIND_OWNERS: "find_owners", "find_owners", "SELECT", "SELECT device device_assignment customer";
     LIST_DEVICES: "list_devices", "list_devices", "SELECT", "SELECT device_assignment device";
-    INSERT_CHANGES: "insert_changes", "insert_changes", "INSERT", "INSERT change_log";
-    INSERT_CUSTOMERS: "insert_customers", "insert_customers", "INSERT", "INSERT customer";
-    INSERT_DEVICES: "insert_devices", "insert_devices", "INSERT", "INSERT device";
-    UPDATE_DEVICE_TYPES: "update_device_types", "update_device_types", "UPDATE", "UPDATE device";
-    UPDATE_PROPERTIES: "update_properties", "update_properties", "UPDATE", "UPDATE device";
+    INSERT_CHANGES: "insert_changes", "insert_changes", "INSERT", "INSERT change_log" [is within a select];
+    INSERT_CUSTOMERS: "insert_customers", "insert_customers", "INSERT", "INSERT customer" [is within a select];
+    INSERT_DEVICES: "insert_devices", "insert_devices", "INSERT", "INSERT device" [is within a select];
+    UPDATE_DEVICE_TYPES: "update_device_types", "update_device_types", "UPDATE", "UPDATE device" [has its own text];
+    UPDATE_PROPERTIES: "update_properties", "update_properties", "UPDATE", "UPDATE device" [has its own text];
     FREE_EMAILS: "free_emails", "free_emails", "UPDATE", "UPDATE customer";
-    UPDATE_CUSTOMERS: "update_customers", "update_customers", "UPDATE", "UPDATE customer";
+    UPDATE_CUSTOMERS: "update_customers", "update_customers", "UPDATE", "UPDATE customer" [has its own text];
     DELETE_CUSTOMERS: "delete_customers", "delete_customers", "DELETE", "DELETE customer";
     DELETE_DEVICES: "delete_devices", "delete_devices", "DELETE", "DELETE device";
-    INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment";
-    DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment";
+    INSERT_ASSIGNMENTS: "insert_assignments", "insert_assignments", "INSERT", "INSERT device_assignment" [is within a select];
+    DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment" [has its own text];
     FIND_ANSWERS: "find_answers", "find_answers", "SELECT", "SELECT idempotency_key";
-    INSERT_ANSWERS: "insert_answers", "insert_answers", "INSERT", "INSERT idempotency_key";
+    INSERT_ANSWERS: "insert_answers", "insert_answers", "INSERT", "INSERT idempotency_key" [is within a select];
     ERASE_ANSWERS: "erase_answers", "erase_answers", "DELETE", "DELETE idempotency_key";
-    DELETE_EXPIRED_ANSWERS: "delete_expired_answers", "delete_expired_answers", "DELETE", "DELETE idempotency_key";
+    DELETE_EXPIRED_ANSWERS: "delete_expired_answers", "delete_expired_answers", "DELETE", "DELETE idempotency_key" [has its own text];
     LIST_CHANGES: "list_changes", "list_changes", "SELECT", "SELECT change_log";
-    FIND_HEADS: "find_heads", "find_heads", "SELECT", "SELECT change_log";
+    FIND_HEADS: "find_heads", "find_heads", "SELECT", "SELECT change_log" [has its own text];
     FIND_NAMES: "find_names", "find_names", "SELECT", "SELECT customer device";
     FIND_REVOKED_KEYS: "find_revoked_keys", "find_revoked_keys", "SELECT", "SELECT api_key";
     VERIFY: "verify", "verify", "SELECT", "SELECT change_log customer device device_assignment";
     FIND_UNKNOWN_ORGANIZATIONS: "find_unknown_organizations", "find_unknown_organizations", "SELECT",
-        "SELECT customer device device_assignment change_log organization";
-    FIND_ERASABLE: "find_erasable", "find_erasable", "SELECT", "SELECT organization change_log";
+        "SELECT customer device device_assignment change_log organization" [has its own text];
+    FIND_ERASABLE: "find_erasable", "find_erasable", "SELECT", "SELECT organization change_log" [has its own text];
     ERASE_ORIGINS: "erase_origins", "erase_origins", "UPDATE", "UPDATE change_log";
     NOTE_ERASED_ORIGINS: "note_erased_origins", "note_erased_origins", "UPDATE", "UPDATE organization";
     BEGIN_HISTORY: "begin_history", "begin_history", "UPDATE", "UPDATE history";
@@ -70,6 +87,7 @@ pub(super) static FIND_AND_ASSIGN: Sql = Sql {
     kind: StatementKind::new("find_and_assign", "SELECT", "SELECT customer device device_assignment"),
     postgres: without_header(FIND_AND_ASSIGN_FILE),
     sqlite: "",
+    citus: OnCitus::Same,
 };
 
 /// Waits for the exclusive lock of an organization, until the end of the transaction. PostgreSQL's alone. The second
@@ -81,6 +99,7 @@ pub(super) static LOCK_ORGANIZATION: Sql = Sql {
                pg_advisory_xact_lock(hashtextextended($1::text, 0))::text IS NOT NULL, \
                set_config('lock_timeout', '2s', true) IS NOT NULL",
     sqlite: "",
+    citus: OnCitus::Same,
 };
 
 /// Takes the exclusive locks of organizations that nobody else has, until the end of the transaction. PostgreSQL's alone. One row
@@ -90,4 +109,5 @@ pub(super) static TRY_LOCK_ORGANIZATIONS: Sql = Sql {
     postgres: "SELECT pg_try_advisory_xact_lock(hashtextextended(named.id::text, 0)) \
                FROM unnest($1::uuid[]) WITH ORDINALITY AS named (id, n) ORDER BY named.n",
     sqlite: "",
+    citus: OnCitus::Same,
 };

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sea_orm::sqlx::{self, PgConnection};
 use uuid::Uuid;
 
+use super::citus::Dialect;
 use crate::domain::id::HistoryId;
 
 /// The stored timeline and the timeline of the server. The second is null on a standby. The first 8 digits of the name of a
@@ -15,6 +16,14 @@ const TIMELINES: &str = "\
         CASE WHEN NOT pg_is_in_recovery() \
         THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer END \
     FROM history";
+
+/// The same on Citus. Its servers have a timeline each, and a statement that names a table may run on any of them: without a table
+/// it runs on the coordinator.
+const STORED_TIMELINE: &str = "SELECT timeline FROM history";
+const COORDINATOR_TIMELINE: &str = "\
+    SELECT \
+        CASE WHEN NOT pg_is_in_recovery() \
+        THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer END";
 
 /// Stores the timeline $1. If another one was stored, history $2 begins. Of several instances that do so at the same time, one
 /// finds a row to change.
@@ -36,11 +45,8 @@ pub(super) enum Timeline {
 }
 
 /// Begins a new history if the server is on another timeline than the stored one.
-pub(super) async fn follow_timeline(connection: &mut PgConnection) -> Result<Timeline, sqlx::Error> {
-    let (stored, current): (Option<i32>, Option<i32>) = match sqlx::query_as(TIMELINES)
-        .fetch_one(&mut *connection)
-        .await
-    {
+pub(super) async fn follow_timeline(connection: &mut PgConnection, dialect: Dialect) -> Result<Timeline, sqlx::Error> {
+    let (stored, current) = match timelines(connection, dialect).await {
         Ok(timelines) => timelines,
         Err(error) if cannot_tell(&error) => {
             tracing::warn!(
@@ -81,6 +87,16 @@ pub(super) async fn follow_timeline(connection: &mut PgConnection) -> Result<Tim
         }
         _ => Ok(Timeline::Same),
     }
+}
+
+/// The stored timeline and that of the server.
+async fn timelines(connection: &mut PgConnection, dialect: Dialect) -> Result<(Option<i32>, Option<i32>), sqlx::Error> {
+    if dialect == Dialect::Plain {
+        return sqlx::query_as(TIMELINES).fetch_one(connection).await;
+    }
+    let stored = sqlx::query_scalar(STORED_TIMELINE).fetch_one(&mut *connection).await?;
+    let current = sqlx::query_scalar(COORDINATOR_TIMELINE).fetch_one(connection).await?;
+    Ok((stored, current))
 }
 
 /// Whether this server does not know timelines, or keeps them from this user: syntax error or access rule violation, feature not

@@ -70,10 +70,13 @@ impl Database {
     /// When the database cannot be read.
     pub async fn unknown_organizations(&self) -> Result<Vec<(String, OrganizationId)>, DatabaseError> {
         let connection = self.schema_connection().await?;
+        // The connection is made when it is first used.
+        connection.ping().await?;
+        let dialect = self.dialect();
         let sql = if self.url().is_sqlite() {
             FIND_UNKNOWN_ORGANIZATIONS.sqlite
         } else {
-            FIND_UNKNOWN_ORGANIZATIONS.postgres
+            FIND_UNKNOWN_ORGANIZATIONS.on_postgres(dialect)
         };
         let statement = sea_orm::Statement::from_string(connection.get_database_backend(), sql);
         let rows = async { Ok(connection.query_all_raw(statement).await?) };

@@ -9,6 +9,7 @@ use super::{
     DatabaseError,
     answers::{erase_answers, write_answers},
     backend::Backend,
+    citus::Dialect,
     sql::{Column, Scalar, Statement},
     statements::{
         DELETE_ASSIGNMENTS, DELETE_CUSTOMERS, DELETE_DEVICES, FREE_EMAILS, INSERT_ASSIGNMENTS, INSERT_CHANGES,
@@ -34,6 +35,7 @@ use crate::domain::{
 /// [`DatabaseError::Conflict`] if somebody else has changed the organization since.
 pub(super) async fn write_changes<B: Backend>(
     connection: &mut B::Connection,
+    dialect: Dialect,
     organization: OrganizationId,
     changes: &ChangeSet,
     head: Revision,
@@ -41,7 +43,7 @@ pub(super) async fn write_changes<B: Backend>(
     if changes.is_empty() {
         return Ok(());
     }
-    let statements = statements(organization, changes, head);
+    let statements = statements(organization, changes, head).map(|statement| statement.on(dialect));
     let written = execute_all::<B, _>(connection, &statements).await?;
     for (statement, written) in statements.iter().zip(written) {
         let planned = statement.row_count();
@@ -54,7 +56,7 @@ pub(super) async fn write_changes<B: Backend>(
         }
     }
     erase_answers::<B>(connection, organization, &changes.erased).await?;
-    write_answers::<B>(connection, organization, &changes.answers, head).await
+    write_answers::<B>(connection, dialect, organization, &changes.answers, head).await
 }
 
 /// The statements in the order in which they can run: rows are deleted before others get their names, and after their assignments.

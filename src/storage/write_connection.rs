@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     Database, DatabaseError, DatabaseUrl,
     backend::Backend,
+    citus::{Dialect, KnownDialect},
     options::Purpose,
     sql::Statement,
     statement_kind::{BEGIN, COMMIT},
@@ -34,6 +35,7 @@ const LONGEST_CONNECT_PAUSE: Duration = Duration::from_millis(400);
 /// A connection to database `B`, made when it is needed.
 pub(super) struct WriteConnection<B: Backend> {
     url: DatabaseUrl,
+    known_dialect: KnownDialect,
     /// The connection, and since when it is idle.
     idle: Option<(B::Connection, Instant)>,
     /// Whether the server's timeline has been compared with the stored one since the connection was made.
@@ -46,6 +48,7 @@ impl<B: Backend> WriteConnection<B> {
     pub(super) fn new(database: &Database) -> Self {
         Self {
             url: database.url().clone(),
+            known_dialect: database.known_dialect.clone(),
             idle: None,
             is_on_timeline: false,
             unerased: None,
@@ -56,9 +59,9 @@ impl<B: Backend> WriteConnection<B> {
     ///
     /// # Errors
     /// When nothing happened, with one exception: if the connection broke, the outcome is unknown.
-    pub(super) async fn execute(&mut self, statement: &Statement<'_>) -> Result<u64, DatabaseError> {
+    pub(super) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, DatabaseError> {
         let mut connection = self.take().await?;
-        let written = execute::<B>(&mut connection, statement).await?;
+        let written = execute::<B>(&mut connection, &statement.on(self.dialect())).await?;
         self.keep(connection);
         Ok(written)
     }
@@ -67,14 +70,19 @@ impl<B: Backend> WriteConnection<B> {
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    pub(super) async fn rows<T>(&mut self, statement: &Statement<'_>) -> Result<Vec<T>, DatabaseError>
+    pub(super) async fn rows<T>(&mut self, statement: Statement<'_>) -> Result<Vec<T>, DatabaseError>
     where
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
     {
         let mut connection = self.take().await?;
-        let found = rows::<B, T>(&mut connection, statement).await?;
+        let found = rows::<B, T>(&mut connection, &statement.on(self.dialect())).await?;
         self.keep(connection);
         Ok(found)
+    }
+
+    /// Which statements the database takes. Known once a connection is taken.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.known_dialect.get()
     }
 
     /// Drops the connection; the next transaction makes a new one.
@@ -105,12 +113,14 @@ impl<B: Backend> WriteConnection<B> {
             connection
         } else {
             self.is_on_timeline = false;
-            connect::<B>(&self.url).await?
+            let mut connection = connect::<B>(&self.url).await?;
+            self.known_dialect.set(B::adapt(&mut connection).await?);
+            connection
         };
         // Nothing is written on another timeline before the new history has begun. A server changes its timeline only when a
         // standby is promoted, and its connections may survive that.
         if !self.is_on_timeline {
-            self.is_on_timeline = B::follow_timeline(&mut connection).await? != Timeline::Standby;
+            self.is_on_timeline = B::follow_timeline(&mut connection, self.dialect()).await? != Timeline::Standby;
         }
         Ok(connection)
     }

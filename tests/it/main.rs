@@ -18,6 +18,7 @@ mod audit;
 mod batch;
 mod change_log;
 mod changes;
+mod citus;
 mod compression;
 mod config;
 mod console;
@@ -102,6 +103,7 @@ fn main() {
     batch::register(&mut suite);
     change_log::register(&mut suite);
     changes::register(&mut suite);
+    citus::register(&mut suite);
     compression::register(&mut suite);
     config::register(&mut suite);
     console::register(&mut suite);

@@ -9,6 +9,7 @@ static SQL: Sql = Sql {
     kind: StatementKind::new("test", "", ""),
     postgres: "of PostgreSQL",
     sqlite: "of SQLite",
+    citus: OnCitus::Text("of Citus"),
 };
 
 fn id(number: u128) -> Uuid {
@@ -47,6 +48,8 @@ fn each_database_has_its_text() {
     let statement = SQL.bind([], [Column::Texts(vec!["a"])]);
     assert_eq!(statement.for_postgres().expect("bound").0, "of PostgreSQL");
     assert_eq!(statement.for_sqlite().expect("bound").0, "of SQLite");
+    let statement = statement.on(Dialect::Citus);
+    assert_eq!(statement.for_postgres().expect("bound").0, "of Citus");
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::{
     storage::{
         Database, DatabaseError,
         backend::Backend,
+        citus::Dialect,
         commit::{Committed, LONGEST_LOCK_WAIT, LockWait, Locking},
         error::BatchError,
         group,
@@ -79,7 +80,13 @@ impl<B: Backend> Worker<B> {
                 Class::Bulk => Locking::Exclusive,
             };
             let is_alone = batch.len() == 1;
-            let held = self.process(batch, locking, LOCK_WAIT).await;
+            // On Citus, each organization may be on another server, and a transaction of several would need two-phase commits.
+            let batches = match self.database.dialect() {
+                Dialect::Citus => batch.into_iter().map(|group| vec![group]).collect(),
+                Dialect::Plain => vec![batch],
+            };
+            let lock_wait = share_of_lock_wait(batches.len());
+            let held = self.process(batches, locking, lock_wait).await;
             // The others need not wait until those are done that another instance holds.
             taken.give_back(|organization| !held.iter().any(|group| group.organization == organization));
             let lock_wait = share_of_lock_wait(held.len());
@@ -88,7 +95,7 @@ impl<B: Backend> Worker<B> {
                 let still_held = if is_alone {
                     vec![group]
                 } else {
-                    self.process(vec![group], Locking::Exclusive, lock_wait).await
+                    self.process(vec![vec![group]], Locking::Exclusive, lock_wait).await
                 };
                 for group in still_held {
                     self.queue.put_back(group);
@@ -99,12 +106,12 @@ impl<B: Backend> Worker<B> {
         self.connection.close().await;
     }
 
-    /// Commits a batch. One that fails is split and tried again, so that no call fails because of another. Returns the groups
+    /// Commits batches, one after the other. One that fails is split and tried again, so that no call fails because of another. Returns the groups
     /// that could not run because another instance holds their organizations. A single group waits up to `lock_wait` for that
     /// instance; one of several does not wait, and has to run alone.
-    async fn process(&mut self, batch: Batch, locking: Locking, lock_wait: Duration) -> Vec<Group> {
+    async fn process(&mut self, batches: Vec<Batch>, locking: Locking, lock_wait: Duration) -> Vec<Group> {
         let mut held = Vec::new();
-        let mut batches = VecDeque::from([batch]);
+        let mut batches = VecDeque::from(batches);
         while let Some(batch) = batches.pop_front() {
             let mut batch = still_wanted(batch);
             if batch.is_empty() {

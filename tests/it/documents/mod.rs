@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Blocks that are not run: document, first line, reason.
-const NOT_RUN: [(&str, &str, &str); 20] = [
+const NOT_RUN: [(&str, &str, &str); 25] = [
     (
         "ARCHITECTURE.md",
         "JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (find → apply → write, commit)",
@@ -34,6 +34,31 @@ const NOT_RUN: [(&str, &str, &str); 20] = [
         "a diagram",
     ),
     ("README.md", "cargo test", "it runs this test"),
+    (
+        "docs/SCALING.md",
+        "SELECT citus_set_coordinator_host('coordinator.internal', 5432);",
+        "it needs Citus; the tests prepare their cluster so",
+    ),
+    (
+        "docs/SCALING.md",
+        "device-assignment migrate --distribute",
+        "it needs Citus; citus::tables_are_distributed_once runs it there",
+    ),
+    (
+        "docs/SCALING.md",
+        "SELECT nodename, nodeport, shardid",
+        "it needs Citus",
+    ),
+    (
+        "docs/SCALING.md",
+        "SELECT isolate_tenant_to_new_shard('device', '01900000-0000-7000-8000-000000000001', 'CASCADE',",
+        "it needs Citus",
+    ),
+    (
+        "docs/SCALING.md",
+        "SELECT citus_add_node('worker-3.internal', 5432);",
+        "it needs Citus",
+    ),
     (
         "docs/OPERATIONS.md",
         "docker build -f deploy/Dockerfile -t device-assignment .",

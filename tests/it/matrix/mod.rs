@@ -168,7 +168,7 @@ async fn keys(database: &TestDatabase, api: Api, row: &Row) {
 }
 
 /// The ids of John in this organization.
-async fn john(database: &TestDatabase, organization: &str) -> World {
+pub async fn john(database: &TestDatabase, organization: &str) -> World {
     let known = ids(database, organization).await;
     let customer = known.iter().find(|id| id.starts_with("cust_")).expect("John").clone();
     World { customer }

@@ -15,7 +15,7 @@ use device_assignment::storage::{Database, DatabaseUrl, migrate};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement, sqlx::Executor as _};
 use tempfile::TempDir;
 
-use super::postgres::PostgresServer;
+use super::{citus, postgres::PostgresServer};
 
 /// Which database a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub fn prepare_postgres() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let template = template();
+            if citus::is_used() {
+                return citus::prepare_template(&template).await;
+            }
             admin(server, &format!("CREATE DATABASE {template}")).await;
             let url = DatabaseUrl::parse(&server.url(&template)).expect("a URL");
             let database = Database::open(url).await.expect("a database");
@@ -53,7 +56,7 @@ pub fn postgres_missing() -> Option<&'static str> {
 pub fn clean_up_postgres() {
     if let Some(Ok(server)) = SHARED.get() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(admin(server, &format!("DROP DATABASE {} WITH (FORCE)", template())));
+        runtime.block_on(drop(server, &template()));
         // A static is not dropped.
         server.stop();
     }
@@ -67,6 +70,24 @@ fn shared() -> &'static PostgresServer {
     SHARED.get().expect("prepared").as_ref().expect("a PostgreSQL server")
 }
 
+/// Creates a database, on Citus on every server.
+async fn create(server: &PostgresServer, name: &str, options: &str) {
+    if citus::is_used() {
+        citus::create(name, options).await;
+    } else {
+        admin(server, &format!("CREATE DATABASE {name} {options}")).await;
+    }
+}
+
+/// Drops a database, on Citus on every server.
+async fn drop(server: &PostgresServer, name: &str) {
+    if citus::is_used() {
+        citus::remove(name).await;
+    } else {
+        admin(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    }
+}
+
 async fn admin(server: &PostgresServer, sql: &str) {
     let connection = connect(server.admin_url()).await;
     connection.execute_unprepared(sql).await.expect(sql);
@@ -74,7 +95,7 @@ async fn admin(server: &PostgresServer, sql: &str) {
 }
 
 /// A pool that no task looks after: that of the driver can spin for ever (see `connect` of the storage).
-async fn connect(url: &str) -> DatabaseConnection {
+pub async fn connect(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options
         .idle_timeout(None)
@@ -136,7 +157,7 @@ impl TestDatabase {
 
     async fn on_shared(options: &str) -> Self {
         let database = Self::to_be_created();
-        admin(shared(), &format!("CREATE DATABASE {} {options}", database.name)).await;
+        create(shared(), &database.name, options).await;
         database
     }
 
@@ -290,7 +311,7 @@ impl TestDatabase {
             fs::remove_dir_all(folder).expect("a folder to remove");
         }
         if !self.name.is_empty() {
-            admin(shared(), &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+            drop(shared(), &self.name).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests stand on: real databases, the real server, real clients.
 
 pub mod browser;
+pub mod citus;
 pub mod client;
 pub mod collector;
 pub mod database;

@@ -1,5 +1,5 @@
 //! A private PostgreSQL server, started from the installed binaries and removed after the tests, or the server that
-//! `TEST_POSTGRES_URL` names.
+//! `TEST_POSTGRES_URL` or `TEST_CITUS_URL` names.
 
 use std::{
     env, fs,
@@ -34,9 +34,10 @@ pub struct Private {
 }
 
 impl PostgresServer {
-    /// The server to run most tests on. Its databases live no longer than the tests, so it need not wait for the disk.
+    /// The server to run most tests on: with `TEST_CITUS_URL`, the coordinator of Citus. Its databases live no longer than the tests, so it need not wait for the disk.
     pub fn start_shared() -> Result<Self, String> {
-        match env::var("TEST_POSTGRES_URL") {
+        let url = env::var("TEST_CITUS_URL").or_else(|_| env::var("TEST_POSTGRES_URL"));
+        match url {
             Ok(admin_url) => Ok(Self {
                 admin_url,
                 private: None,

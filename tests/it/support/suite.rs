@@ -6,6 +6,7 @@ use libtest_mimic::{Completion, Trial};
 
 use super::{
     browser::{browser_missing, browser_required},
+    citus,
     database::{Kind, TestDatabase, postgres_missing, postgres_required},
     example::Example,
     program::is_on_path,
@@ -28,8 +29,10 @@ impl Suite {
 
     /// A test that needs PostgreSQL's programs and creates its own databases.
     pub fn with_postgres<F: Future<Output = ()>>(&mut self, name: &str, test: impl FnOnce() -> F + Send + 'static) {
+        let left_out = citus::left_out(name);
         self.trials
             .push(Trial::ignorable_test(name, move || match postgres_missing() {
+                _ if left_out.is_some() => Ok(Completion::ignored_with(left_out.unwrap_or_default())),
                 Some(reason) if postgres_required() => Err(reason.into()),
                 Some(reason) => Ok(Completion::ignored_with(reason)),
                 None => {
