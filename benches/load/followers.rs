@@ -13,13 +13,16 @@ use device_assignment::pb::{WatchChangesRequest, change_service_client::ChangeSe
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 use tonic::{Request, transport::Endpoint};
 
 /// Streams that share one HTTP/2 connection: fewer than the service allows.
 const STREAMS_PER_CONNECTION: usize = 100;
+
+/// Streams that are opened at the same time: fewer than the calls that the service takes at once.
+const OPENING: usize = 64;
 
 /// The task of the followers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +71,7 @@ type Lags = Arc<Mutex<Histogram<u64>>>;
 async fn follow(following: Following) -> Heard {
     let (end, ends) = watch::channel(None::<Vec<u64>>);
     let (opened, mut is_open) = mpsc::channel(following.streams);
+    let opening = Arc::new(Semaphore::new(OPENING));
     let lags = Lags::new(Mutex::new(Histogram::new(3).expect("a histogram")));
     let mut streams = JoinSet::new();
     let mut channel = None;
@@ -84,10 +88,12 @@ async fn follow(following: Following) -> Heard {
             organization,
             revision: following.after[organization],
             reads: following.reads,
+            opening: Arc::clone(&opening),
             ends: ends.clone(),
         };
         streams.spawn(stream.run(opened.clone(), Arc::clone(&lags)));
     }
+    drop(opened);
     for _ in 0..following.streams {
         is_open.recv().await.expect("a stream");
     }
@@ -112,6 +118,7 @@ struct Stream {
     /// The last revision that was received.
     revision: u64,
     reads: bool,
+    opening: Arc<Semaphore>,
     ends: watch::Receiver<Option<Vec<u64>>>,
 }
 
@@ -125,10 +132,12 @@ impl Stream {
         });
         let key = self.key.parse().expect("metadata");
         request.metadata_mut().insert("x-api-key", key);
+        let permit = self.opening.acquire().await.expect("open");
         let stream = self.service.watch_changes(request).await;
         let mut stream = stream.expect("a stream").into_inner();
         let heartbeat = stream.message().await.expect("a message").expect("no end");
         assert!(heartbeat.changes.is_empty(), "nothing is written yet");
+        drop(permit);
         opened.send(()).await.expect("somebody waits");
         if !self.reads {
             self.ends.wait_for(Option::is_some).await.expect("an end");

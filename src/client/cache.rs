@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{ChangeFollower, ClientError, FollowError, Followed, Position, Target};
+use super::{ChangeFollower, ClientError, FollowError, Followed, Position, Target, devices::Devices};
 use crate::pb::Change;
 
 /// The owners of a device: the ids of customers, in the order in which they became owners.
@@ -45,21 +45,13 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    devices: HashMap<Box<str>, Device>,
-    /// The ids of devices by their identifiers.
-    identifiers: HashMap<Box<str>, Box<str>>,
-    /// The ids of customers, each once.
-    customers: HashMap<Arc<str>, ()>,
+    devices: Devices,
+    /// The ids of customers, each with the list of that customer alone, which all its devices share.
+    customers: HashMap<Arc<str>, Owners>,
     position: Position,
     up_to_date_at: Option<Instant>,
     /// Why the cache cannot go on.
     failure: Option<String>,
-}
-
-#[derive(Debug)]
-struct Device {
-    identifier: Option<Box<str>>,
-    owners: Owners,
 }
 
 impl OwnershipCache {
@@ -118,14 +110,12 @@ impl OwnershipCache {
 
     /// The owners of the device with this identifier; `None` if it does not exist.
     pub fn owners(&self, identifier: &str) -> Option<Owners> {
-        let state = self.shared.read();
-        let id = state.identifiers.get(identifier)?;
-        state.devices.get(id).map(|device| Arc::clone(&device.owners))
+        self.shared.read().devices.owners(identifier).map(Arc::clone)
     }
 
     /// How many devices there are.
     pub fn devices(&self) -> usize {
-        self.shared.read().identifiers.len()
+        self.shared.read().devices.count()
     }
 
     /// How far the cache is.
@@ -178,64 +168,57 @@ impl State {
     /// Applies a change as set operations: what is there already, or is not there, does not matter.
     fn apply(&mut self, change: Change) {
         for id in change.devices_created {
-            self.device(&id);
+            self.devices.entry(&id);
         }
         for named in change.devices {
-            self.device(&named.device_id);
-            let replaced = self
-                .devices
-                .get_mut(&*named.device_id)
-                .and_then(|device| device.identifier.replace(named.identifier.clone().into()));
-            if let Some(replaced) = replaced {
-                self.identifiers.remove(&replaced);
-            }
-            self.identifiers.insert(named.identifier.into(), named.device_id.into());
+            self.devices.name(&named.device_id, named.identifier);
         }
         for group in change.unassigned {
             for id in &group.device_ids {
-                if let Some(device) = self.devices.get_mut(&**id) {
-                    let others = device.owners.iter().filter(|owner| ***owner != *group.customer_id);
-                    device.owners = others.cloned().collect();
+                let Some(owners) = self.devices.owners_of(id) else {
+                    continue;
+                };
+                if owners.iter().any(|owner| **owner == *group.customer_id) {
+                    let others = owners.iter().filter(|owner| ***owner != *group.customer_id);
+                    let others: Vec<_> = others.cloned().collect();
+                    *owners = list(&self.customers, &others);
                 }
             }
         }
         for group in change.assigned {
             let customer = self.customer(&group.customer_id);
             for id in &group.device_ids {
-                let device = self.device(id);
-                if !device.owners.contains(&customer) {
-                    let owners = device.owners.iter().cloned().chain([Arc::clone(&customer)]);
-                    device.owners = owners.collect();
+                let owners = self.devices.entry(id);
+                if !owners.contains(&customer) {
+                    let owned: Vec<_> = owners.iter().cloned().chain([Arc::clone(&customer)]).collect();
+                    *owners = list(&self.customers, &owned);
                 }
             }
         }
         for id in change.devices_deleted {
-            if let Some(identifier) = self.devices.remove(&*id).and_then(|device| device.identifier)
-                && self.identifiers.get(&identifier).is_some_and(|known| **known == *id)
-            {
-                self.identifiers.remove(&identifier);
-            }
+            self.devices.remove(&id);
         }
         for id in change.customers_deleted {
             self.customers.remove(&*id);
         }
     }
 
-    fn device(&mut self, id: &str) -> &mut Device {
-        self.devices.entry(id.into()).or_insert_with(|| Device {
-            identifier: None,
-            owners: Arc::default(),
-        })
-    }
-
     /// The id of a customer, which all its devices share.
     fn customer(&mut self, id: &str) -> Arc<str> {
-        if let Some((known, ())) = self.customers.get_key_value(id) {
+        if let Some((known, _)) = self.customers.get_key_value(id) {
             return Arc::clone(known);
         }
         let new = Arc::<str>::from(id);
-        self.customers.insert(Arc::clone(&new), ());
+        self.customers.insert(Arc::clone(&new), Arc::from([Arc::clone(&new)]));
         new
+    }
+}
+
+/// A list of owners. Most devices have one: they share the list of that customer.
+fn list(customers: &HashMap<Arc<str>, Owners>, owners: &[Arc<str>]) -> Owners {
+    match owners {
+        [only] => customers.get(only).map_or_else(|| owners.into(), Arc::clone),
+        _ => owners.into(),
     }
 }
 
@@ -259,9 +242,8 @@ mod tests {
     }
 
     fn owners(state: &State, identifier: &str) -> Option<Vec<String>> {
-        let id = state.identifiers.get(identifier)?;
-        let device = state.devices.get(id)?;
-        Some(device.owners.iter().map(|owner| owner.to_string()).collect())
+        let owners = state.devices.owners(identifier)?;
+        Some(owners.iter().map(|owner| owner.to_string()).collect())
     }
 
     #[test]
@@ -304,7 +286,32 @@ mod tests {
             ..Change::default()
         });
         assert_eq!(owners(&state, "SN-1"), None);
-        assert!(state.devices.is_empty() && state.identifiers.is_empty());
+        assert_eq!(state.devices.count(), 0);
+    }
+
+    #[test]
+    fn devices_of_the_same_owner_share_its_list() {
+        let mut state = State::default();
+        for device in ["d1", "d2"] {
+            state.apply(Change {
+                assigned: of("ann", &[device]),
+                devices: named(device, device),
+                ..Change::default()
+            });
+        }
+        let [first, second] = ["d1", "d2"].map(|device| state.devices.owners(device).map(Arc::as_ptr));
+        assert_eq!(first, second);
+        // Also after the other owners are gone.
+        state.apply(Change {
+            assigned: of("bob", &["d2"]),
+            ..Change::default()
+        });
+        assert_ne!(first, state.devices.owners("d2").map(Arc::as_ptr));
+        state.apply(Change {
+            unassigned: of("bob", &["d2"]),
+            ..Change::default()
+        });
+        assert_eq!(first, state.devices.owners("d2").map(Arc::as_ptr));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cache;
 mod call;
 mod changes;
 mod connect;
+mod devices;
 mod order;
 mod problems;
 mod records;

@@ -26,6 +26,9 @@ const BYTES: (u64, u64) = (1_000, 4_000_000);
 /// The longest time until a connection breaks.
 const LONGEST: Duration = Duration::from_secs(6);
 
+/// How often a program is started that does not listen.
+const STARTS: u32 = 5;
+
 /// Instances of the service.
 pub struct Fleet {
     url: String,
@@ -53,10 +56,16 @@ impl Fleet {
 
     /// One key makes all calls, as fast as they are answered.
     async fn serve(&self) -> Program {
-        let mut serve = command(&["serve", "--database-url", &self.url]);
-        serve.args(["--key-calls-per-second", "0", "--key-devices-per-second", "0"]);
-        serve.args(["--key-change-streams", "1000"]);
-        Program::spawn(serve).await
+        for _ in 0..STARTS {
+            let mut serve = command(&["serve", "--database-url", &self.url]);
+            serve.args(["--key-calls-per-second", "0", "--key-devices-per-second", "0"]);
+            serve.args(["--key-change-streams", "1000"]);
+            // A busy machine can be too slow for it to reach the database in time. A supervisor starts it again, too.
+            if let Ok(program) = tokio::spawn(Program::spawn(serve)).await {
+                return program;
+            }
+        }
+        panic!("the program does not start");
     }
 
     /// Kills an instance with `kill -9`, and starts another one in its place.

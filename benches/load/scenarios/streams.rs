@@ -62,6 +62,7 @@ impl StreamSizes {
 
 /// A service with organizations.
 struct World {
+    url: String,
     server: Server,
     database: Database,
     organizations: Vec<Organization>,
@@ -93,6 +94,7 @@ impl World {
         analyze.expect("analyzed");
         Self {
             server: Server::start(&bench.program, &url),
+            url,
             database,
             organizations,
             sizes,
@@ -119,10 +121,10 @@ impl World {
         generate(&self.load(bench, duration)).finish()
     }
 
-    /// Starts streams at the newest revisions.
-    async fn follow(&self, streams: usize, reads: bool) -> Followers {
+    /// Starts streams of an instance at the newest revisions.
+    async fn follow(&self, instance: &Server, streams: usize, reads: bool) -> Followers {
         Followers::start(&Following {
-            address: self.server.grpc,
+            address: instance.grpc,
             keys: self.organizations.iter().map(|of| of.key.clone()).collect(),
             after: self.heads().await,
             streams,
@@ -209,7 +211,7 @@ impl Bench {
             for with in [0, 1] {
                 let followers = match with {
                     0 => None,
-                    _ => Some(world.follow(streams, true).await),
+                    _ => Some(world.follow(&world.server, streams, true).await),
                 };
                 let (start, cpu) = (Instant::now(), world.server.cpu());
                 let seen = world.write(self, duration);
@@ -225,6 +227,12 @@ impl Bench {
                 }
             }
         }
+        // The changes of another instance.
+        let other = Server::start(&self.program, &world.url);
+        let followers = world.follow(&other, streams / 10, true).await;
+        world.write(self, duration);
+        let heard = followers.finish(&world.heads().await);
+
         let [without, with] = rates.map(median);
         let reach = Some(Reach::AtLeast(0.9));
         self.ratio(&format!("{what}, writes"), with, without, "calls/s", reach);
@@ -242,6 +250,10 @@ impl Bench {
         self.figure(&format!("{what}, lag, p50"), median(p50), "ms", None);
         let reach = Some(Reach::AtMost(100.0));
         self.figure(&format!("{what}, lag, p99"), median(p99), "ms", reach);
+        let what = format!("{} streams of another instance", streams / 10);
+        self.figure(&format!("{what}, lag, p50"), heard.lag_p50, "ms", None);
+        let reach = Some(Reach::AtMost(1_000.0));
+        self.figure(&format!("{what}, lag, p99"), heard.lag_p99, "ms", reach);
     }
 
     /// Streams of organizations in which nothing happens, and streams that are not read.
@@ -257,7 +269,7 @@ impl Bench {
         world.write(self, duration / 4);
         let before = world.server.memory();
         let without = world.idle(duration).await;
-        let followers = world.follow(idle, true).await;
+        let followers = world.follow(&world.server, idle, true).await;
         let memory = (world.server.memory() - before) * 1_024.0 / idle as f64;
         let with = world.idle(duration * 2).await;
         followers.finish(&world.heads().await);
@@ -275,7 +287,7 @@ impl Bench {
         let world = World::new(self, postgres, "unread", sizes).await;
         world.write(self, unread_for / 6);
         let before = world.server.memory();
-        let followers = world.follow(unread, false).await;
+        let followers = world.follow(&world.server, unread, false).await;
         world.write(self, unread_for / 4);
         let early = world.server.memory();
         world.write(self, unread_for * 3 / 4);
