@@ -231,9 +231,16 @@ async fn long_list(database: &TestDatabase, api: Api) {
     let listed = answer.identifiers("devicesRemaining");
     assert_eq!(listed[..2], ["SN-00000", "SN-00002"]);
     assert_eq!((listed.len(), listed.last()), (10_000, Some(&"SN-10000")));
+    // The first devices of the organization are no longer enough.
+    client.create("jane@example.com", &["A-1", "A-2", "A-3"]).await.ok();
+    let answer = client.unassign_one(JOHN, "SN-00002").await.ok();
+    assert_eq!(answer.body["devicesRemainingCount"], 10_001);
+    let listed = answer.identifiers("devicesRemaining");
+    assert_eq!(listed[..2], ["SN-00000", "SN-00003"]);
+    assert_eq!((listed.len(), listed.last()), (10_000, Some(&"SN-10001")));
     let answer = client.unassign(JOHN, first).await.ok();
-    assert_eq!(answer.identifiers("unassignedDevices").len(), 9_999);
-    assert_eq!(answer.identifiers("skipped"), ["SN-00001"]);
+    assert_eq!(answer.identifiers("unassignedDevices").len(), 9_998);
+    assert_eq!(answer.identifiers("skipped"), ["SN-00001", "SN-00002"]);
     assert_eq!(answer.identifiers("devicesRemaining"), rest);
     server.stop().await;
 }
