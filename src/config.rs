@@ -10,6 +10,8 @@ mod read;
 mod settings;
 mod template;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::file::fuzz as fuzz_settings_file;
 pub use self::{
     conflicts::Conflict,
     parsers::AdminAddr,

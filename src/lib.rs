@@ -46,6 +46,9 @@ pub mod domain;
 mod duration;
 #[cfg(feature = "client")]
 pub mod error_chain;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod gateway;
 #[cfg(feature = "server")]

@@ -14,6 +14,8 @@ use axum::{Router, http::HeaderValue, middleware::from_fn_with_state};
 use futures_util::future::select_all;
 use tokio::{net::TcpListener, sync::watch};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::tls::fuzz as fuzz_pem;
 use self::{connections::ListenerSettings, protocol::Protocol, readiness::ReadinessReporter};
 pub use self::{
     connections::{ConnectionSettings, TrustedProxies},

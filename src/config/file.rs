@@ -30,6 +30,11 @@ impl SettingsFile {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let file = path.display();
         let bytes = fs::read(path).map_err(|error| format!("cannot read {file}: {error}"))?;
+        Self::parse(bytes, &file.to_string())
+    }
+
+    /// Reads the content of a file with this name.
+    fn parse(bytes: Vec<u8>, file: &str) -> Result<Self, String> {
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
             let line = valid.filter(|byte| **byte == b'\n').count() + 1;
@@ -97,5 +102,14 @@ fn scalar(value: &DeValue<'_>) -> Result<OsString, Option<String>> {
             "must be a string, an integer or a boolean, not a TOML {}",
             other.type_str()
         ))),
+    }
+}
+
+/// Reads the content of a file. For the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(content: &[u8]) {
+    let lines = content.iter().filter(|byte| **byte == b'\n').count() + 1;
+    if let Ok(file) = SettingsFile::parse(content.to_vec(), "settings.toml") {
+        assert!(file.mistakes.len() <= lines, "one mistake a line");
     }
 }

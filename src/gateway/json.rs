@@ -132,5 +132,32 @@ fn is_json(headers: &HeaderMap) -> bool {
     mime.type_() == mime::APPLICATION && (mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))
 }
 
+/// Reads a body as the request of an operation with a list of texts, one with an object of objects, and one without a list. For the
+/// fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(body: &[u8]) {
+    use crate::pb::{AssignDevicesToOwnerRequest, BulkUpdateDeviceMetadataRequest, CreateOrUpdateDeviceRequest};
+
+    const MAX: usize = 8;
+    let operation = |name, member| Operation {
+        name,
+        list: Some(super::operation::BoundedList { member, max: MAX }),
+        answer_list_bytes: 0,
+    };
+    if let Ok(message) =
+        read::<AssignDevicesToOwnerRequest>(body, operation("AssignDevicesToOwner", "deviceIdentifiers"))
+    {
+        assert!(message.device_identifiers.len() <= MAX, "the list is bounded");
+    }
+    if let Ok(message) = read::<BulkUpdateDeviceMetadataRequest>(body, operation("BulkUpdateDeviceMetadata", "devices"))
+    {
+        assert!(message.devices.len() <= MAX, "the object is bounded");
+    }
+    let operation = Operation::without_lists("CreateOrUpdateDevice");
+    if read::<CreateOrUpdateDeviceRequest>(body, operation).is_ok() {
+        assert!(serde_json::from_slice::<IgnoredAny>(body).is_ok(), "it is JSON");
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,8 @@ use tower::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::json::fuzz as fuzz_json;
 pub use self::openapi::document;
 pub(crate) use self::{fields::with_json_names, openapi::give_json_names};
 use self::{known_keys::KnownKeys, passed_on::PassedOn, problem::Problem};

@@ -51,6 +51,8 @@ use tonic_health::server::HealthReporter;
 pub use crate::domain::idempotency::MAX_KEY_CHARS;
 pub use keyless::KeylessCalls;
 pub use rate_limit::RATE_LIMIT_HEADERS;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use receive::fuzz as fuzz_message;
 pub use revision::REVISION_HEADER;
 pub use status::SCOPE_MISSING;
 pub use stream::Unhurried;

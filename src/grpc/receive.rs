@@ -159,6 +159,21 @@ fn measure(mut message: &[u8], field: u32) -> (usize, usize) {
     (count, bytes)
 }
 
+/// Measures a message and decodes it: both must find the same list. For the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz<M: prost::Message + Default + PartialEq>(message: &[u8], field: u32, count: fn(&M) -> usize) {
+    let (measured, bytes) = measure(message, field);
+    assert!(measured <= message.len() && bytes <= message.len());
+    if let Ok(decoded) = M::decode(message) {
+        assert_eq!(measured, count(&decoded), "the length of the list");
+        let again = M::decode(decoded.encode_to_vec().as_slice());
+        assert!(
+            again.is_ok_and(|again| again == decoded),
+            "encoded again, it is the same message"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -19,6 +19,8 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::pem::fuzz;
 use self::{
     pem::Files,
     reload::{Expiries, Names, Reloading},

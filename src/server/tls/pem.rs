@@ -139,55 +139,74 @@ impl Files {
         }
     }
 
-    fn certificates(&mut self, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let content = self.read(file)?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
-        match certificates {
-            // Not its own text, which may quote the file.
-            Err(_) => Err(TlsError::BrokenCertificate(file.to_owned())),
-            Ok(certificates) if certificates.is_empty() => Err(TlsError::NoCertificate(file.to_owned())),
-            Ok(certificates) => Ok(certificates),
-        }
-    }
-
     /// A certificate that is valid now, with its key and its expiry.
     pub(super) fn identity(&mut self, files: &IdentityFiles) -> Result<(CertifiedKey, Expiry), TlsError> {
-        let IdentityFiles { certificate: file, key } = files;
-        let broken = || TlsError::BrokenCertificate(file.clone());
-        let chain = self.certificates(file)?;
         // Both files are read before any check, so that a change of either changes the digest.
-        let content = self.read(key)?;
-        let own = chain.first().ok_or_else(broken)?;
-        let own = Certificate::from_der(own).map_err(|_| broken())?;
-        check_validity(&own, file)?;
-        let private_key = PrivateKeyDer::from_pem_slice(&content).map_err(|_| TlsError::NoKey(key.clone()))?;
-        let identity = CertifiedKey::from_der(chain, private_key, &provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
-                certificate: file.clone(),
-                key: key.clone(),
-            },
-            rustls::Error::InvalidCertificate(_) => broken(),
-            _ => TlsError::BrokenKey(key.clone()),
-        })?;
-        Ok((identity, Expiry::of(&own)))
+        let certificate = self.read(&files.certificate)?;
+        let key = self.read(&files.key)?;
+        identity(&certificate, &key, files)
     }
 
     /// The certificate authorities in a file, and the expiry of the one that expires first.
     pub(super) fn authorities(&mut self, file: &Path) -> Result<(Arc<RootCertStore>, Option<Expiry>), TlsError> {
-        let broken = || TlsError::BrokenCertificate(file.to_owned());
-        let mut authorities = RootCertStore::empty();
-        let mut first: Option<Expiry> = None;
-        for certificate in self.certificates(file)? {
-            // The metrics leave out what rustls accepts and this parser does not.
-            if let Ok(parsed) = Certificate::from_der(&certificate) {
-                let expiry = Expiry::of(&parsed);
-                if first.as_ref().is_none_or(|first| expiry.since_1970 < first.since_1970) {
-                    first = Some(expiry);
-                }
+        authorities(&self.read(file)?, file)
+    }
+}
+
+fn certificates(content: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(content).collect();
+    match certificates {
+        // Not its own text, which may quote the file.
+        Err(_) => Err(TlsError::BrokenCertificate(file.to_owned())),
+        Ok(certificates) if certificates.is_empty() => Err(TlsError::NoCertificate(file.to_owned())),
+        Ok(certificates) => Ok(certificates),
+    }
+}
+
+fn identity(certificate: &[u8], key: &[u8], files: &IdentityFiles) -> Result<(CertifiedKey, Expiry), TlsError> {
+    let broken = || TlsError::BrokenCertificate(files.certificate.clone());
+    let chain = certificates(certificate, &files.certificate)?;
+    let own = chain.first().ok_or_else(broken)?;
+    let own = Certificate::from_der(own).map_err(|_| broken())?;
+    check_validity(&own, &files.certificate)?;
+    let private_key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::NoKey(files.key.clone()))?;
+    let identity = CertifiedKey::from_der(chain, private_key, &provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+        },
+        rustls::Error::InvalidCertificate(_) => broken(),
+        _ => TlsError::BrokenKey(files.key.clone()),
+    })?;
+    Ok((identity, Expiry::of(&own)))
+}
+
+fn authorities(content: &[u8], file: &Path) -> Result<(Arc<RootCertStore>, Option<Expiry>), TlsError> {
+    let broken = || TlsError::BrokenCertificate(file.to_owned());
+    let mut authorities = RootCertStore::empty();
+    let mut first: Option<Expiry> = None;
+    for certificate in certificates(content, file)? {
+        // The metrics leave out what rustls accepts and this parser does not.
+        if let Ok(parsed) = Certificate::from_der(&certificate) {
+            let expiry = Expiry::of(&parsed);
+            if first.as_ref().is_none_or(|first| expiry.since_1970 < first.since_1970) {
+                first = Some(expiry);
             }
-            authorities.add(certificate).map_err(|_| broken())?;
         }
-        Ok((Arc::new(authorities), first))
+        authorities.add(certificate).map_err(|_| broken())?;
+    }
+    Ok((Arc::new(authorities), first))
+}
+
+/// Reads one content as a certificate with its key, and as authorities. For the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(content: &[u8]) {
+    let files = IdentityFiles {
+        certificate: "certificate.pem".into(),
+        key: "key.pem".into(),
+    };
+    if identity(content, content, &files).is_ok() || authorities(content, &files.certificate).is_ok() {
+        assert!(certificates(content, &files.certificate).is_ok_and(|found| !found.is_empty()));
     }
 }
 
