@@ -5,7 +5,10 @@
 //! it read, and if somebody else has committed a change since, the key refuses them, nothing is written, and the group runs
 //! again. On PostgreSQL a lock of the organization makes the next attempt succeed.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
 
 use rand::random_range;
 use sea_orm::{DbErr, sqlx};
@@ -136,12 +139,18 @@ async fn attempt_commit<B: Backend>(
     if B::IS_EMBEDDED {
         return embedded::<B>(connection, groups, locking).await;
     }
-    let [group] = groups else {
-        return together::<B>(connection, dialect, groups).await;
+    // On Citus, each organization may be on another server. The dialect is not known before the first connection.
+    let only_first = dialect == Dialect::Citus;
+    let (group, held) = match groups {
+        [group] => (group, 0),
+        [group, rest @ ..] if only_first => (group, rest.len()),
+        _ => return together::<B>(connection, groups).await,
     };
     let committed = alone::<B>(connection, dialect, group, locking, lock_wait).await;
     let committed = committed.map_err(|error| BatchError { index: Some(0), error })?;
-    Ok(vec![committed])
+    Ok(iter::once(committed)
+        .chain(iter::repeat_n(Committed::Held, held))
+        .collect())
 }
 
 /// Commits one group: in a single statement, if nothing has to be created or removed, and otherwise under the lock of its
@@ -153,7 +162,8 @@ async fn alone<B: Backend>(
     locking: Locking,
     lock_wait: &mut LockWait,
 ) -> Result<Committed, DatabaseError> {
-    if locking == Locking::Optimistic && group.touches().only_assign() {
+    // Citus runs the parts of a statement that writes one after the other, each with a snapshot of its own.
+    if dialect == Dialect::Plain && locking == Locking::Optimistic && group.touches().only_assign() {
         match group.find_and_assign::<B>(connection).await {
             Ok(found) => {
                 let changes = group.apply(&found.existing);
@@ -183,7 +193,6 @@ async fn alone<B: Backend>(
 /// Commits several groups in one transaction. It never waits for one organization while it holds the lock of another.
 async fn together<B: Backend>(
     connection: &mut B::Connection,
-    dialect: Dialect,
     groups: &mut [Group<'_>],
 ) -> Result<Vec<Committed>, BatchError> {
     let mut transaction = begin::<B>(connection).await?;
@@ -206,7 +215,14 @@ async fn together<B: Backend>(
             };
             let changes = group.apply(&found.existing);
             if !found.is_complete(&changes)? {
-                write_changes::<B>(&mut transaction, dialect, group.organization, &changes, found.revision).await?;
+                write_changes::<B>(
+                    &mut transaction,
+                    Dialect::Plain,
+                    group.organization,
+                    &changes,
+                    found.revision,
+                )
+                .await?;
             }
             committed.push(Committed::At(found.revision));
         }

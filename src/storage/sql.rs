@@ -34,8 +34,8 @@ pub(super) enum OnCitus {
     Same,
     /// A text of its own, because Citus cannot run that of PostgreSQL.
     Text(&'static str),
-    /// PostgreSQL's INSERT within a SELECT, which Citus sends to the server of the organization. By itself, the INSERT would run as
-    /// a COPY from the coordinator: that takes more round trips, and its errors have no SQLSTATE. Made when it is first used.
+    /// PostgreSQL's INSERT within a SELECT. By itself, Citus cannot run an INSERT of many rows that may replace others: the parts
+    /// that it sends to the servers have parameters without types. Made when it is first used.
     Within(OnceLock<String>),
 }
 

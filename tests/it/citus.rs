@@ -186,8 +186,11 @@ fn fault(sql: &str) -> Option<String> {
     if text.starts_with("update") && sql.contains(")[") {
         return Some("a column cannot be set to an element of an array".to_owned());
     }
-    if text.starts_with("insert") {
-        return Some("by itself, an INSERT of many rows is a COPY".to_owned());
+    if text.starts_with("insert") && text.contains("on conflict") {
+        return Some("an INSERT that replaces rows loses the types of its parameters".to_owned());
+    }
+    if text.contains("insert into change_log") && !text.starts_with("insert") {
+        return Some("parts that read and parts that write do not see one snapshot".to_owned());
     }
     let filters = words.windows(3).filter(|three| match three {
         // A row that is written belongs to the organization in the first column.
