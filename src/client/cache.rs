@@ -28,8 +28,8 @@ pub struct Freshness {
 /// Answers from memory who owns a device. It fills itself from the first change on, follows further changes, goes on by itself
 /// when the service is restarted, and fills itself again when the database has got another history.
 ///
-/// A device takes about 200 bytes and its identifier, and 16 bytes for each owner; a customer takes about 100 bytes. Dropping the
-/// last clone ends the cache.
+/// A device with a short identifier and one owner takes less than 400 bytes (`cargo bench --bench load -- --only cache`), and each
+/// further owner 16 bytes. Dropping the last clone ends the cache.
 #[derive(Debug, Clone)]
 pub struct OwnershipCache {
     shared: Arc<Shared>,
