@@ -10,7 +10,9 @@ use libfuzzer_sys::fuzz_target;
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     let target = TARGETS.iter().find(|(known, _)| *known == name);
-    target.unwrap_or_else(|| panic!("FUZZ_TARGET names no target: {name}")).1
+    target
+        .unwrap_or_else(|| panic!("FUZZ_TARGET names no target: {name}"))
+        .1
 });
 
 fuzz_target!(init: LazyLock::force(&TARGET), |input: &[u8]| TARGET(input));
