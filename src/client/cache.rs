@@ -8,11 +8,11 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{ChangeFollower, ClientError, FollowError, Followed, Position, Target, devices::Devices};
+use super::{
+    ChangeFollower, ClientError, FollowError, Followed, Position, Target,
+    devices::{Devices, Owners},
+};
 use crate::pb::Change;
-
-/// The owners of a device: the ids of customers, in the order in which they became owners.
-pub type Owners = Arc<[Arc<str>]>;
 
 /// How far a cache is.
 #[derive(Debug, Clone, PartialEq, Eq)]

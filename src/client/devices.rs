@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::cache::Owners;
+/// The owners of a device: the ids of customers, in the order in which they became owners.
+pub type Owners = Arc<[Arc<str>]>;
 
 /// Devices with their owners. Both names of a device lead to its place in one list, which keeps a device small and a look-up short.
 #[derive(Debug, Default)]

@@ -28,9 +28,10 @@ use tokio::{sync::mpsc, task::JoinSet};
 #[cfg(feature = "server")]
 pub(crate) use self::connect::answer;
 pub use self::{
-    cache::{Freshness, Owners, OwnershipCache},
+    cache::{Freshness, OwnershipCache},
     changes::{ChangeFollower, FollowError, Followed, Position},
     connect::{RemoteService, Target},
+    devices::Owners,
     records::{Found, Records},
     rows::{HEADER, HEADER_WITH_TYPE, Source},
     services::Services,

@@ -87,11 +87,16 @@ mod wire;
 mod workers;
 mod writable;
 
+use std::num::NonZero;
+
 use libtest_mimic::Arguments;
 use support::{Suite, database};
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Many tests wait most of the time: for a heartbeat, a deadline, the end of a process.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(2 * cores);
     let mut suite = Suite::default();
     addresses::register(&mut suite);
     admin::register(&mut suite);

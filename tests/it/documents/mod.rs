@@ -147,7 +147,7 @@ const NOT_RUN: [(&str, &str, &str); 25] = [
 ];
 
 /// Flags of other programs that the documents name.
-const OTHER_FLAGS: [&str; 14] = [
+const OTHER_FLAGS: [&str; 15] = [
     "--bench",
     "--cert",
     "--compressed",
@@ -156,6 +156,7 @@ const OTHER_FLAGS: [&str; 14] = [
     "--key",
     "--max-time",
     "--out",
+    "--phases",
     "--retry",
     "--retry-connrefused",
     "--rounds",
