@@ -217,12 +217,15 @@ fn capabilities(profile: &Path) -> impl Into<thirtyfour::Capabilities> {
 async fn listening(driver: &mut Child) -> u16 {
     let stdout = driver.stdout.take().expect("a pipe");
     let mut lines = BufReader::new(stdout).lines();
+    let mut said = Vec::new();
     while let Some(line) = lines.next_line().await.expect("text") {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             // Keep reading, so that it never blocks on a full pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return port.trim_end_matches('.').parse().expect("a port");
         }
+        said.push(line);
     }
-    panic!("chromedriver ended without a port");
+    let status = driver.wait().await;
+    panic!("chromedriver ended without a port: {status:?}, {said:?}");
 }
