@@ -42,11 +42,13 @@ pub fn costs(log: &str) -> HashMap<String, Vec<Cost>> {
     costs
 }
 
-/// Describes the costs of the first, middle and last pages of a list: a tenth of it each.
+/// Describes the costs of the first, middle and last pages of a list: a tenth of it each. The very last page does not count: it has
+/// what is left, which may be nothing.
 ///
 /// # Errors
 /// Pages that read many more blocks than others.
 pub fn flat(pages: &[Cost]) -> Result<String, String> {
+    let pages = &pages[..pages.len().saturating_sub(1).max(1)];
     let tenth = pages.len().div_ceil(10);
     let median = |from: usize, of: fn(&Cost) -> f64| {
         let mut costs: Vec<f64> = pages[from..][..tenth].iter().map(of).collect();
