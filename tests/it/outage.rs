@@ -53,6 +53,12 @@ async fn start_behind(proxy: &Proxy, settings: ServerSettings) -> TestServer {
     TestServer::start_over(Database::open(url).await.expect("a database"), settings).await
 }
 
+/// No check of the database falls into a test, except for the first.
+const RARE_CHECKS: HealthSettings = HealthSettings {
+    interval: Duration::from_secs(60),
+    timeout: Duration::from_secs(120),
+};
+
 /// A server with a single worker for small calls.
 fn one_worker() -> ServerSettings {
     ServerSettings {
@@ -251,6 +257,8 @@ async fn idle_connections_cut(database: &TestDatabase) {
             key_cache_ttl: Duration::from_millis(1),
             ..ServiceSettings::default()
         },
+        // A check tries twice. One that meets two of the cuts finds, rightly, that the database is out of reach.
+        health: RARE_CHECKS,
         ..ServerSettings::default()
     };
     let key = organization(database, "acme").await;
@@ -276,7 +284,8 @@ async fn idle_connections_cut(database: &TestDatabase) {
             .await,
         );
     }
-    assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
+    let failed: Vec<_> = calls.iter().filter(|call| !call.is_ok()).collect();
+    assert!(failed.is_empty(), "{}: {failed:#?}", tally(&calls));
     server.stop().await;
     assert_eq!(faults(database, &calls).await, [""; 0]);
 }
@@ -293,10 +302,7 @@ async fn forgotten_connection(database: &TestDatabase) {
             ..ServiceSettings::default()
         },
         // Its connection is used all the time, so that it is not dropped.
-        health: HealthSettings {
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(120),
-        },
+        health: RARE_CHECKS,
         ..ServerSettings::default()
     };
     let key = organization(database, "acme").await;
