@@ -73,6 +73,14 @@ fn one_worker() -> ServerSettings {
     }
 }
 
+/// The fate of a call that the caller may send again soon.
+fn unavailable() -> Fate {
+    Fate::Answered {
+        code: "UNAVAILABLE".into(),
+        retry_after: Some(1),
+    }
+}
+
 /// Locks a table that every call needs.
 async fn lock(database: &TestDatabase) -> DatabaseTransaction {
     lock_in(database, "ACCESS EXCLUSIVE").await
@@ -165,11 +173,7 @@ async fn cut_at_commit(database: &TestDatabase, cut: Cut) {
         proxy.cut_at_next(Statement::Commit, cut).await;
         let call = load::create(&client, email.clone()).await;
         assert!(proxy.has_cut().await, "the call reached its COMMIT");
-        let expected = Fate::Answered {
-            code: "UNAVAILABLE".into(),
-            retry_after: Some(1),
-        };
-        assert_eq!(call.fate, expected, "{call:?}");
+        assert_eq!(call.fate, unavailable(), "{call:?}");
         let is_there = owned(database).await.contains_key(&email);
         assert_eq!(is_there, cut == Cut::After, "the cut came when it should");
 
@@ -204,11 +208,7 @@ async fn cut_at_rollback(database: &TestDatabase, cut: Cut) {
         let lock = lock_in(database, "SHARE").await;
         let call = load::create(&client, email.clone()).await;
         assert!(proxy.has_cut().await, "the call reached its ROLLBACK");
-        let expected = Fate::Answered {
-            code: "UNAVAILABLE".into(),
-            retry_after: Some(1),
-        };
-        assert_eq!(call.fate, expected, "{call:?}");
+        assert_eq!(call.fate, unavailable(), "{call:?}");
         lock.rollback().await.expect("a rollback");
         assert!(!owned(database).await.contains_key(&email), "nothing was done");
         calls.push(load::create(&client, email).await);
@@ -329,11 +329,7 @@ async fn locked_table(database: &TestDatabase) {
     for api in [Api::Grpc, Api::Rest] {
         let call = load::create(&server.client(api, &key), format!("{}@example.com", api.name())).await;
         println!("{} answered after {:?}", api.name(), call.took());
-        let expected = Fate::Answered {
-            code: "UNAVAILABLE".into(),
-            retry_after: Some(1),
-        };
-        assert_eq!(call.fate, expected, "{call:?}");
+        assert_eq!(call.fate, unavailable(), "{call:?}");
         assert!(call.took() < Duration::from_secs(3), "{call:?}");
         calls.push(call);
     }
