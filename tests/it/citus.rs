@@ -64,9 +64,6 @@ async fn not_there(database: &'static TestDatabase) {
 
 /// On Citus: rows are distributed and nothing of them stays behind; a second time changes nothing.
 async fn distributed() {
-    if !citus::is_used() {
-        return;
-    }
     let database = TestDatabase::create(Kind::Postgres).await;
     let key = world(&database).await;
     let before = database.dump().await;
