@@ -15,6 +15,7 @@ mod archive;
 mod backup;
 mod batches;
 mod bulk;
+mod cancelled;
 mod copies;
 mod feed;
 mod fleet;
@@ -24,6 +25,7 @@ mod kills;
 mod page_costs;
 mod pages;
 mod repeats;
+mod sequences;
 mod side;
 mod tables;
 mod writes;
@@ -37,6 +39,9 @@ mod crash;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/entities/call.rs"]
 mod entity_call;
+#[expect(dead_code, reason = "the integration tests use the rest")]
+#[path = "../it/changes/follower.rs"]
+mod follower;
 #[path = "../../src/domain/state/tests/model.rs"]
 mod model;
 #[expect(dead_code, reason = "the domain's tests use the rest")]
@@ -45,7 +50,6 @@ mod names;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/plans.rs"]
 mod plans;
-#[expect(dead_code, reason = "the integration tests use the rest")]
 #[path = "../it/reads/call.rs"]
 mod read_call;
 #[expect(dead_code, unused_imports, reason = "the integration tests use the rest")]
@@ -108,6 +112,13 @@ const CAMPAIGNS: &[Campaign] = &[
         run: histories::run,
     },
     Campaign {
+        name: "sequences",
+        unit: "sequences",
+        rounds: 5_000,
+        smoke: 8,
+        run: sequences::run,
+    },
+    Campaign {
         name: "kill-service",
         unit: "kills on each database",
         rounds: 50,
@@ -127,6 +138,13 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 25,
         smoke: 1,
         run: bulk::run,
+    },
+    Campaign {
+        name: "cancelled",
+        unit: "calls on each database",
+        rounds: 10_000,
+        smoke: 100,
+        run: cancelled::run,
     },
     Campaign {
         name: "feed",
