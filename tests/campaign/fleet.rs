@@ -1,6 +1,7 @@
 //! Processes of the service on one database that are killed and started again, and connections to them that break.
 
 use std::{
+    ffi::OsString,
     io,
     net::SocketAddr,
     sync::{
@@ -19,7 +20,10 @@ use tokio::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{Api, Client, Program, program::command};
+use crate::support::{
+    Api, Client, Program,
+    program::{command, command_of},
+};
 
 /// The fewest and the most bytes of responses that a connection passes on before it breaks.
 const BYTES: (u64, u64) = (1_000, 4_000_000);
@@ -32,6 +36,8 @@ const STARTS: u32 = 5;
 /// Instances of the service.
 pub struct Fleet {
     url: String,
+    /// Another program than the one that is tested.
+    program: Option<OsString>,
     programs: Vec<Program>,
     addresses: Arc<Addresses>,
 }
@@ -41,8 +47,18 @@ type Addresses = Mutex<Vec<[SocketAddr; 2]>>;
 
 impl Fleet {
     pub async fn start(url: &str, instances: usize) -> Self {
+        Self::start_with(None, url, instances).await
+    }
+
+    /// Starts instances of another program.
+    pub async fn start_of(program: OsString, url: &str, instances: usize) -> Self {
+        Self::start_with(Some(program), url, instances).await
+    }
+
+    async fn start_with(program: Option<OsString>, url: &str, instances: usize) -> Self {
         let mut fleet = Self {
             url: url.to_owned(),
+            program,
             programs: Vec::new(),
             addresses: Arc::default(),
         };
@@ -57,9 +73,15 @@ impl Fleet {
     /// One key makes all calls, as fast as they are answered.
     async fn serve(&self) -> Program {
         for _ in 0..STARTS {
-            let mut serve = command(&["serve", "--database-url", &self.url]);
+            let arguments = ["serve", "--database-url", &self.url];
+            let mut serve = match &self.program {
+                Some(program) => command_of(program.clone(), &arguments),
+                None => command(&arguments),
+            };
             serve.args(["--key-calls-per-second", "0", "--key-devices-per-second", "0"]);
-            serve.args(["--key-change-streams", "1000"]);
+            if self.program.is_none() {
+                serve.args(["--key-change-streams", "1000"]);
+            }
             // A busy machine can be too slow for it to reach the database in time. A supervisor starts it again, too.
             if let Ok(program) = tokio::spawn(Program::spawn(serve)).await {
                 return program;
@@ -75,6 +97,20 @@ impl Fleet {
         let killed = std::mem::replace(&mut self.programs[instance], program);
         let log = killed.kill().await;
         assert!(!log.contains("panicked"), "{log}");
+    }
+
+    /// Sets the program of the instances that are started from now on.
+    pub fn set_program(&mut self, program: Option<OsString>) {
+        self.program = program;
+    }
+
+    /// Starts another instance in the place of one, which is then stopped as a supervisor does.
+    pub async fn replace(&mut self, instance: usize) {
+        let program = self.serve().await;
+        self.addresses()[instance] = [program.grpc, program.rest];
+        let stopped = std::mem::replace(&mut self.programs[instance], program);
+        let (code, log) = stopped.terminate().await;
+        assert_eq!(code, Some(0), "{log}");
     }
 
     /// Stops all instances.

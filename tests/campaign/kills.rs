@@ -29,7 +29,8 @@ pub fn database(size: Size) -> String {
     })
 }
 
-async fn planted() {
+/// Checks that lost rows and removals that are undone are found.
+pub async fn planted() {
     let database = TestDatabase::create(Kind::Postgres).await;
     a_lost_row_is_noticed(&database).await;
     database.remove().await;

@@ -25,6 +25,7 @@ mod kills;
 mod page_costs;
 mod pages;
 mod repeats;
+mod rolling;
 mod sequences;
 mod side;
 mod tables;
@@ -131,6 +132,13 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 20,
         smoke: 1,
         run: kills::database,
+    },
+    Campaign {
+        name: "rolling",
+        unit: "rolling replacements of all instances",
+        rounds: 30,
+        smoke: 1,
+        run: rolling::run,
     },
     Campaign {
         name: "bulk",

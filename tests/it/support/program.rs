@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::File,
     net::SocketAddr,
     path::Path,
@@ -28,6 +29,11 @@ use super::{Api, Client};
 /// build of it.
 pub fn command(arguments: &[&str]) -> Command {
     let program = env::var_os("TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_device-assignment").into());
+    command_of(program, arguments)
+}
+
+/// As [`command`], of another program.
+pub fn command_of(program: OsString, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
