@@ -22,7 +22,7 @@ use tonic_types::StatusExt;
 
 use crate::support::{
     Api, Client, Program,
-    program::{command, command_of},
+    program::{command, command_of, memory},
 };
 
 /// The fewest and the most bytes of responses that a connection passes on before it breaks.
@@ -97,6 +97,16 @@ impl Fleet {
         let killed = std::mem::replace(&mut self.programs[instance], program);
         let log = killed.kill().await;
         assert!(!log.contains("panicked"), "{log}");
+    }
+
+    /// Sends an instance a signal.
+    pub async fn signal(&self, instance: usize, signal: &str) {
+        self.programs[instance].signal(signal).await;
+    }
+
+    /// How much memory an instance takes, in bytes.
+    pub fn memory(&self, instance: usize) -> u64 {
+        memory(self.programs[instance].id())
     }
 
     /// Sets the program of the instances that are started from now on.

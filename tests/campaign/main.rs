@@ -16,18 +16,21 @@ mod backup;
 mod batches;
 mod bulk;
 mod cancelled;
+mod certificates;
 mod copies;
 mod feed;
 mod fleet;
 mod histories;
 mod instances;
 mod kills;
+mod overload;
 mod page_costs;
 mod pages;
 mod repeats;
 mod rolling;
 mod sequences;
 mod side;
+mod soak;
 mod tables;
 mod writes;
 
@@ -139,6 +142,20 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 30,
         smoke: 1,
         run: rolling::run,
+    },
+    Campaign {
+        name: "soak",
+        unit: "faults",
+        rounds: 180,
+        smoke: 2,
+        run: soak::run,
+    },
+    Campaign {
+        name: "overload",
+        unit: "tenths of a second of each overload",
+        rounds: 600,
+        smoke: 2,
+        run: overload::run,
     },
     Campaign {
         name: "bulk",

@@ -163,7 +163,7 @@ pub async fn verify(database: &TestDatabase) {
 }
 
 /// How long after `back` the first calls of both APIs succeeded, and the last one failed.
-fn recovery(calls: &[Call], back: Instant) -> Duration {
+pub fn recovery(calls: &[Call], back: Instant) -> Duration {
     let after = calls.iter().filter(|call| call.ended > back);
     let (succeeded, failed): (Vec<&Call>, Vec<&Call>) = after.partition(|call| call.is_ok());
     let first_success = |api| {

@@ -10,6 +10,7 @@ use crate::support::{
     effects::faults,
     load::{clients, tally},
     organization,
+    program::memory,
 };
 
 /// How many peers flood a listener at once.
@@ -158,14 +159,6 @@ async fn send(flood: &Flood, address: SocketAddr, reads: bool) -> usize {
     }
     reading.abort();
     sent
-}
-
-/// How much memory a process has now.
-fn memory(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a size");
-    kib.parse::<u64>().expect("a number") * 1024
 }
 
 async fn ends(flood: &'static Flood, database: &'static TestDatabase) {

@@ -128,6 +128,14 @@ pub fn sentence(output: &Output, code: i32) -> String {
     talk.trim_end().to_owned()
 }
 
+/// How much memory a process has now, in bytes.
+pub fn memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a size");
+    kib.parse::<u64>().expect("a number") * 1024
+}
+
 /// Where a program writes its data: a pipe or a terminal.
 type Stdout = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
