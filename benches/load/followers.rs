@@ -13,16 +13,15 @@ use device_assignment::pb::{WatchChangesRequest, change_service_client::ChangeSe
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 use tonic::{Request, transport::Endpoint};
 
+use crate::server::cpu;
+
 /// Streams that share one HTTP/2 connection: fewer than the service allows.
 const STREAMS_PER_CONNECTION: usize = 100;
-
-/// Streams that are opened at the same time: fewer than the calls that the service takes at once.
-const OPENING: usize = 64;
 
 /// The task of the followers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +43,8 @@ pub struct Heard {
     /// How late changes came, in milliseconds. Without meaning if they were read at the end.
     pub lag_p50: f64,
     pub lag_p99: f64,
+    /// The CPU time of the followers, in seconds, without that of opening the streams.
+    pub cpu: f64,
 }
 
 /// Runs the process of the followers: reads a [`Following`] from stdin, prints a line when all streams are open, reads the last
@@ -71,7 +72,6 @@ type Lags = Arc<Mutex<Histogram<u64>>>;
 async fn follow(following: Following) -> Heard {
     let (end, ends) = watch::channel(None::<Vec<u64>>);
     let (opened, mut is_open) = mpsc::channel(following.streams);
-    let opening = Arc::new(Semaphore::new(OPENING));
     let lags = Lags::new(Mutex::new(Histogram::new(3).expect("a histogram")));
     let mut streams = JoinSet::new();
     let mut channel = None;
@@ -88,7 +88,6 @@ async fn follow(following: Following) -> Heard {
             organization,
             revision: following.after[organization],
             reads: following.reads,
-            opening: Arc::clone(&opening),
             ends: ends.clone(),
         };
         streams.spawn(stream.run(opened.clone(), Arc::clone(&lags)));
@@ -97,6 +96,7 @@ async fn follow(following: Following) -> Heard {
     for _ in 0..following.streams {
         is_open.recv().await.expect("a stream");
     }
+    let opened_at = cpu("self");
     println!("open");
     io::stdout().flush().expect("written");
     let heads = tokio::task::spawn_blocking(line).await.expect("a line");
@@ -105,6 +105,7 @@ async fn follow(following: Following) -> Heard {
     while let Some(changes) = streams.join_next().await {
         heard.changes += changes.expect("no panic");
     }
+    heard.cpu = cpu("self") - opened_at;
     let lags = lags.lock().expect("no panic");
     let millis = |quantile| lags.value_at_quantile(quantile) as f64 / 1_000.0;
     (heard.lag_p50, heard.lag_p99) = (millis(0.5), millis(0.99));
@@ -118,7 +119,6 @@ struct Stream {
     /// The last revision that was received.
     revision: u64,
     reads: bool,
-    opening: Arc<Semaphore>,
     ends: watch::Receiver<Option<Vec<u64>>>,
 }
 
@@ -132,12 +132,10 @@ impl Stream {
         });
         let key = self.key.parse().expect("metadata");
         request.metadata_mut().insert("x-api-key", key);
-        let permit = self.opening.acquire().await.expect("open");
         let stream = self.service.watch_changes(request).await;
         let mut stream = stream.expect("a stream").into_inner();
         let heartbeat = stream.message().await.expect("a message").expect("no end");
         assert!(heartbeat.changes.is_empty(), "nothing is written yet");
-        drop(permit);
         opened.send(()).await.expect("somebody waits");
         if !self.reads {
             self.ends.wait_for(Option::is_some).await.expect("an end");
@@ -164,7 +162,7 @@ impl Stream {
     }
 }
 
-/// Running followers.
+/// Running followers, all of whose streams are open.
 pub struct Followers {
     child: Child,
     stdout: BufReader<ChildStdout>,

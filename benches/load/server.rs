@@ -99,13 +99,18 @@ impl Server {
 
     /// The CPU time that the service has used, in seconds.
     pub fn cpu(&self) -> f64 {
-        /// The unit of these times, in all Linux systems.
-        const PER_SECOND: f64 = 100.0;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a status");
-        let (_, fields) = stat.rsplit_once(") ").expect("the name of the program");
-        let times = fields.split(' ').skip(11).take(2);
-        times.map(|time| time.parse::<f64>().expect("a time")).sum::<f64>() / PER_SECOND
+        cpu(&self.child.id().to_string())
     }
+}
+
+/// The CPU time that a process has used, in seconds. `self` is this one.
+pub fn cpu(process: &str) -> f64 {
+    /// The unit of these times, in all Linux systems.
+    const PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a status");
+    let (_, fields) = stat.rsplit_once(") ").expect("the name of the program");
+    let times = fields.split(' ').skip(11).take(2);
+    times.map(|time| time.parse::<f64>().expect("a time")).sum::<f64>() / PER_SECOND
 }
 
 impl Drop for Server {

@@ -61,6 +61,7 @@ pub(super) async fn watch(
     service: &Service,
     request: Request<WatchChangesRequest>,
 ) -> Result<Response<Responses>, Status> {
+    // This drops the permits of a call in flight. The first thing that the service does is to take those of a stream.
     let (admitted, message) = admitted(request)?;
     let Admitted {
         caller, deadline, note, ..

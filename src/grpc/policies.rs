@@ -144,9 +144,9 @@ impl Policies {
         response
     }
 
-    /// Passes a call whose response is a stream. All policies apply until it begins, with the deadline of a call. From then on it has
-    /// permits of its own and the deadline that the caller asks for, if any; the service ends it when its key ends. Its log line
-    /// comes at its end.
+    /// Passes a call whose response is a stream. All policies apply until its handler has the request: from then on it has a permit
+    /// of its own. It has the deadline of a call until it begins, then the deadline that the caller asks for, if any. The service
+    /// ends it when its key ends. Its log line comes at its end.
     async fn pass_stream(
         &self,
         method: Option<&Method>,
@@ -160,8 +160,9 @@ impl Policies {
         request.extensions_mut().insert(deadline);
         let begin = async {
             let begun = async {
-                // The permits of calls in flight are returned when the stream has begun.
-                let (request, _held) = self.admit(method, request, entry.note()).await?;
+                let (mut request, held) = self.admit(method, request, entry.note()).await?;
+                // Dropped with the request.
+                request.extensions_mut().insert(Arc::new(held));
                 Ok(message_errors::rephrase(
                     next.run(request).await,
                     self.max_message_bytes(method),

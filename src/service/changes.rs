@@ -10,7 +10,7 @@ use std::{
 };
 
 use moka::sync::Cache;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use self::{recent::Recent, streams::Streams};
 pub use self::{
@@ -20,7 +20,7 @@ pub use self::{
 use super::{Caller, Service};
 use crate::{
     domain::{
-        Error,
+        Cause, Error,
         change::Revision,
         id::{HistoryId, OrganizationId},
     },
@@ -48,6 +48,9 @@ const READS_BETWEEN_KEY_CHECKS: u32 = 2;
 
 /// The most bytes that the messages of all streams hold until they are read.
 const MAX_STREAM_BYTES: usize = 32 * 1024 * 1024;
+/// The most reads for streams at the same time: half of the connections for reads, so that the reads of calls need not wait until many
+/// streams have begun.
+const MAX_STREAM_READS: usize = 2;
 /// The most organizations whose latest changes are kept in memory.
 const MAX_RECENT: u64 = 1_000;
 
@@ -109,6 +112,8 @@ pub(super) struct Changes {
     recent: Cache<OrganizationId, Arc<Mutex<Recent>>>,
     /// The bytes that the messages of streams hold.
     bytes: Shares<Holder>,
+    /// Permits for reads.
+    turns: Semaphore,
     /// Whether the service stops.
     stop: watch::Sender<bool>,
     /// The task ends when this is dropped.
@@ -129,6 +134,7 @@ impl Changes {
             streams,
             recent: Cache::builder().max_capacity(MAX_RECENT).build(),
             bytes: Shares::new(MAX_STREAM_BYTES),
+            turns: Semaphore::new(MAX_STREAM_READS),
             stop: watch::Sender::new(false),
             _watching: watching,
         }
@@ -155,6 +161,19 @@ impl Changes {
             return Err(Error::RevisionInFuture { current: page.head });
         }
         Ok(page)
+    }
+
+    /// Reads a page for a stream.
+    async fn page_for_stream(
+        &self,
+        organization: OrganizationId,
+        after: Revision,
+        history: &str,
+        limits: PageLimits,
+    ) -> Result<ChangePage, Error> {
+        let turn = self.turns.acquire().await;
+        let _turn = turn.map_err(|closed| Error::Internal(Cause::new(closed)))?;
+        self.page(organization, after, history, limits).await
     }
 
     /// Adds names to changes.

@@ -45,6 +45,25 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// The newest revision that is known.
+    pub fn head(&self) -> Head {
+        *self.head.borrow()
+    }
+
+    /// Tells the followers what was read.
+    pub fn found(&self, history: HistoryId, revision: Revision) {
+        self.head.send_if_modified(|head| {
+            let is_same = head.history.is_none_or(|known| known == history);
+            // A writer may have committed since it was read. In another history, revisions start where they start.
+            let revision = if is_same { head.revision.max(revision) } else { revision };
+            let found = Head {
+                history: Some(history),
+                revision,
+            };
+            std::mem::replace(head, found) != found
+        });
+    }
+
     /// Waits until there may be changes after `revision` of `history`.
     pub async fn changed_since(&self, history: HistoryId, revision: Revision) {
         let is_new = |head: &Head| head.revision > revision || head.history.is_some_and(|known| known != history);
@@ -97,16 +116,7 @@ impl Heads {
     fn found(&self, organization: OrganizationId, history: HistoryId, revision: Revision) {
         let known = self.followed().get(&organization).and_then(Weak::upgrade);
         if let Some(followed) = known {
-            followed.head.send_if_modified(|head| {
-                let is_same = head.history.is_none_or(|known| known == history);
-                // A writer may have committed since it was read. In another history, revisions start where they start.
-                let revision = if is_same { head.revision.max(revision) } else { revision };
-                let found = Head {
-                    history: Some(history),
-                    revision,
-                };
-                std::mem::replace(head, found) != found
-            });
+            followed.found(history, revision);
         }
     }
 

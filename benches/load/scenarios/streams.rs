@@ -206,7 +206,7 @@ impl Bench {
         world.write(self, duration / 4);
         let idle = world.server.memory();
         let (mut rates, mut p99s, mut cpus) = ([vec![], vec![]], [vec![], vec![]], [vec![], vec![]]);
-        let (mut p50, mut p99, mut memory) = (vec![], vec![], vec![]);
+        let (mut p50, mut p99, mut memory, mut follower_cpu) = (vec![], vec![], vec![], vec![]);
         for _ in 0..self.rounds {
             for with in [0, 1] {
                 let followers = match with {
@@ -224,6 +224,7 @@ impl Bench {
                     let heard = followers.finish(&world.heads().await);
                     p50.push(heard.lag_p50);
                     p99.push(heard.lag_p99);
+                    follower_cpu.push(heard.cpu * 100.0 / seconds);
                 }
             }
         }
@@ -246,6 +247,8 @@ impl Bench {
             "% of a core",
             None,
         );
+        let measure = format!("{what}, CPU of the followers");
+        self.figure(&measure, median(follower_cpu), "% of a core", None);
         self.ratio(&format!("{what}, memory"), median(memory), idle, "MiB", None);
         self.figure(&format!("{what}, lag, p50"), median(p50), "ms", None);
         let reach = Some(Reach::AtMost(100.0));
@@ -269,7 +272,9 @@ impl Bench {
         world.write(self, duration / 4);
         let before = world.server.memory();
         let without = world.idle(duration).await;
+        let (start, cpu) = (Instant::now(), world.server.cpu());
         let followers = world.follow(&world.server, idle, true).await;
+        let opening = (start.elapsed().as_secs_f64(), world.server.cpu() - cpu);
         let memory = (world.server.memory() - before) * 1_024.0 / idle as f64;
         let with = world.idle(duration * 2).await;
         followers.finish(&world.heads().await);
@@ -278,6 +283,8 @@ impl Bench {
         let measure = format!("{what}, database transactions");
         self.ratio(&measure, with.1, without.1, "per second", None);
         self.figure(&format!("{what}, memory"), memory, "KiB a stream", None);
+        self.figure(&format!("{what}, opened at once"), opening.0, "s", None);
+        self.figure(&format!("{what}, CPU to open them"), opening.1, "s", None);
     }
 
     /// Streams that nobody reads while changes are written: they take no more memory after a while, and miss nothing.

@@ -3,17 +3,15 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Changes, NamedChange, ids};
+use super::{ChangeBatch, Changes, NamedChange, WatchChangesRequest, ids};
 use crate::{
     domain::{
         Error,
         change::Revision,
         id::{HistoryId, OrganizationId},
     },
-    storage::{ChangePage, ChangeRecord, Names, PageLimits},
+    storage::{ChangePage, ChangeRecord, Followed, Names, PageLimits},
 };
-
-use super::ChangeBatch;
 
 /// The most changes that are kept.
 const MAX_CHANGES: usize = 256;
@@ -105,6 +103,43 @@ impl Recent {
 }
 
 impl Changes {
+    /// The first changes for a stream, and none if it has all. Only the first of many streams of an organization reads where the
+    /// log ends.
+    pub(super) async fn first(
+        &self,
+        organization: OrganizationId,
+        followed: &Followed,
+        request: &WatchChangesRequest,
+        limits: PageLimits,
+    ) -> Result<ChangeBatch, Error> {
+        let WatchChangesRequest {
+            after,
+            ref history,
+            include_names,
+        } = *request;
+        let recent = self.recent.get_with(organization, Arc::default);
+        let turn = recent.lock().await;
+        let head = followed.head();
+        let is_of = |known: &HistoryId| history.is_empty() || known.to_string() == *history;
+        let Some(history) = head.history.filter(is_of).filter(|_| after <= head.revision) else {
+            let page = self.page_for_stream(organization, after, history, limits).await?;
+            followed.found(page.history, page.head);
+            drop(turn);
+            return self.named(organization, page, include_names).await;
+        };
+        drop(turn);
+        if after < head.revision {
+            return self.next(organization, after, history, limits, include_names).await;
+        }
+        // Whether it is up to date cannot be known otherwise.
+        self.database.check_reach()?;
+        Ok(ChangeBatch {
+            history,
+            head: after,
+            changes: Vec::new(),
+        })
+    }
+
     /// The changes after `after` for a stream. Streams at the newest change share one read.
     pub(super) async fn next(
         &self,
@@ -120,12 +155,16 @@ impl Changes {
         if is_older {
             // So far behind that others do not need it.
             drop(recent);
-            let page = self.page(organization, after, &history.to_string(), limits).await?;
+            let page = self
+                .page_for_stream(organization, after, &history.to_string(), limits)
+                .await?;
             return self.named(organization, page, include_names).await;
         }
         let is_there = recent.read_at.is_some_and(|(known, _)| known == history) && after < recent.end();
         if !is_there {
-            let page = self.page(organization, after, &history.to_string(), limits).await?;
+            let page = self
+                .page_for_stream(organization, after, &history.to_string(), limits)
+                .await?;
             recent.add(after, page);
         }
         let head = recent.read_at.map_or(after, |(_, head)| head);

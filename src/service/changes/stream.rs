@@ -62,8 +62,7 @@ struct Position {
     /// The newest revision that is known.
     head: Revision,
     sent_at: Instant,
-    /// The bytes of the message that was sent last. When the next one is asked for, the follower has read it.
-    share: Share<Holder>,
+    room: Room,
 }
 
 impl Service {
@@ -87,22 +86,18 @@ impl Service {
         }
         // Before the log is read, so that no change is missed in between.
         let followed = changes.database.follow(organization);
-        let page = changes
-            .page(organization, request.after, &request.history, LIMITS)
-            .await?;
-        let history = page.history;
-        let first = changes.named(organization, page, request.include_names).await?;
-        let share = changes.bytes.empty(Holder::Organization(organization.uuid()));
+        let first = changes.first(organization, &followed, request, LIMITS).await?;
+        let room = Room(changes.bytes.empty(Holder::Organization(organization.uuid())));
         let mut position = Position {
             changes,
             followed,
             organization,
-            history,
+            history: first.history,
             include_names: request.include_names,
             sent: request.after,
             head: first.head,
             sent_at: Instant::now(),
-            share,
+            room,
         };
         position.take_room(&first).await;
         Ok(ChangeStream {
@@ -201,8 +196,49 @@ impl Position {
     /// Waits until there is room for the bytes of a message.
     async fn take_room(&mut self, batch: &ChangeBatch) {
         let bytes = batch.changes.iter().map(|named| named.bytes()).sum();
-        while !self.share.resize(bytes) {
+        self.room.take(bytes).await;
+    }
+}
+
+/// The bytes of the message that was sent last. When the next one is asked for, the follower has read it.
+struct Room(Share<Holder>);
+
+impl Room {
+    /// Waits until there is room for the bytes of the next message.
+    async fn take(&mut self, bytes: usize) {
+        // Streams that wait for more while they hold some would wait for each other.
+        self.0.resize(0);
+        while !self.0.resize(bytes) {
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::shares::Shares;
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_do_not_wait_for_each_other_to_read() {
+        let bytes = Shares::new(100);
+        let mut rooms: Vec<_> = (0..5)
+            .map(|_| Room(bytes.empty(Holder::Organization(Uuid::nil()))))
+            .collect();
+        for room in &mut rooms {
+            room.take(10).await;
+        }
+        // One organization has half. All have read their messages, and the next ones are larger.
+        let next = rooms.iter_mut().map(async |room| {
+            room.take(20).await;
+            // The follower reads it.
+            room.take(0).await;
+        });
+        let all = futures_util::future::join_all(next);
+        tokio::time::timeout(PAUSE * 100, all)
+            .await
+            .expect("room for each in turn");
     }
 }

@@ -6,6 +6,7 @@ use device_assignment::{
     server::ServerSettings,
     service::{ServiceSettings, StreamSettings, begin_history, revoke_api_key},
 };
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +14,8 @@ use super::{
     follower::{Event, Follower, From, list, revision},
     world,
 };
-use crate::support::{Api, Client, Suite, TestDatabase, TestServer, new_key};
+
+use crate::support::{Api, Client, Kind, Suite, TestDatabase, TestServer, load::eventually, new_key};
 
 pub fn rules(rule: &mut impl FnMut(&str, Rule)) {
     rule("a_stream_tells_every_change_in_order", |client, _| {
@@ -39,6 +41,11 @@ pub fn register(suite: &mut Suite, api: Api) {
     );
     suite.on_each(&name("a_stream_ends_with_its_key"), move |db| key_ends(db, api));
     suite.on_each(&name("streams_are_limited"), move |db| limited(db, api));
+    suite.on(
+        Kind::Postgres,
+        &name("streams_that_wait_to_begin_are_no_calls_in_flight"),
+        move |db| begin_together(db, api),
+    );
     suite.on_each(&name("a_follower_that_does_not_read_loses_nothing"), move |db| {
         slow(db, api)
     });
@@ -263,6 +270,56 @@ async fn limited(database: &TestDatabase, api: Api) {
         again = Follower::start(&other, &from).await;
     }
     drop(again);
+    server.stop().await;
+}
+
+/// More streams than calls may be in flight begin while the log cannot be read.
+async fn begin_together(database: &'static TestDatabase, api: Api) {
+    const STREAMS: usize = 12;
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let key = world(database).await;
+    let mut settings = ServerSettings::default();
+    // One organization alone may have half.
+    settings.service.limits.max_in_flight = Some(8);
+    settings.service.streams.max_of_key = STREAMS;
+    let server = TestServer::start_with(database, settings).await;
+    let client = server.client(api, &key);
+    let outside = database.connect().await;
+    let blocker = outside.begin().await.expect("begun");
+    let lock = "LOCK TABLE change_log IN ACCESS EXCLUSIVE MODE";
+    blocker.execute_unprepared(lock).await.expect("locked");
+
+    // Again, if there was no room because the requests of others were just arriving, or the lock took too long.
+    let open = async |client: Client| loop {
+        match Follower::start(&client, &From::after(4)).await {
+            Ok(follower) => return follower,
+            Err(answer) => assert!(
+                ["RESOURCE_EXHAUSTED", "UNAVAILABLE"].contains(&answer.code.as_str()),
+                "{answer:?}"
+            ),
+        }
+    };
+    let streams: Vec<_> = (0..STREAMS).map(|_| tokio::spawn(open(client.clone()))).collect();
+    eventually("all streams wait", PATIENCE, async || {
+        let from = From::after(4);
+        let one_more = Follower::start(&client, &from);
+        let rejected = tokio::time::timeout(Duration::from_millis(200), one_more).await;
+        rejected.is_ok_and(|result| result.is_err_and(|answer| answer.reason.as_deref() == Some("TOO_MANY_STREAMS")))
+    })
+    .await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND application_name = 'device-assignment' AND wait_event_type = 'Lock' AND query LIKE '%customers_created%'";
+    assert!(
+        database.number(waiting).await <= 1,
+        "streams of one organization share what they read"
+    );
+
+    blocker.commit().await.expect("committed");
+    for stream in streams {
+        let mut follower = stream.await.expect("no panic");
+        assert_eq!(follower.next().await, Some(Event::Heartbeat(4)));
+    }
+    outside.close().await.expect("closed");
     server.stop().await;
 }
 
