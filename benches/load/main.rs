@@ -39,8 +39,8 @@ struct Arguments {
     #[arg(long)]
     smoke: bool,
 
-    /// Run only scenarios whose name contains this: small, unassign, transfer, reads, noisy-neighbour, bulk, memory, growth, sqlite,
-    /// streams-fan-out, streams-idle, streams-unread, cache
+    /// Run only scenarios whose name contains this: small, unassign, transfer, reads, noisy-neighbour, bulk, memory, growth, instances,
+    /// sqlite, streams-fan-out, streams-idle, streams-unread, cache
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod growth;
+mod instances;
 mod noisy_neighbour;
 mod owned;
 mod small;
@@ -45,7 +46,12 @@ const POSTGRES: [&str; 7] = [
 
 /// Settings of the temporary PostgreSQL, whose defaults are for very small machines: the data fits into memory, and no checkpoint
 /// slows one round and not the other. Durability keeps its defaults.
-const SETTINGS: [&str; 3] = ["shared_buffers=4GB", "max_wal_size=16GB", "checkpoint_timeout=1h"];
+const SETTINGS: [&str; 4] = [
+    "max_connections=300",
+    "shared_buffers=4GB",
+    "max_wal_size=16GB",
+    "checkpoint_timeout=1h",
+];
 
 /// Runs the chosen scenarios and writes the report.
 pub async fn run(arguments: &Arguments) {
@@ -61,6 +67,9 @@ pub async fn run(arguments: &Arguments) {
     }
     if bench.is_wanted("growth") {
         bench.growth().await;
+    }
+    if bench.is_wanted("instances") {
+        bench.instances().await;
     }
     if bench.is_wanted("sqlite") {
         bench.sqlite().await;
@@ -85,6 +94,8 @@ struct Bench {
     callers: Vec<usize>,
     bulks: Vec<u64>,
     streams: StreamSizes,
+    /// Organizations of the calls through several instances.
+    many_organizations: u64,
     seed: u64,
     report: Report,
 }
@@ -115,6 +126,7 @@ impl Bench {
             callers: vec![1, 16, 64, 256],
             bulks: vec![100, 1_000, 10_000],
             streams: StreamSizes::FULL,
+            many_organizations: 1_000,
             seed: 1,
             report: Report::default(),
         };
@@ -133,6 +145,7 @@ impl Bench {
             callers: vec![1, 16],
             bulks: vec![10, 100],
             streams: StreamSizes::SMOKE,
+            many_organizations: 8,
             ..full
         }
     }

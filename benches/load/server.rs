@@ -37,6 +37,12 @@ pub fn build() -> PathBuf {
 impl Server {
     /// Starts the program, and returns when it listens. It logs as it does in production, and nobody keeps its log.
     pub fn start(program: &Path, database_url: &str) -> Self {
+        Self::start_with(program, database_url, &[])
+    }
+
+    /// As [`start`](Self::start), with settings of the environment that take numbers.
+    pub fn start_with(program: &Path, database_url: &str, settings: &[(&str, usize)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| (name, value.to_string()));
         let mut child = Command::new(program)
             .arg("serve")
             // By the environment, of which a version that knows less takes what it knows.
@@ -50,6 +56,7 @@ impl Server {
             .env("KEY_CHANGE_STREAMS", "100000")
             .env("MAX_CHANGE_STREAMS", "100000")
             .env("DATABASE_URL", database_url)
+            .envs(settings)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
