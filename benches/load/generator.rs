@@ -11,15 +11,17 @@ use std::{
 };
 
 use device_assignment::pb::{
-    AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, ListOwnerDevicesRequest, TransferDevicesToOwnerRequest,
-    UnassignDevicesFromOwnerRequest, device_assignment_service_client::DeviceAssignmentServiceClient,
+    AssignDevicesToOwnerRequest, BatchGetDeviceOwnersRequest, ListCustomersRequest, ListDevicesRequest,
+    ListOwnerDevicesRequest, TransferDevicesToOwnerRequest, UnassignDevicesFromOwnerRequest,
+    customer_service_client::CustomerServiceClient, device_assignment_service_client::DeviceAssignmentServiceClient,
+    device_service_client::DeviceServiceClient,
 };
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tonic::{
-    Request,
+    Request, Status,
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
@@ -54,6 +56,10 @@ pub enum Work {
     LookUp(u64),
     /// Lists the devices of a customer that owns three or more. gRPC only.
     List,
+    /// Lists the devices of an organization: each call the page after the one before. gRPC only.
+    DevicePage,
+    /// Lists the customers of an organization, likewise. gRPC only.
+    CustomerPage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +141,10 @@ async fn generate(load: Load) -> Seen {
         let caller = Caller {
             load: Arc::clone(&load),
             keys: Arc::clone(&keys),
-            grpc: DeviceAssignmentServiceClient::new(channel).max_decoding_message_size(usize::MAX),
+            grpc: DeviceAssignmentServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            devices: DeviceServiceClient::new(channel.clone()),
+            customers: CustomerServiceClient::new(channel),
+            page_tokens: vec![String::new(); load.organizations.len()],
             http: http.clone(),
             created: Arc::clone(&created),
             random: StdRng::seed_from_u64(load.seed.wrapping_mul(1_000_003) + number as u64),
@@ -162,6 +171,10 @@ struct Caller {
     load: Arc<Load>,
     keys: Arc<Vec<MetadataValue<Ascii>>>,
     grpc: DeviceAssignmentServiceClient<Channel>,
+    devices: DeviceServiceClient<Channel>,
+    customers: CustomerServiceClient<Channel>,
+    /// The next page of each organization.
+    page_tokens: Vec<String>,
     http: reqwest::Client,
     created: Arc<AtomicU64>,
     random: StdRng,
@@ -231,6 +244,7 @@ impl Caller {
                 customer %= 8;
                 devices(3)
             }
+            Work::DevicePage | Work::CustomerPage => Vec::new(),
             Work::Create => {
                 let number = self.load.seed * 1_000_000_000 + self.created.fetch_add(1, Ordering::Relaxed);
                 auto_create_devices = true;
@@ -293,7 +307,34 @@ impl Caller {
                 });
                 grpc.list_owner_devices(request).await.is_ok()
             }
+            Work::DevicePage => {
+                let page_token = self.page_tokens[organization].clone();
+                let request = request.map(|_| ListDevicesRequest {
+                    page_token,
+                    ..ListDevicesRequest::default()
+                });
+                let page = self.devices.list_devices(request).await;
+                let next = page.map(|page| page.into_inner().next_page_token);
+                self.note_next_page(organization, next)
+            }
+            Work::CustomerPage => {
+                let page_token = self.page_tokens[organization].clone();
+                let request = request.map(|_| ListCustomersRequest {
+                    page_token,
+                    ..ListCustomersRequest::default()
+                });
+                let page = self.customers.list_customers(request).await;
+                let next = page.map(|page| page.into_inner().next_page_token);
+                self.note_next_page(organization, next)
+            }
         }
+    }
+
+    /// Notes where the next page of an organization begins: at the start after the last page, whose token is empty.
+    fn note_next_page(&mut self, organization: usize, next: Result<String, Status>) -> bool {
+        let is_ok = next.is_ok();
+        self.page_tokens[organization] = next.unwrap_or_default();
+        is_ok
     }
 
     async fn call_rest(&mut self, organization: usize, message: AssignDevicesToOwnerRequest) -> bool {

@@ -11,7 +11,7 @@ use device_assignment::storage::{Database, Purpose};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::{
     prelude::Uuid,
-    sqlx::{self, ConnectOptions as _, Connection, PgConnection, SqliteConnection},
+    sqlx::{self, ConnectOptions as _, Connection, PgConnection, Row as _, SqliteConnection},
 };
 
 use crate::world::{self, Organization, Sizes};
@@ -150,7 +150,14 @@ pub enum Read {
     Owners(u64),
     /// The devices of a customer.
     Devices,
+    /// A page of all devices, each page after the one before.
+    DevicePage,
+    /// A page of all customers, likewise.
+    CustomerPage,
 }
+
+/// The rows of a page by hand: one more than the service lists by default, to know whether another page follows.
+const PAGE: usize = 101;
 
 impl Read {
     const fn sql(self) -> &'static str {
@@ -166,6 +173,14 @@ impl Read {
                  JOIN device_assignment AS a ON a.organization_id = c.organization_id AND a.customer_id = c.id \
                  JOIN device AS d ON d.organization_id = a.organization_id AND d.id = a.device_id \
                  WHERE c.organization_id = $1 AND c.email = ANY($2) ORDER BY a.device_id LIMIT 101"
+            }
+            Self::DevicePage => {
+                "SELECT identifier, id, device_type, created_at FROM device \
+                 WHERE organization_id = $1 AND identifier > $2 ORDER BY identifier LIMIT 101"
+            }
+            Self::CustomerPage => {
+                "SELECT id, email, name, phone, created_at FROM customer \
+                 WHERE organization_id = $1 AND id > $2 ORDER BY id LIMIT 101"
             }
         }
     }
@@ -190,17 +205,30 @@ pub async fn reads(
     let readers = opened.into_iter().zip(seed..).map(|(mut connection, seed)| async move {
         let mut random = StdRng::seed_from_u64(seed);
         let mut calls = 0_u32;
+        // Where the next page of each organization begins.
+        let mut after: Vec<(String, Uuid)> = vec![Default::default(); organizations.len()];
         while start.elapsed() < duration {
-            let organization = &organizations[random.random_range(0..organizations.len())].id;
-            let organization: Uuid = organization.parse().expect("an id");
-            let names: Vec<String> = match read {
-                Read::Owners(count) => (0..count)
-                    .map(|_| world::identifier(random.random_range(0..sizes.devices_each())))
-                    .collect(),
-                Read::Devices => vec![world::email(random.random_range(0..sizes.customers_each()))],
+            let number = random.random_range(0..organizations.len());
+            let organization: Uuid = organizations[number].id.parse().expect("an id");
+            let query = sqlx::query(read.sql()).bind(organization);
+            let query = match read {
+                Read::Owners(count) => {
+                    let devices = (0..count).map(|_| random.random_range(0..sizes.devices_each()));
+                    query.bind(devices.map(world::identifier).collect::<Vec<_>>())
+                }
+                Read::Devices => query.bind(vec![world::email(random.random_range(0..sizes.customers_each()))]),
+                Read::DevicePage => query.bind(after[number].0.clone()),
+                Read::CustomerPage => query.bind(after[number].1),
             };
-            let rows = sqlx::query(read.sql()).bind(organization).bind(names);
-            rows.fetch_all(&mut connection).await.expect("read");
+            let rows = query.fetch_all(&mut connection).await.expect("read");
+            if matches!(read, Read::DevicePage | Read::CustomerPage) {
+                let last = (rows.len() == PAGE).then(|| &rows[PAGE - 2]);
+                after[number] = match (read, last) {
+                    (Read::DevicePage, Some(last)) => (last.get("identifier"), Uuid::nil()),
+                    (_, Some(last)) => (String::new(), last.get("id")),
+                    (_, None) => Default::default(),
+                };
+            }
             calls += 1;
         }
         connection.close().await.expect("closed");

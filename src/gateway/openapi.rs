@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 description of the REST API, generated from the same types as the JSON itself.
 
 mod common;
+mod links;
 mod parameters;
 
 use serde_json::{Value, json};
@@ -125,6 +126,7 @@ pub fn document(settings: &GatewaySettings) -> Value {
     merge(&mut document, rules(settings.max_devices_per_request));
     allow_numbers(&mut document);
     parameters::add(&mut document);
+    links::add(&mut document);
     give_json_names(&mut document);
     document
 }

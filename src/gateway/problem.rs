@@ -211,8 +211,8 @@ impl Problem {
         }
     }
 
-    /// A query string that is not one of the request, because of this parameter.
-    pub(super) fn invalid_parameter(sentence: String, name: &str) -> Self {
+    /// An invalid parameter of a query string, or a member of the body that is missing, as the service says it.
+    pub(super) fn invalid_field(sentence: String, name: &str) -> Self {
         Self::invalid_query(sentence)
             .with_violation(name)
             .with_metadata("violationCount", 1)

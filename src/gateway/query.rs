@@ -31,7 +31,7 @@ pub(super) fn read<T: DeserializeOwned>(
             .is_some()
         {
             let sentence = format!("{} is repeated; send it once", parameter.name);
-            return Err(Problem::invalid_parameter(sentence, parameter.name));
+            return Err(Problem::invalid_field(sentence, parameter.name));
         }
     }
     for (name, value) in fixed {
@@ -54,7 +54,7 @@ fn json(parameter: &Member, value: &str) -> Result<Value, Problem> {
     };
     json.ok_or_else(|| {
         let sentence = format!("{} must be {expected}", parameter.name);
-        Problem::invalid_parameter(sentence, parameter.name)
+        Problem::invalid_field(sentence, parameter.name)
     })
 }
 
@@ -67,7 +67,7 @@ fn unknown(name: &str, parameters: &[Member]) -> Problem {
         let names = names.join(", ");
         format!("{name} is not a parameter of this request; the parameters are {names}")
     };
-    Problem::invalid_parameter(sentence, &name)
+    Problem::invalid_field(sentence, &name)
 }
 
 /// A name or a value as it was before it was encoded. Clients encode a space as `+` (forms) or as `%20`; a plus sign is `%2B`.

@@ -1,6 +1,6 @@
 //! The OpenAPI description, compared with what the service does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use device_assignment::{reason::Reason, server::ServerSettings};
 use reqwest::Method;
@@ -18,6 +18,7 @@ pub fn register(suite: &mut Suite) {
     suite.test("openapi::the_committed_description_is_the_program's", committed);
     suite.test("openapi::codes_and_reasons_are_enums", enums);
     suite.test("openapi::every_status_of_the_rules_is_described", statuses);
+    suite.test("openapi::links_reach_every_operation_with_values_that_exist", links);
     for api in [Api::Rest, Api::RemoteRest] {
         let name = |test: &str| format!("openapi::{test}::{}", api.name());
         suite.on_each(&name("is_served_with_the_limits_of_the_server"), move |db| {
@@ -106,6 +107,78 @@ async fn statuses() {
     let operation = operation();
     let described = operation["responses"].as_object().expect("responses").keys().cloned();
     assert_eq!(described.collect::<BTreeSet<_>>(), expected);
+}
+
+/// Every operation is part of a link. A link passes values that the request or the example of its response has, to parameters or
+/// members that exist.
+async fn links() {
+    let description = description();
+    let paths = description["paths"].as_object().expect("paths").values();
+    let operations: BTreeMap<&str, &Value> = paths
+        .flat_map(|path| path.as_object().expect("operations").values())
+        .map(|operation| (operation["operationId"].as_str().expect("an id"), operation))
+        .collect();
+    let mut linked = BTreeSet::new();
+    for (from, operation) in &operations {
+        let success = &operation["responses"]["200"];
+        for link in success["links"]
+            .as_object()
+            .into_iter()
+            .flat_map(|links| links.values())
+        {
+            let to = link["operationId"].as_str().expect("an id");
+            let target = operations[to];
+            linked.extend([*from, to]);
+            for (name, value) in link["parameters"].as_object().into_iter().flatten() {
+                assert!(has_parameter(target, name), "{from} → {to}: {name}");
+                assert!(exists(operation, value), "{from} → {to}: {value}");
+            }
+            for (name, value) in link["requestBody"].as_object().into_iter().flatten() {
+                assert!(has_member(&description, target, name), "{from} → {to}: {name}");
+                // An element of a list, or an object with the value as its name.
+                let value = value.get(0).unwrap_or(value);
+                let value = value
+                    .as_object()
+                    .map_or(value.clone(), |object| json!(object.keys().next()));
+                assert!(exists(operation, &value), "{from} → {to}: {value}");
+            }
+        }
+    }
+    let all: BTreeSet<&str> = operations.into_keys().collect();
+    assert_eq!(linked, all);
+}
+
+fn has_parameter(operation: &Value, name: &str) -> bool {
+    let parameters = operation["parameters"].as_array().expect("parameters");
+    parameters.iter().any(|parameter| parameter["name"] == name)
+}
+
+fn has_member(description: &Value, operation: &Value, name: &str) -> bool {
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => description.pointer(&reference[1..]).expect("a schema"),
+        None => schema,
+    };
+    schema["properties"].get(name).is_some()
+}
+
+/// Whether this runtime expression has a value in the examples of the operation, or names one of its parameters or headers.
+fn exists(operation: &Value, expression: &Value) -> bool {
+    const JSON: &str = "application/json";
+    let expression = expression.as_str().expect("an expression");
+    let success = &operation["responses"]["200"];
+    if let Some(pointer) = expression.strip_prefix("$response.body#") {
+        success["content"][JSON]["example"].pointer(pointer).is_some()
+    } else if let Some(pointer) = expression.strip_prefix("$request.body#") {
+        let examples = operation["requestBody"]["content"][JSON]["examples"].as_object();
+        let mut examples = examples.expect("examples").values();
+        examples.any(|example| example["value"].pointer(pointer).is_some())
+    } else if let Some(name) = expression.strip_prefix("$response.header.") {
+        success["headers"].get(name).is_some()
+    } else {
+        let name = expression.strip_prefix("$request.query.").expect("a source");
+        has_parameter(operation, name)
+    }
 }
 
 async fn served(database: &TestDatabase, api: Api) {

@@ -27,7 +27,7 @@ impl Bench {
         self.ratio(&measure, median(ours), median(limits), "calls/s", None);
     }
 
-    /// Look-ups and a list, beside their best statements over 16 connections.
+    /// Look-ups and lists, beside their best statements over 16 connections.
     pub(super) async fn reads(&mut self, target: &Target) {
         for database in [&target.database, &target.careful.database] {
             world::own(database, &target.organizations, target.sizes).await;
@@ -37,6 +37,8 @@ impl Bench {
             ("owners of 100", Work::LookUp(100), Read::Owners(100)),
             ("owners of 1,000", Work::LookUp(1_000), Read::Owners(1_000)),
             ("devices of a customer", Work::List, Read::Devices),
+            ("a page of devices", Work::DevicePage, Read::DevicePage),
+            ("a page of customers", Work::CustomerPage, Read::CustomerPage),
         ] {
             for (callers, connections) in [(1, 1), (self.callers_nearest_64(), 16)] {
                 let (mut ours, mut limits) = (Vec::new(), Vec::new());

@@ -28,6 +28,10 @@ pub(super) fn problem(body: &[u8], members: &[Member], error: &serde_json::Error
     let checked = serde_json::Deserializer::from_slice(body).deserialize_map(request);
     let position = position(checked.as_ref().err().unwrap_or(error));
     match found.into_inner() {
+        Some(Mismatch {
+            path,
+            rule: Rule::Missing,
+        }) => Problem::invalid_field(required_object(&path), &path),
         // The public API documents this sentence.
         Some(Mismatch { path, rule }) if rule.is_documented() => {
             Problem::invalid_body(rule.sentence(&path, members), Some(path))
@@ -80,17 +84,17 @@ struct Mismatch {
 
 /// What a body violates.
 enum Rule {
+    /// An object of objects is absent or null. The service would not know: its message has an empty list.
+    Missing,
     Unknown,
     Repeated,
-    Type { kind: Kind, is_list: bool },
+    Type {
+        kind: Kind,
+        is_list: bool,
+    },
 }
 
 impl Rule {
-    fn of(member: Member) -> Self {
-        let Member { kind, is_list, .. } = member;
-        Self::Type { kind, is_list }
-    }
-
     fn is_documented(&self) -> bool {
         matches!(
             self,
@@ -111,10 +115,9 @@ impl Rule {
                 );
             }
             Self::Repeated => return format!("{path} is repeated; send it once"),
+            Self::Missing => return required_object(path),
             Self::Type { kind, is_list } => match (kind, is_list) {
-                (Kind::Metadata, _) => {
-                    return format!("{path} is required and must be an object mapping identifiers to metadata");
-                }
+                (Kind::Metadata, _) => return required_object(path),
                 (Kind::Json, _) => "a JSON object",
                 (Kind::String, false) => "a string",
                 (Kind::String, true) => "an array of strings",
@@ -128,6 +131,11 @@ impl Rule {
         };
         format!("{path} must be {expected}")
     }
+}
+
+/// The documented sentence about the object of objects.
+fn required_object(path: &str) -> String {
+    format!("{path} is required and must be an object mapping identifiers to metadata")
 }
 
 /// Checks an object. The error that it returns only stops the parser: the mismatch is in `found`.
@@ -146,6 +154,7 @@ impl<'de> Visitor<'de> for RequestCheck<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let mut seen = Vec::with_capacity(self.members.len());
+        let mut missing = self.members.iter().find(|member| member.kind == Kind::Metadata);
         while let Some(name) = object.next_key::<String>()? {
             let Some(member) = self.members.iter().find(|member| member.name == name) else {
                 return Err(stop(self.found, name, Rule::Unknown));
@@ -154,15 +163,17 @@ impl<'de> Visitor<'de> for RequestCheck<'_> {
                 return Err(stop(self.found, name, Rule::Repeated));
             }
             seen.push(member.name);
-            object.next_value_seed(ValueCheck {
+            let is_given = object.next_value_seed(ValueCheck {
                 member: *member,
                 index: None,
                 found: self.found,
             })?;
+            if is_given {
+                missing = missing.filter(|missing| missing.name != member.name);
+            }
         }
-        let is_missing = |member: &&Member| member.kind == Kind::Metadata && !seen.contains(&member.name);
-        match self.members.iter().find(is_missing) {
-            Some(member) => Err(stop(self.found, member.name.to_owned(), Rule::of(*member))),
+        match missing {
+            Some(member) => Err(stop(self.found, member.name.to_owned(), Rule::Missing)),
             None => Ok(()),
         }
     }
@@ -187,15 +198,15 @@ impl ValueCheck<'_> {
         self.member.is_list && self.index.is_none() && self.member.kind != Kind::Metadata
     }
 
-    fn accept<E: Error>(&self, kind: Kind) -> Result<(), E> {
+    fn accept<E: Error>(&self, kind: Kind) -> Result<bool, E> {
         if self.member.kind == kind && !self.is_list() {
-            Ok(())
+            Ok(true)
         } else {
             self.reject()
         }
     }
 
-    fn reject<E: Error>(&self) -> Result<(), E> {
+    fn reject<E: Error>(&self) -> Result<bool, E> {
         let name = self.member.name;
         let path = self.index.map_or(name.to_owned(), |index| format!("{name}[{index}]"));
         let (kind, is_list) = (self.member.kind, self.is_list());
@@ -204,42 +215,39 @@ impl ValueCheck<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for ValueCheck<'_> {
-    type Value = ();
+    /// Whether the value is not null.
+    type Value = bool;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         if self.member.kind == Kind::Json {
-            return deserializer.deserialize_ignored_any(IgnoredAny).map(drop);
+            return deserializer.deserialize_ignored_any(IgnoredAny).map(|_| true);
         }
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ValueCheck<'_> {
-    type Value = ();
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
+    fn visit_unit<E: Error>(self) -> Result<bool, E> {
         // Null is absent, but not in a list.
-        if self.index.is_none() && self.member.kind != Kind::Metadata {
-            Ok(())
-        } else {
-            self.reject()
-        }
+        if self.index.is_none() { Ok(false) } else { self.reject() }
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+    fn visit_bool<E: Error>(self, _: bool) -> Result<bool, E> {
         self.accept(Kind::Boolean)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
         let is_number = self.member.kind == Kind::Revision && parse_number(text).is_some();
         self.accept(if is_number { Kind::Revision } else { Kind::String })
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<bool, E> {
         match self.member.kind {
             Kind::Revision => self.accept(Kind::Revision),
             // The integers of the messages have 32 bits.
@@ -248,11 +256,11 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
         }
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+    fn visit_i64<E: Error>(self, _: i64) -> Result<bool, E> {
         self.accept(Kind::Integer)
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+    fn visit_f64<E: Error>(self, number: f64) -> Result<bool, E> {
         match self.member.kind {
             Kind::Revision if whole_number::<u64>(number).is_some() => self.accept(Kind::Revision),
             Kind::Integer if whole_number::<i32>(number).is_some() => self.accept(Kind::Integer),
@@ -260,7 +268,7 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
         }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
         if !self.is_list() {
             return self.reject();
         }
@@ -272,14 +280,14 @@ impl<'de> Visitor<'de> for ValueCheck<'_> {
         while elements.next_element_seed(element(index))?.is_some() {
             index += 1;
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<bool, A::Error> {
         // To its end, so that the position is that of the other mismatches: behind the value.
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         if self.member.kind == Kind::Metadata {
-            return Ok(());
+            return Ok(true);
         }
         self.reject()
     }

@@ -403,6 +403,7 @@ async fn json_bytes(database: &TestDatabase, api: Api) {
         (Call::SaveMetadata, r#"{"devices":{"SN-003":{"a":1,"a":2}}}"#),
         (Call::SaveMetadata, "{}"),
         (Call::SaveMetadata, r#"{"devices":null}"#),
+        (Call::SaveMetadata, r#"{"devices":null,"validateOnly":7}"#),
         (Call::SaveMetadata, r#"{"devices":[{"identifier":"SN-003"}]}"#),
         (Call::SaveMetadata, r#"{"devices":{"SN-003":{}},"devices":{}}"#),
         (
@@ -441,8 +442,9 @@ async fn json_bytes(database: &TestDatabase, api: Api) {
         {"success":true,"updated":2,"notFound":1,"results":[{"identifier":"SN-003","deviceId":"dev_ID","status":"updated"},{"identifier":"X","deviceId":"","status":"not_found"},{"identifier":"SN-001","deviceId":"dev_ID","status":"updated"}]}
         {"error":"devices[1].identifier is repeated; send it once","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"devices[1].identifier","description":"devices[1].identifier is repeated; send it once"}],"metadata":{"violationCount":"1"}}
         {"error":"devices[0].metadata must not repeat a member of an object (byte 7)","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"devices[0].metadata","description":"devices[0].metadata must not repeat a member of an object (byte 7)"}],"metadata":{"violationCount":"1"}}
-        {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}]}
-        {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}]}
+        {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}],"metadata":{"violationCount":"1"}}
+        {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_REQUEST","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}],"metadata":{"violationCount":"1"}}
+        {"error":"validateOnly must be true or false (line 1, column 32)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"validateOnly","description":"validateOnly must be true or false (line 1, column 32)"}]}
         {"error":"devices is required and must be an object mapping identifiers to metadata","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is required and must be an object mapping identifiers to metadata"}]}
         {"error":"devices is repeated; send it once (line 1, column 34)","code":"INVALID_ARGUMENT","reason":"INVALID_JSON","requestId":"id","fieldViolations":[{"field":"devices","description":"devices is repeated; send it once (line 1, column 34)"}]}
         {"success":true,"telemetronCustomerId":"cust_ID","message":"Customer created successfully"}
