@@ -38,9 +38,9 @@ pub(super) struct Bulk {
 
     /// A CSV file for many customers, or - for standard input
     ///
-    /// Its first line names the columns `customer_email` and `device_identifier`, and may name `device_type`, which is used
-    /// with `--auto-create`. They come in any order, and other columns are ignored. The separator is a comma, a
-    /// semicolon or a tab.
+    /// Its first line names the columns `customer_email` and `device_identifier`, and may name `device_type`, the type of
+    /// the devices that `assign` and `transfer` create. They come in any order, and other columns are ignored. The
+    /// separator is a comma, a semicolon or a tab.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 

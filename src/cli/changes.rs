@@ -135,12 +135,12 @@ impl Changes {
         let counts = [
             (devices(&change.assigned), "assigned"),
             (devices(&change.unassigned), "unassigned"),
-            (change.customers_created.len(), "customers created"),
-            (change.customers_updated.len(), "customers updated"),
-            (change.customers_deleted.len(), "customers deleted"),
-            (change.devices_created.len(), "devices created"),
-            (change.devices_updated.len(), "devices updated"),
-            (change.devices_deleted.len(), "devices deleted"),
+            (change.customers_created.len(), "customer(s) created"),
+            (change.customers_updated.len(), "customer(s) updated"),
+            (change.customers_deleted.len(), "customer(s) deleted"),
+            (change.devices_created.len(), "device(s) created"),
+            (change.devices_updated.len(), "device(s) updated"),
+            (change.devices_deleted.len(), "device(s) deleted"),
         ];
         let counts = counts.iter().filter(|(count, _)| *count > 0);
         let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();

@@ -51,6 +51,9 @@ const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
 /// The members that no URL has: proxies log addresses.
 pub(super) const NOT_IN_URLS: [&str; 2] = ["customerEmail", "emailPrefix"];
 
+/// The parameters that a URL needs because it has no member that could replace them, each with its RPC.
+pub(super) const REQUIRED_IN_URLS: [(&str, &str); 1] = [("ListOwnerDevices", "customerId")];
+
 /// The scope of a key that may only read.
 const READ: &str = "read";
 
@@ -128,7 +131,9 @@ impl Gateway {
             |name: &str| !NOT_IN_URLS.contains(&name) && in_path.as_ref().is_none_or(|(path, _)| *path != name);
         let members = fields::members(operation.name).iter().copied();
         let parameters: Vec<_> = members.filter(|member| in_query(member.name)).collect();
-        let message = match query::read(query, &parameters, in_path) {
+        let required = REQUIRED_IN_URLS.iter().find(|(rpc, _)| *rpc == operation.name);
+        let required = required.map(|(_, name)| *name);
+        let message = match query::read(query, &parameters, required, in_path) {
             Ok(message) => message,
             Err(problem) => return Err(self.count_rejected(headers, operation, problem.into(), start).await),
         };

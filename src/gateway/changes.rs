@@ -227,7 +227,7 @@ fn wants_events(headers: &HeaderMap) -> bool {
 }
 
 fn list_request(uri: &Uri) -> Result<ListChangesRequest, Problem> {
-    let parameters: Parameters = query::read(uri.query().unwrap_or_default(), &PARAMETERS, [])?;
+    let parameters: Parameters = query::read(uri.query().unwrap_or_default(), &PARAMETERS, None, [])?;
     // The service has lower limits of its own; these are the bounds of the described type.
     let bounded = |name: &str, number: u64| {
         let number = i32::try_from(number).map_err(|_| {

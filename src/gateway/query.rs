@@ -12,10 +12,11 @@ use super::{
 };
 use crate::pb::parse_number;
 
-/// Reads a message from a query string and from `fixed` members, which are in the path.
+/// Reads a message from a query string, which has the `required` parameter, and from `fixed` members, which are in the path.
 pub(super) fn read<T: DeserializeOwned>(
     query: &str,
     parameters: &[Member],
+    required: Option<&str>,
     fixed: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Result<T, Problem> {
     let mut members = Map::new();
@@ -33,6 +34,11 @@ pub(super) fn read<T: DeserializeOwned>(
             let sentence = format!("{} is repeated; send it once", parameter.name);
             return Err(Problem::invalid_field(sentence, parameter.name));
         }
+    }
+    if let Some(name) = required
+        && members.get(name).is_none_or(|value| value == "")
+    {
+        return Err(Problem::invalid_field(format!("{name} is required"), name));
     }
     for (name, value) in fixed {
         members.insert(name.to_owned(), Value::String(value));
@@ -124,7 +130,7 @@ mod tests {
     }
 
     fn parse(query: &str) -> Result<Value, String> {
-        read(query, &PARAMETERS, []).map_err(|problem| problem.sentence().to_owned())
+        read(query, &PARAMETERS, None, []).map_err(|problem| problem.sentence().to_owned())
     }
 
     #[test]
@@ -149,7 +155,7 @@ mod tests {
             );
         }
         assert_eq!(parse(""), Ok(serde_json::json!({})));
-        let fixed: Value = read("", &PARAMETERS, [("id", "x".to_owned())]).expect("valid");
+        let fixed: Value = read("", &PARAMETERS, None, [("id", "x".to_owned())]).expect("valid");
         assert_eq!(fixed, serde_json::json!({ "id": "x" }));
     }
 

@@ -47,9 +47,9 @@ async fn prints(database: &TestDatabase) {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let told: Vec<_> = lines.iter().map(|line| (line[0], line[2], line[3])).collect();
     let expected = [
-        ("1", "import", "3 devices created"),
-        ("2", "assign", "2 assigned, 1 customers created"),
-        ("3", "assign", "2 assigned, 1 customers created, 1 devices created"),
+        ("1", "import", "3 device(s) created"),
+        ("2", "assign", "2 assigned, 1 customer(s) created"),
+        ("3", "assign", "2 assigned, 1 customer(s) created, 1 device(s) created"),
         ("4", "unassign", "1 unassigned"),
     ];
     assert_eq!(told, expected);

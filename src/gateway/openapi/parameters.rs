@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::call::NOT_IN_URLS;
+use crate::gateway::call::{NOT_IN_URLS, REQUIRED_IN_URLS};
 
 /// Each GET with parameters, and the schema of its message.
 const GETS: [(&str, &str); 6] = [
@@ -25,13 +25,15 @@ const GETS: [(&str, &str); 6] = [
 /// Adds the parameters, and removes schemas that no body has.
 pub(super) fn add(document: &mut Value) {
     for (path, schema) in GETS {
+        let rpc = schema.trim_end_matches("Request");
         let schema = document["components"]["schemas"][schema].clone();
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         let members = schema["properties"].as_object().into_iter().flatten();
         let parameters = members.filter(|(name, _)| !NOT_IN_URLS.contains(&name.as_str()));
         let parameters = parameters.map(|(name, schema)| {
             let in_path = path.contains(&format!("{{{name}}}"));
-            let is_required = in_path || is_alone(path, name) || required.contains(&json!(name));
+            let is_alone = REQUIRED_IN_URLS.contains(&(rpc, name));
+            let is_required = in_path || is_alone || required.contains(&json!(name));
             parameter(name, schema.clone(), in_path, is_required)
         });
         let parameters: Vec<Value> = parameters.collect();
@@ -47,11 +49,6 @@ pub(super) fn add(document: &mut Value) {
             }
         }
     }
-}
-
-/// Whether a parameter is required because the member that could replace it is not in URLs.
-fn is_alone(path: &str, name: &str) -> bool {
-    path.ends_with("/deviceAssignment/devices") && name == "customerId"
 }
 
 fn parameter(name: &str, mut schema: Value, in_path: bool, is_required: bool) -> Value {

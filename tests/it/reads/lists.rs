@@ -271,6 +271,12 @@ async fn query_strings(database: &TestDatabase, api: Api) {
     let by_email = "/api/ext-v1/deviceAssignment/devices?customerEmail=john.doe@example.com";
     let answer = client.send(client.request(Method::GET, by_email)).await;
     assert_eq!(answer.violations[0].0, "customerEmail");
+    for query in ["", "?customerId=", "?pageSize=10"] {
+        let path = format!("/api/ext-v1/deviceAssignment/devices{query}");
+        let answer = client.send(client.request(Method::GET, &path)).await;
+        assert_eq!(answer.error, "customerId is required", "{query}");
+        assert_eq!(answer.violations[0].0, "customerId", "{query}");
+    }
     for method in [Method::POST, Method::HEAD, Method::PUT] {
         let answer = client.request(method, path).send().await.expect("an answer");
         assert_eq!(
