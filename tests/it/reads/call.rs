@@ -43,10 +43,10 @@ impl Read {
     fn route(self, request: &Value) -> (Method, &'static str) {
         match self {
             Self::BatchGetDeviceOwners => (Method::POST, "/api/ext-v1/deviceAssignment/batchGetDeviceOwners"),
-            Self::ListOwnerDevices if request.get("customerEmail").is_some() => {
-                (Method::POST, "/api/ext-v1/deviceAssignment/listOwnerDevices")
+            Self::ListOwnerDevices if request.get("customerEmail").is_none() && request.get("customerId").is_some() => {
+                (Method::GET, "/api/ext-v1/deviceAssignment/devices")
             }
-            Self::ListOwnerDevices => (Method::GET, "/api/ext-v1/deviceAssignment/devices"),
+            Self::ListOwnerDevices => (Method::POST, "/api/ext-v1/deviceAssignment/listOwnerDevices"),
             Self::ListDeviceOwners => (Method::GET, "/api/ext-v1/deviceAssignment/owners"),
             Self::GetDevice => (Method::GET, "/api/ext-v1/device"),
             Self::ListDevices => (Method::GET, "/api/ext-v1/devices"),
