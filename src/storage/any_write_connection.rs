@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::{
     Database, DatabaseError,
-    commit::{Committed, LockWait, Locking},
-    group::Group,
+    group::{Committed, Group},
+    locking::{LockWait, Locking},
     sql::Statement,
     write_connection::WriteConnection,
 };

@@ -18,19 +18,18 @@ use super::{
     DatabaseError,
     backend::Backend,
     citus::Dialect,
+    embedded,
     error::BatchError,
-    find::{Found, read_revision},
-    group::Group,
+    find::Found,
+    group::{Committed, Group},
+    locking::{LockWait, Locking},
     sql::{Column, Scalar},
     statements::{LOCK_ORGANIZATION, TRY_LOCK_ORGANIZATIONS},
     write_changes::write_changes,
-    write_connection::{WriteConnection, begin, commit, roll_back, rows},
+    write_connection::{WriteConnection, begin, end, rows},
 };
 use crate::{
-    domain::{
-        change::{ChangeSet, Revision},
-        id::OrganizationId,
-    },
+    domain::{change::ChangeSet, id::OrganizationId},
     telemetry::metrics::BATCHES,
 };
 
@@ -39,52 +38,6 @@ use crate::{
 const ATTEMPTS: u32 = 16;
 /// The longest pause before a rerun. The pause is random, so that two that collided do not collide again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
-/// The most devices of a batch of which an embedded database keeps the journals of statements in memory: each assignment changes
-/// two pages of 4 KiB, so they take 2 MiB.
-const SMALL_BATCH: usize = 256;
-/// The longest wait of one statement for a lock: less than the statement's own time-out.
-pub(super) const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(4);
-
-/// How the first attempt of a batch treats other instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Locking {
-    /// It hopes that none comes first.
-    Optimistic,
-    /// It locks its organization first: a large group would lose against small ones for ever.
-    Exclusive,
-}
-
-/// How long an attempt to commit a group may wait for the lock of its organization, and how long all attempts have waited.
-#[derive(Debug)]
-pub(super) struct LockWait {
-    longest: Duration,
-    waited: Duration,
-}
-
-impl LockWait {
-    /// A wait of at most `longest`, and of at most [`LONGEST_LOCK_WAIT`].
-    pub(super) fn up_to(longest: Duration) -> Self {
-        Self {
-            longest: longest.min(LONGEST_LOCK_WAIT),
-            waited: Duration::ZERO,
-        }
-    }
-
-    /// How long all attempts have waited.
-    pub(super) fn waited(&self) -> Duration {
-        self.waited
-    }
-}
-
-/// What became of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Committed {
-    /// It is durable. This is the revision that it was applied to.
-    At(Revision),
-    /// Another instance holds the lock of the organization. Nothing happened, and the group can run later.
-    Held,
-}
-
 impl<B: Backend> WriteConnection<B> {
     /// Commits `groups` in one transaction, and runs it again while other writers come first. A single group waits for the
     /// lock of its organization as `lock_wait` says; of several groups, those whose organization is locked are left out.
@@ -137,7 +90,7 @@ async fn attempt_commit<B: Backend>(
     lock_wait: &mut LockWait,
 ) -> Result<Vec<Committed>, BatchError> {
     if B::IS_EMBEDDED {
-        return embedded::<B>(connection, groups, locking).await;
+        return embedded::commit::<B>(connection, groups, locking).await;
     }
     // On Citus, each organization may be on another server. The dialect is not known before the first connection.
     let only_first = dialect == Dialect::Citus;
@@ -233,133 +186,6 @@ async fn together<B: Backend>(
     end(transaction, written)
         .await
         .map_err(|error| BatchError { index, error })
-}
-
-/// Commits groups on SQLite, which has one writer at a time: nothing has to be locked, and a transaction begins only when there is
-/// something to write.
-async fn embedded<B: Backend>(
-    connection: &mut B::Connection,
-    groups: &mut [Group<'_>],
-    locking: Locking,
-) -> Result<Vec<Committed>, BatchError> {
-    let mut plans = Vec::new();
-    if locking == Locking::Optimistic {
-        plans = plan_all::<B>(connection, groups, Snapshot::OfEachStatement).await?;
-        if plans.iter().all(|(_, changes)| changes.is_empty()) {
-            return Ok(committed(&plans));
-        }
-    }
-    let weight: usize = groups.iter().map(Group::weight).sum();
-    if weight <= SMALL_BATCH {
-        return write_all::<B>(connection, groups, plans, locking).await;
-    }
-    B::keep_journals_in_memory(connection, false)
-        .await
-        .map_err(DatabaseError::from)?;
-    let written = write_all::<B>(connection, groups, plans, locking).await;
-    if let Err(error) = B::keep_journals_in_memory(connection, true).await {
-        tracing::debug!(%error, "a connection keeps its journals in files");
-    }
-    written
-}
-
-/// Writes what was planned in one transaction; plans first if that is not done.
-async fn write_all<B: Backend>(
-    connection: &mut B::Connection,
-    groups: &mut [Group<'_>],
-    mut plans: Vec<(Revision, ChangeSet)>,
-    locking: Locking,
-) -> Result<Vec<Committed>, BatchError> {
-    let mut transaction = begin::<B>(connection).await?;
-    let mut index = None;
-    let written = async {
-        if locking == Locking::Exclusive {
-            let planned = plan_all::<B>(&mut transaction, groups, Snapshot::OfTransaction).await;
-            plans = planned.map_err(|error| {
-                index = error.index;
-                error.error
-            })?;
-        }
-        for ((at, group), (revision, changes)) in groups.iter().enumerate().zip(&plans) {
-            index = Some(at);
-            write_changes::<B>(&mut transaction, Dialect::Plain, group.organization, changes, *revision).await?;
-        }
-        index = None;
-        Ok(committed(&plans))
-    };
-    let written = written.await;
-    end(transaction, written)
-        .await
-        .map_err(|error| BatchError { index, error })
-}
-
-/// What the statements that plan see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Snapshot {
-    /// The same: nobody else writes meanwhile.
-    OfTransaction,
-    /// Each sees what was committed before it.
-    OfEachStatement,
-}
-
-/// Reads what each group touches, and applies it: the revisions that were read, and the changes.
-///
-/// # Errors
-/// [`DatabaseError::Conflict`] if another process has committed a change between two statements and the group changes nothing.
-/// For a group with changes, the log checks that when they are written.
-async fn plan_all<B: Backend>(
-    connection: &mut B::Connection,
-    groups: &mut [Group<'_>],
-    snapshot: Snapshot,
-) -> Result<Vec<(Revision, ChangeSet)>, BatchError> {
-    let mut plans = Vec::with_capacity(groups.len());
-    for (index, group) in groups.iter_mut().enumerate() {
-        let plan = plan::<B>(connection, group, snapshot).await;
-        plans.push(plan.map_err(|error| BatchError {
-            index: Some(index),
-            error,
-        })?);
-    }
-    Ok(plans)
-}
-
-async fn plan<B: Backend>(
-    connection: &mut B::Connection,
-    group: &mut Group<'_>,
-    snapshot: Snapshot,
-) -> Result<(Revision, ChangeSet), DatabaseError> {
-    let found = group.find::<B>(connection).await?;
-    let changes = group.apply(&found.existing);
-    if snapshot == Snapshot::OfEachStatement
-        && changes.is_empty()
-        && !found.is_of_one_statement
-        && read_revision::<B>(connection, group.organization).await? != found.revision
-    {
-        let problem = "another process has changed something between two statements";
-        return Err(DatabaseError::Conflict(DbErr::Custom(problem.to_owned())));
-    }
-    Ok((found.revision, changes))
-}
-
-fn committed(plans: &[(Revision, ChangeSet)]) -> Vec<Committed> {
-    plans.iter().map(|(revision, _)| Committed::At(*revision)).collect()
-}
-
-/// Commits a transaction, or rolls it back after an error. If that fails, too, the connection must not be used again.
-async fn end<B: Backend, T>(
-    transaction: sqlx::Transaction<'_, B>,
-    result: Result<T, DatabaseError>,
-) -> Result<T, DatabaseError> {
-    match result {
-        Ok(value) => {
-            commit(transaction).await?;
-            Ok(value)
-        }
-        Err(error) => {
-            roll_back(transaction).await?;
-            Err(error)
-        }
-    }
 }
 
 /// Waits for the lock of an organization. Returns false if another instance still has it; the transaction has failed then.

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Database, DatabaseError, any_write_connection::AnyWriteConnection, commit::Committed, group::Group, job::CommandJob,
+    Database, DatabaseError,
+    any_write_connection::AnyWriteConnection,
+    group::{Committed, Group},
+    job::CommandJob,
 };
 use crate::domain::{
     Cause, Error,

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::job::Job;
 use crate::domain::{
-    change::ChangeSet,
+    change::{ChangeSet, Revision},
     command::Touches,
     id::OrganizationId,
     state::{Existing, State},
@@ -16,6 +16,15 @@ pub(super) struct Group<'j> {
     pub(super) jobs: Vec<&'j mut dyn Job>,
     /// Whether its commands erase data, as far as they were applied.
     pub(super) erases: bool,
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// It is durable. This is the revision that it was applied to.
+    At(Revision),
+    /// Another instance holds the lock of the organization. Nothing happened, and the group can run later.
+    Held,
 }
 
 impl Group<'_> {

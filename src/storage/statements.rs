@@ -90,6 +90,17 @@ pub(super) static FIND_AND_ASSIGN: Sql = Sql {
     citus: OnCitus::Same,
 };
 
+/// The text of what only SQLite has: PostgreSQL runs one statement at a time.
+pub(super) const LOG_AND_ASSIGN_FILE: &str = include_str!("sql/log_and_assign.sqlite.sql");
+
+/// Writes a group that creates nothing except assignments, and commits it.
+pub(super) static LOG_AND_ASSIGN: Sql = Sql {
+    kind: StatementKind::new("log_and_assign", "INSERT", "INSERT change_log device_assignment"),
+    postgres: "",
+    sqlite: without_header(LOG_AND_ASSIGN_FILE),
+    citus: OnCitus::Same,
+};
+
 /// Waits for the exclusive lock of an organization, until the end of the transaction. PostgreSQL's alone. The second
 /// parameter is how long, in milliseconds. Afterwards the time-out of locks is that of the connection again (`options.rs`): a
 /// call with little time left must not make the others of its group fail.

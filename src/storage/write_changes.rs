@@ -13,9 +13,9 @@ use super::{
     sql::{Column, Scalar, Statement},
     statements::{
         DELETE_ASSIGNMENTS, DELETE_CUSTOMERS, DELETE_DEVICES, FREE_EMAILS, INSERT_ASSIGNMENTS, INSERT_CHANGES,
-        INSERT_CUSTOMERS, INSERT_DEVICES, UPDATE_CUSTOMERS, UPDATE_DEVICE_TYPES, UPDATE_PROPERTIES,
+        INSERT_CUSTOMERS, INSERT_DEVICES, LOG_AND_ASSIGN, UPDATE_CUSTOMERS, UPDATE_DEVICE_TYPES, UPDATE_PROPERTIES,
     },
-    write_connection::execute_all,
+    write_connection::{execute, execute_all},
 };
 use crate::domain::{
     change::{ChangeSet, LogEntry, Pair, Revision},
@@ -57,6 +57,38 @@ pub(super) async fn write_changes<B: Backend>(
     }
     erase_answers::<B>(connection, organization, &changes.erased).await?;
     write_answers::<B>(connection, dialect, organization, &changes.answers, head).await
+}
+
+/// Writes `changes`, which [only assign](ChangeSet::only_assigns) and were planned at revision `head`, and commits them. SQLite's
+/// alone.
+///
+/// # Errors
+/// As [`write_changes`]. Nothing happened then. After a conflict there is no transaction.
+pub(super) async fn log_and_assign<B: Backend>(
+    connection: &mut B::Connection,
+    organization: OrganizationId,
+    changes: &ChangeSet,
+    head: Revision,
+) -> Result<(), DatabaseError> {
+    let ChangeSet { log, assigned, .. } = changes;
+    let scalars = [Scalar::Id(organization.uuid()), Scalar::Time(OffsetDateTime::now_utc())];
+    let [kinds, actors, operators, request_ids] = origins(log);
+    let statement = LOG_AND_ASSIGN
+        .bind(
+            scalars,
+            [
+                revisions(log, head),
+                kinds,
+                actors,
+                operators,
+                request_ids,
+                lists(log, |entry| customers_of(&entry.assigned)),
+                lists(log, |entry| devices_of(&entry.assigned)),
+            ],
+        )
+        .and(pairs(assigned));
+    execute::<B>(connection, &statement).await?;
+    Ok(())
 }
 
 /// The statements in the order in which they can run: rows are deleted before others get their names, and after their assignments.
@@ -153,27 +185,46 @@ fn pairs<'a>(pairs: &[Pair]) -> [Column<'a>; 2] {
 }
 
 fn log_entries<'a>(scalars: [Scalar; 2], log: &'a [LogEntry], head: Revision) -> Statement<'a> {
-    let lists = |list: fn(&LogEntry) -> Vec<Uuid>| Column::IdLists(log.iter().map(list).collect());
+    let [kinds, actors, operators, request_ids] = origins(log);
     INSERT_CHANGES.bind(
         scalars,
         [
-            Column::Revisions((1..=log.len()).map(|changes| head.after(changes).to_stored()).collect()),
-            Column::Texts(log.iter().map(|entry| entry.kind.name()).collect()),
-            Column::OptionalIds(log.iter().map(|entry| entry.origin.actor.api_key()).collect()),
-            Column::OptionalTexts(log.iter().map(|entry| entry.origin.actor.operator()).collect()),
-            Column::OptionalTexts(log.iter().map(|entry| entry.origin.request_id.as_deref()).collect()),
-            lists(|entry| uuids(&entry.customers_created)),
-            lists(|entry| uuids(&entry.customers_updated)),
-            lists(|entry| uuids(&entry.customers_deleted)),
-            lists(|entry| uuids(&entry.devices_created)),
-            lists(|entry| uuids(&entry.devices_updated)),
-            lists(|entry| uuids(&entry.devices_deleted)),
-            lists(|entry| customers_of(&entry.assigned)),
-            lists(|entry| devices_of(&entry.assigned)),
-            lists(|entry| customers_of(&entry.unassigned)),
-            lists(|entry| devices_of(&entry.unassigned)),
+            revisions(log, head),
+            kinds,
+            actors,
+            operators,
+            request_ids,
+            lists(log, |entry| uuids(&entry.customers_created)),
+            lists(log, |entry| uuids(&entry.customers_updated)),
+            lists(log, |entry| uuids(&entry.customers_deleted)),
+            lists(log, |entry| uuids(&entry.devices_created)),
+            lists(log, |entry| uuids(&entry.devices_updated)),
+            lists(log, |entry| uuids(&entry.devices_deleted)),
+            lists(log, |entry| customers_of(&entry.assigned)),
+            lists(log, |entry| devices_of(&entry.assigned)),
+            lists(log, |entry| customers_of(&entry.unassigned)),
+            lists(log, |entry| devices_of(&entry.unassigned)),
         ],
     )
+}
+
+/// The revisions of entries that were planned at revision `head`.
+fn revisions<'a>(log: &[LogEntry], head: Revision) -> Column<'a> {
+    Column::Revisions((1..=log.len()).map(|changes| head.after(changes).to_stored()).collect())
+}
+
+/// What kind of change each entry is, the API key or the operator who made it, and the id of the request.
+fn origins(log: &[LogEntry]) -> [Column<'_>; 4] {
+    [
+        Column::Texts(log.iter().map(|entry| entry.kind.name()).collect()),
+        Column::OptionalIds(log.iter().map(|entry| entry.origin.actor.api_key()).collect()),
+        Column::OptionalTexts(log.iter().map(|entry| entry.origin.actor.operator()).collect()),
+        Column::OptionalTexts(log.iter().map(|entry| entry.origin.request_id.as_deref()).collect()),
+    ]
+}
+
+fn lists<'a>(log: &[LogEntry], list: fn(&LogEntry) -> Vec<Uuid>) -> Column<'a> {
+    Column::IdLists(log.iter().map(list).collect())
 }
 
 /// The customers of pairs; one alone if all have the same.

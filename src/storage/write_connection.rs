@@ -168,13 +168,30 @@ pub(super) async fn begin<B: Backend>(
 ///
 /// # Errors
 /// When nothing happened, with one exception: if the connection broke, the outcome is unknown.
-pub(super) async fn commit<B: Backend>(transaction: sqlx::Transaction<'_, B>) -> Result<(), DatabaseError> {
+async fn commit<B: Backend>(transaction: sqlx::Transaction<'_, B>) -> Result<(), DatabaseError> {
     Ok(COMMIT.observe(B::SYSTEM, transaction.commit()).await?)
 }
 
 /// Rolls a transaction back. If that fails, the connection must not be used again.
 pub(super) async fn roll_back<B: Backend>(transaction: sqlx::Transaction<'_, B>) -> Result<(), DatabaseError> {
     Ok(transaction.rollback().await?)
+}
+
+/// Commits a transaction, or rolls it back after an error. If that fails, too, the connection must not be used again.
+pub(super) async fn end<B: Backend, T>(
+    transaction: sqlx::Transaction<'_, B>,
+    result: Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
+    match result {
+        Ok(value) => {
+            commit(transaction).await?;
+            Ok(value)
+        }
+        Err(error) => {
+            roll_back(transaction).await?;
+            Err(error)
+        }
+    }
 }
 
 /// Runs a statement and returns its rows.

@@ -28,6 +28,7 @@ mod crash;
 mod credentials;
 mod deploy;
 mod documents;
+mod embedded;
 mod entities;
 mod examples;
 mod file_mode;
@@ -118,6 +119,7 @@ fn main() {
     credentials::register(&mut suite);
     deploy::register(&mut suite);
     documents::register(&mut suite);
+    embedded::register(&mut suite);
     entities::register(&mut suite);
     examples::register(&mut suite);
     file_mode::register(&mut suite);

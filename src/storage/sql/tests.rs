@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::storage::statements::{FILES, FIND_AND_ASSIGN, FIND_AND_ASSIGN_FILE};
+use crate::storage::statements::{FILES, FIND_AND_ASSIGN, FIND_AND_ASSIGN_FILE, LOG_AND_ASSIGN, LOG_AND_ASSIGN_FILE};
 
 static SQL: Sql = Sql {
     kind: StatementKind::new("test", "", ""),
@@ -71,9 +71,11 @@ fn the_comment_at_the_top_of_a_file_is_not_sent() {
 
 /// Anybody can paste a file into psql or sqlite3, and read there what to give it.
 #[test]
-fn each_file_has_one_statement_and_explains_its_parameters() {
+fn each_file_explains_its_parameters_and_has_one_statement_except_one_that_is_a_transaction() {
     let of_postgres = (FIND_AND_ASSIGN_FILE, FIND_AND_ASSIGN.postgres);
-    for (file, statement) in FILES.iter().chain([&of_postgres]) {
+    let of_sqlite = (LOG_AND_ASSIGN_FILE, LOG_AND_ASSIGN.sqlite);
+    for (file, statement) in FILES.iter().chain([&of_postgres, &of_sqlite]) {
+        let statements = if *file == LOG_AND_ASSIGN_FILE { 6 } else { 1 };
         let header = file.strip_suffix(statement).expect("the statement ends the file");
         let marks: &[_] = if statement.contains("?1") { &['?'] } else { &['$'] };
         let parameters = |text: &str| -> BTreeSet<String> {
@@ -92,9 +94,25 @@ fn each_file_has_one_statement_and_explains_its_parameters() {
         assert!(explained.is_superset(&parameters(statement)), "{file}");
         assert!(!header.is_empty(), "{file}");
         assert!(
-            statement.ends_with(";\n") && statement.matches(';').count() == 1,
+            statement.ends_with(";\n") && statement.matches(';').count() == statements,
             "{file}"
         );
+    }
+}
+
+/// sqlx counts a number that a statement leaves out as a parameter of its own, and silently binds nothing to the last ones.
+#[test]
+fn each_statement_of_a_transaction_names_all_parameters() {
+    let statements: Vec<_> = LOG_AND_ASSIGN
+        .sqlite
+        .split(';')
+        .filter(|text| text.contains('?'))
+        .collect();
+    assert_eq!(statements.len(), 4);
+    for statement in statements {
+        for number in 1..=4 {
+            assert!(statement.contains(&format!("?{number}")), "{statement}");
+        }
     }
 }
 
