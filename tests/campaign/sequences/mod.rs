@@ -230,7 +230,16 @@ impl World {
         match value {
             Value::String(text) if is_id(text) => *text = self.name_of(text),
             Value::String(text) if is_time(text) => *text = "a time".into(),
-            Value::Array(values) => values.iter_mut().for_each(|value| self.redact(value)),
+            Value::Array(values) => {
+                values.iter_mut().for_each(|value| self.redact(value));
+                // A change lists ids in their own order, which is random.
+                if values
+                    .iter()
+                    .all(|value| value.as_str().is_some_and(|text| text.starts_with(ID)))
+                {
+                    values.sort_by_key(Value::to_string);
+                }
+            }
             Value::Object(members) => {
                 for (name, value) in members {
                     match value {
