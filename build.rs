@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     #[cfg(feature = "server")]
     let config = server::configure(config, &compiler)?;
     config.compile_fds(compiler.file_descriptor_set())?;
+    #[cfg(feature = "server")]
+    server::generate_change_service(compiler.file_descriptor_set())?;
     Ok(())
 }
 
@@ -47,6 +49,25 @@ mod server {
         crate::fields::generate(&compiler.file_descriptor_set(), PACKAGE, &out)?;
         crate::guides::generate(&out)?;
         Ok(with_json(config))
+    }
+
+    /// Generates the server side of `ChangeService` with a response of `WatchChanges` that is encoded already: many streams send
+    /// the same changes.
+    pub(super) fn generate_change_service(mut descriptors: FileDescriptorSet) -> Result<(), Box<dyn Error>> {
+        descriptors.file.retain(|file| file.name().ends_with("/changes.proto"));
+        let out = PathBuf::from(env::var("OUT_DIR")?).join("change_service");
+        fs::create_dir_all(&out)?;
+        tonic_prost_build::configure()
+            .build_client(false)
+            .out_dir(out)
+            .codec_path("crate::grpc::encoded_changes::ChangeCodec")
+            .extern_path(format!(".{PACKAGE}"), "crate::pb")
+            .extern_path(
+                format!(".{PACKAGE}.WatchChangesResponse"),
+                "crate::grpc::encoded_changes::EncodedChanges",
+            )
+            .compile_fds(descriptors)?;
+        Ok(())
     }
 
     /// Gives the messages their JSON form and its description.

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Admitted, admitted,
     call_log::Note,
+    encoded_changes::{EncodedChanges, encode},
     revision::response_at,
     status::{to_status, to_status_at},
     timestamp::precise_text,
@@ -17,14 +18,14 @@ use crate::{
     domain::{Error, change::Pair, id::CustomerId},
     pb::{
         Actor, Change, CustomerDevices, CustomerName, DeviceName, ListChangesRequest, ListChangesResponse,
-        WatchChangesRequest, WatchChangesResponse,
+        WatchChangesRequest,
     },
     service::{self, ChangeBatch, ChangeRecord, ChangeStream, MAX_PAGE_BYTES, NamedChange, Service},
     telemetry::metrics::STREAMS,
 };
 
 /// A stream of responses.
-pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<WatchChangesResponse, Status>> + Send>>;
+pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<EncodedChanges, Status>> + Send>>;
 
 pub(super) async fn list(
     service: &Service,
@@ -84,15 +85,16 @@ pub(super) async fn watch(
     Ok(Response::new(Box::pin(responses)))
 }
 
-async fn next(stream: &mut ChangeStream, note: &Arc<Note>) -> Result<WatchChangesResponse, Error> {
+async fn next(stream: &mut ChangeStream, note: &Arc<Note>) -> Result<EncodedChanges, Error> {
     let batch = stream.next().await?;
-    let (history, head) = (batch.history.to_string(), batch.head);
-    let changes = changes(batch, usize::MAX)?;
+    let history = batch.history.to_string();
+    let encoded = |named: &NamedChange| named.message(|| Ok(encode(&change(&history, named)?)));
+    let changes = batch.changes.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
     note.sent(changes.len());
     STREAMS.sent.increment(changes.len() as u64);
-    Ok(WatchChangesResponse {
+    Ok(EncodedChanges {
         changes,
-        revision: head.number(),
+        revision: batch.head.number(),
         history,
     })
 }
@@ -116,7 +118,7 @@ fn changes(batch: ChangeBatch, max_bytes: usize) -> Result<Vec<Change>, Error> {
     Ok(changes)
 }
 
-fn change(history: &str, NamedChange { change, names }: &NamedChange) -> Result<Change, Error> {
+fn change(history: &str, NamedChange { change, names, .. }: &NamedChange) -> Result<Change, Error> {
     let ChangeRecord {
         revision,
         at,
@@ -241,10 +243,7 @@ mod tests {
     }
 
     fn named(change: ChangeRecord) -> NamedChange {
-        NamedChange {
-            change: Arc::new(change),
-            names: Arc::default(),
-        }
+        NamedChange::new(Arc::new(change), Arc::default())
     }
 
     proptest! {
@@ -288,10 +287,7 @@ mod tests {
         names.insert(Uuid::nil(), "of another change".to_owned());
         let created = record.customers_created[0].uuid();
         names.remove(&created);
-        let named = NamedChange {
-            change: Arc::new(record),
-            names: Arc::new(names),
-        };
+        let named = NamedChange::new(Arc::new(record), Arc::new(names));
         let message = change("h", &named).expect("a change");
         assert_eq!((message.customers.len(), message.devices.len()), (1, 2));
         assert_eq!(message.customers[0].customer_id, message.assigned[0].customer_id);

@@ -15,6 +15,7 @@ mod create_or_update_device;
 mod deadline;
 mod delete_customer;
 mod delete_device;
+mod encoded_changes;
 mod get_customer;
 mod get_device;
 mod identifiers;
@@ -58,12 +59,18 @@ pub use status::SCOPE_MISSING;
 pub use stream::Unhurried;
 pub use write::IDEMPOTENCY_KEY_HEADER;
 
-use self::{call_log::Note, deadline::Deadline, method::Method, policies::with_policies, status::to_status};
+use self::{
+    call_log::Note,
+    deadline::Deadline,
+    encoded_changes::server::change_service_server::{ChangeService, ChangeServiceServer},
+    method::Method,
+    policies::with_policies,
+    status::to_status,
+};
 use crate::{
     domain::{Cause, Error},
     pb::{
         self,
-        change_service_server::{ChangeService, ChangeServiceServer},
         customer_service_server::{CustomerService, CustomerServiceServer},
         device_assignment_service_server::{DeviceAssignmentService, DeviceAssignmentServiceServer, SERVICE_NAME},
         device_service_server::{DeviceService, DeviceServiceServer},

@@ -5,11 +5,11 @@ mod stream;
 mod streams;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use self::{recent::Recent, streams::Streams};
@@ -51,19 +51,41 @@ const MAX_STREAM_BYTES: usize = 32 * 1024 * 1024;
 /// The most reads for streams at the same time: half of the connections for reads, so that the reads of calls need not wait until many
 /// streams have begun.
 const MAX_STREAM_READS: usize = 2;
-/// The most organizations whose latest changes are kept in memory.
-const MAX_RECENT: u64 = 1_000;
+/// The most organizations whose latest changes are kept in memory: up to about 300 KiB for each.
+const MAX_RECENT: u64 = 200;
+/// How long they are kept after they were last needed.
+const KEEP_RECENT: Duration = Duration::from_secs(60);
 
-/// A change, and the current names of what is in it, if they are wanted.
+/// A change, and the current names of what is in it, if they are wanted. Clones share its message.
 #[derive(Debug, Clone)]
 pub struct NamedChange {
     /// The change.
     pub change: Arc<ChangeRecord>,
     /// The names, and possibly others.
     pub names: Arc<Names>,
+    /// The change as an API sends it to followers.
+    message: Arc<OnceLock<Arc<[u8]>>>,
 }
 
 impl NamedChange {
+    /// A change with names.
+    pub fn new(change: Arc<ChangeRecord>, names: Arc<Names>) -> Self {
+        let message = Arc::default();
+        Self { change, names, message }
+    }
+
+    /// The change as an API sends it to followers. It is encoded once for all of them.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub fn message(&self, encode: impl FnOnce() -> Result<Vec<u8>, Error>) -> Result<Arc<[u8]>, Error> {
+        if let Some(message) = self.message.get() {
+            return Ok(Arc::clone(message));
+        }
+        let message = encode()?;
+        Ok(Arc::clone(self.message.get_or_init(|| message.into())))
+    }
+
     /// The most bytes that it takes in a message.
     fn bytes(&self) -> usize {
         let ids = if self.names.is_empty() {
@@ -114,6 +136,8 @@ pub(super) struct Changes {
     bytes: Shares<Holder>,
     /// Permits for reads.
     turns: Semaphore,
+    /// When the service started: streams send at multiples of some time after it.
+    started: Instant,
     /// Whether the service stops.
     stop: watch::Sender<bool>,
     /// The task ends when this is dropped.
@@ -132,9 +156,14 @@ impl Changes {
             database,
             reads,
             streams,
-            recent: Cache::builder().max_capacity(MAX_RECENT).build(),
+            recent: Cache::builder()
+                .max_capacity(MAX_RECENT)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_idle(KEEP_RECENT)
+                .build(),
             bytes: Shares::new(MAX_STREAM_BYTES),
             turns: Semaphore::new(MAX_STREAM_READS),
+            started: Instant::now(),
             stop: watch::Sender::new(false),
             _watching: watching,
         }
@@ -189,10 +218,7 @@ impl Changes {
             Names::new()
         };
         let names = Arc::new(names);
-        let named = |change| NamedChange {
-            change: Arc::new(change),
-            names: Arc::clone(&names),
-        };
+        let named = |change| NamedChange::new(Arc::new(change), Arc::clone(&names));
         Ok(ChangeBatch {
             history: page.history,
             head: page.head,

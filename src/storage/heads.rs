@@ -41,6 +41,7 @@ pub(super) struct Heads(Mutex<HashMap<OrganizationId, Weak<Followed>>>);
 pub struct Followed {
     organization: OrganizationId,
     head: watch::Sender<Head>,
+    turn: tokio::sync::Mutex<()>,
     heads: Arc<Heads>,
 }
 
@@ -48,6 +49,11 @@ impl Followed {
     /// The newest revision that is known.
     pub fn head(&self) -> Head {
         *self.head.borrow()
+    }
+
+    /// Waits until no other follower reads the newest revision.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Tells the followers what was read.
@@ -94,6 +100,7 @@ impl Heads {
         let new = Arc::new(Followed {
             organization,
             head: watch::Sender::default(),
+            turn: tokio::sync::Mutex::default(),
             heads: Arc::clone(self),
         });
         followed.insert(organization, Arc::downgrade(&new));

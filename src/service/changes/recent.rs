@@ -10,7 +10,7 @@ use crate::{
         change::Revision,
         id::{HistoryId, OrganizationId},
     },
-    storage::{ChangePage, ChangeRecord, Followed, Names, PageLimits},
+    storage::{ChangePage, ChangeRecord, Followed, PageLimits},
 };
 
 /// The most changes that are kept.
@@ -32,10 +32,22 @@ pub(super) struct Recent {
 
 #[derive(Debug)]
 struct RecentChange {
-    change: Arc<ChangeRecord>,
+    /// Without names.
+    unnamed: NamedChange,
+    /// With names, if a stream wanted them.
+    named: Option<NamedChange>,
     ids: usize,
-    /// The names, if a stream wanted them.
-    names: Option<Arc<Names>>,
+}
+
+impl RecentChange {
+    fn new(change: ChangeRecord) -> Self {
+        let ids = change.ids().count();
+        Self {
+            unnamed: NamedChange::new(Arc::new(change), Arc::default()),
+            named: None,
+            ids,
+        }
+    }
 }
 
 impl Recent {
@@ -62,14 +74,12 @@ impl Recent {
             {
                 // The names may be others now, or erased.
                 for recent in &mut self.changes {
-                    recent.names = None;
+                    recent.named = None;
                 }
             }
-            let ids = change.ids().count();
-            self.ids += ids;
-            let change = Arc::new(change);
-            let names = None;
-            self.changes.push_back(RecentChange { change, ids, names });
+            let change = RecentChange::new(change);
+            self.ids += change.ids;
+            self.changes.push_back(change);
         }
     }
 
@@ -91,7 +101,7 @@ impl Recent {
         let mut bytes = 0;
         let fits = move |change: &&mut RecentChange| {
             let is_first = bytes == 0;
-            bytes += change.change.bytes();
+            bytes += change.unnamed.bytes();
             is_first || bytes <= limits.bytes
         };
         self.changes
@@ -117,8 +127,7 @@ impl Changes {
             ref history,
             include_names,
         } = *request;
-        let recent = self.recent.get_with(organization, Arc::default);
-        let turn = recent.lock().await;
+        let turn = followed.turn().await;
         let head = followed.head();
         let is_of = |known: &HistoryId| history.is_empty() || known.to_string() == *history;
         let Some(history) = head.history.filter(is_of).filter(|_| after <= head.revision) else {
@@ -170,16 +179,17 @@ impl Changes {
         let head = recent.read_at.map_or(after, |(_, head)| head);
         let mut wanted: Vec<_> = recent.after(after, limits).collect();
         if include_names {
-            let unnamed: Vec<_> = wanted.iter_mut().filter(|recent| recent.names.is_none()).collect();
-            let missing = ids(unnamed.iter().map(|recent| &*recent.change));
+            let without: Vec<_> = wanted.iter_mut().filter(|recent| recent.named.is_none()).collect();
+            let missing = ids(without.iter().map(|recent| &*recent.unnamed.change));
             let names = Arc::new(self.reads.names(organization, missing).await?);
-            for recent in unnamed {
-                recent.names = Some(Arc::clone(&names));
+            for recent in without {
+                let change = Arc::clone(&recent.unnamed.change);
+                recent.named = Some(NamedChange::new(change, Arc::clone(&names)));
             }
         }
-        let named = |recent: &mut RecentChange| NamedChange {
-            change: Arc::clone(&recent.change),
-            names: recent.names.clone().unwrap_or_default(),
+        let named = |recent: &mut RecentChange| match &recent.named {
+            Some(named) if include_names => named.clone(),
+            _ => recent.unnamed.clone(),
         };
         let changes = wanted.into_iter().map(named).collect();
         recent.shrink();

@@ -23,8 +23,9 @@ use crate::{
 
 /// How long after a message another one is sent, even if nothing has changed.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// The shortest time between two messages to a follower that has all changes. What comes in between goes into one message, so
-/// that the cost of many streams does not grow with the number of changes alone.
+/// How often a stream to a follower that has all changes sends a message, at most. What comes in between goes into one message, so that
+/// the cost of many streams does not grow with the number of changes alone. All streams send at the same times: streams that share
+/// a connection are then written to it together.
 const GATHER: Duration = Duration::from_millis(25);
 /// The largest message, in bytes. A single change may be larger.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -163,7 +164,7 @@ impl Position {
                 if tokio::time::timeout_at(heartbeat_at.into(), changed).await.is_err() {
                     return self.heartbeat();
                 }
-                tokio::time::sleep_until((self.sent_at + GATHER).into()).await;
+                tokio::time::sleep_until(next_time(self.changes.started, self.sent_at).into()).await;
             }
             let next = self
                 .changes
@@ -200,6 +201,12 @@ impl Position {
     }
 }
 
+/// The first time to send after `sent_at`: a multiple of [`GATHER`] after `start`.
+fn next_time(start: Instant, sent_at: Instant) -> Instant {
+    let since = sent_at.duration_since(start).as_nanos() % GATHER.as_nanos();
+    sent_at + GATHER - Duration::from_nanos(u64::try_from(since).unwrap_or_default())
+}
+
 /// The bytes of the message that was sent last. When the next one is asked for, the follower has read it.
 struct Room(Share<Holder>);
 
@@ -220,6 +227,15 @@ mod tests {
 
     use super::*;
     use crate::shares::Shares;
+
+    #[test]
+    fn streams_send_at_the_same_times() {
+        let start = Instant::now();
+        for (sent_at, next) in [(0, 25), (1, 25), (24, 25), (25, 50), (60_003, 60_025)] {
+            let after = |millis| start + Duration::from_millis(millis);
+            assert_eq!(next_time(start, after(sent_at)), after(next), "{sent_at}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn streams_do_not_wait_for_each_other_to_read() {
