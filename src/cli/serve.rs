@@ -171,7 +171,7 @@ fn service_settings(config: &ServeConfig) -> ServiceSettings {
             max: changes.max_change_streams,
         },
         writer: WriterSettings {
-            workers: capacity.writer_lanes,
+            workers: capacity.writer_workers,
             bulk_workers: capacity.bulk_workers.unwrap_or(writer.bulk_workers),
             queue_calls: capacity.queue_calls,
             queue_devices: capacity.queue_devices,

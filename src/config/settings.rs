@@ -156,7 +156,7 @@ settings! {
         /// Maximum number of device identifiers waiting to be written, in each of these queues
         queue_devices: usize = "1500000", COUNT, number(1..=MOST);
         /// Number of writer workers for small calls, each with a PostgreSQL connection, 1 to 64 (SQLite has one)
-        writer_lanes: usize = "4", COUNT, number(1..=64_usize);
+        writer_workers: usize = "4", COUNT, number(1..=64_usize);
         /// Number of writer workers for large calls, each with a PostgreSQL connection, 1 to 64; by default half the processor
         /// cores, at least 2 and at most 8 (SQLite has none)
         bulk_workers: Option<usize>, COUNT, number(1..=64_usize);

@@ -110,7 +110,7 @@ impl ChangeSet {
         !(customers_updated.is_empty() && customers_deleted.is_empty() && devices_deleted.is_empty())
     }
 
-    /// Whether assignments between existing customers and devices are all that is written.
+    /// Whether assignments between existing customers and devices, and their entries in the log, are all that is written.
     pub fn only_assigns(&self) -> bool {
         let Self {
             customers,
@@ -125,9 +125,11 @@ impl ChangeSet {
             unassigned,
             erased,
             answers,
-            log: _,
+            log,
         } = self;
-        customers.is_empty()
+        // What one command undoes of another one is only in the log.
+        log.iter().all(LogEntry::only_assigns)
+            && customers.is_empty()
             && devices.is_empty()
             && customers_updated.is_empty()
             && emails_freed.is_empty()
@@ -206,13 +208,17 @@ impl LogEntry {
     }
 
     pub(super) fn is_empty(&self) -> bool {
+        self.only_assigns() && self.assigned.is_empty()
+    }
+
+    /// Whether it holds nothing but created assignments.
+    fn only_assigns(&self) -> bool {
         self.customers_created.is_empty()
             && self.customers_updated.is_empty()
             && self.customers_deleted.is_empty()
             && self.devices_created.is_empty()
             && self.devices_updated.is_empty()
             && self.devices_deleted.is_empty()
-            && self.assigned.is_empty()
             && self.unassigned.is_empty()
     }
 }

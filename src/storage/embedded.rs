@@ -35,11 +35,12 @@ pub(super) async fn commit<B: Backend>(
     }
     let weight: usize = groups.iter().map(Group::weight).sum();
     if weight <= SMALL_BATCH {
-        if let ([group], [(head, changes)]) = (&*groups, plans.as_slice())
-            && changes.only_assigns()
-        {
-            let written = log_and_assign::<B>(connection, group.organization, changes, *head).await;
-            written.map_err(|error| BatchError { index: Some(0), error })?;
+        if locking == Locking::Optimistic && plans.iter().all(|(_, changes)| changes.only_assigns()) {
+            let planned = groups.iter().zip(&plans);
+            let changes: Vec<_> = planned
+                .map(|(group, (head, changes))| (group.organization, *head, changes))
+                .collect();
+            log_and_assign::<B>(connection, &changes).await?;
             return Ok(committed(&plans));
         }
         return write_all::<B>(connection, groups, plans, locking).await;

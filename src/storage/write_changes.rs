@@ -1,5 +1,7 @@
 //! Writes what a group changed, with its entries in the change log.
 
+use std::iter;
+
 use sea_orm::DbErr;
 use time::OffsetDateTime;
 use type_safe_id::{StaticType, TypeSafeId};
@@ -59,34 +61,43 @@ pub(super) async fn write_changes<B: Backend>(
     write_answers::<B>(connection, dialect, organization, &changes.answers, head).await
 }
 
-/// Writes `changes`, which [only assign](ChangeSet::only_assigns) and were planned at revision `head`, and commits them. SQLite's
-/// alone.
+/// Writes what organizations changed, each planned at a revision, and commits it, if all of it [only
+/// assigns](ChangeSet::only_assigns). SQLite's alone.
 ///
 /// # Errors
 /// As [`write_changes`]. Nothing happened then. After a conflict there is no transaction.
 pub(super) async fn log_and_assign<B: Backend>(
     connection: &mut B::Connection,
-    organization: OrganizationId,
-    changes: &ChangeSet,
-    head: Revision,
+    changes: &[(OrganizationId, Revision, &ChangeSet)],
 ) -> Result<(), DatabaseError> {
-    let ChangeSet { log, assigned, .. } = changes;
-    let scalars = [Scalar::Id(organization.uuid()), Scalar::Time(OffsetDateTime::now_utc())];
-    let [kinds, actors, operators, request_ids] = origins(log);
+    // The organization of each row.
+    let organizations = |rows: fn(&ChangeSet) -> usize| {
+        let of_rows = |(organization, _, changes): &(OrganizationId, _, &ChangeSet)| {
+            iter::repeat_n(organization.uuid(), rows(changes))
+        };
+        Column::Ids(changes.iter().flat_map(of_rows).collect())
+    };
+    let numbers = changes
+        .iter()
+        .flat_map(|(_, head, changes)| numbers(&changes.log, *head));
+    let log: Vec<_> = changes.iter().flat_map(|(.., changes)| &changes.log).collect();
+    let [kinds, actors, operators, request_ids] = origins(&log);
+    let [customers, devices] = pairs(changes.iter().flat_map(|(.., changes)| &changes.assigned));
     let statement = LOG_AND_ASSIGN
         .bind(
-            scalars,
+            [Scalar::Time(OffsetDateTime::now_utc())],
             [
-                revisions(log, head),
+                organizations(|changes| changes.log.len()),
+                Column::Revisions(numbers.collect()),
                 kinds,
                 actors,
                 operators,
                 request_ids,
-                lists(log, |entry| customers_of(&entry.assigned)),
-                lists(log, |entry| devices_of(&entry.assigned)),
+                lists(&log, |entry| customers_of(&entry.assigned)),
+                lists(&log, |entry| devices_of(&entry.assigned)),
             ],
         )
-        .and(pairs(assigned));
+        .and([organizations(|changes| changes.assigned.len()), customers, devices]);
     execute::<B>(connection, &statement).await?;
     Ok(())
 }
@@ -177,19 +188,23 @@ fn customer_columns<'a>(customers: impl Iterator<Item = (CustomerId, &'a Custome
     ]
 }
 
-fn pairs<'a>(pairs: &[Pair]) -> [Column<'a>; 2] {
-    [
-        Column::Ids(pairs.iter().map(|(customer, _)| customer.uuid()).collect()),
-        Column::Ids(pairs.iter().map(|(_, device)| device.uuid()).collect()),
-    ]
+fn pairs<'a, 'p>(pairs: impl IntoIterator<Item = &'p Pair>) -> [Column<'a>; 2] {
+    let (customers, devices) = pairs
+        .into_iter()
+        .map(|(customer, device)| (customer.uuid(), device.uuid()))
+        .unzip();
+    [Column::Ids(customers), Column::Ids(devices)]
 }
 
 fn log_entries<'a>(scalars: [Scalar; 2], log: &'a [LogEntry], head: Revision) -> Statement<'a> {
+    let numbers = numbers(log, head).collect();
+    let log: Vec<_> = log.iter().collect();
+    let log = log.as_slice();
     let [kinds, actors, operators, request_ids] = origins(log);
     INSERT_CHANGES.bind(
         scalars,
         [
-            revisions(log, head),
+            Column::Revisions(numbers),
             kinds,
             actors,
             operators,
@@ -209,12 +224,12 @@ fn log_entries<'a>(scalars: [Scalar; 2], log: &'a [LogEntry], head: Revision) ->
 }
 
 /// The revisions of entries that were planned at revision `head`.
-fn revisions<'a>(log: &[LogEntry], head: Revision) -> Column<'a> {
-    Column::Revisions((1..=log.len()).map(|changes| head.after(changes).to_stored()).collect())
+fn numbers(log: &[LogEntry], head: Revision) -> impl Iterator<Item = i64> {
+    (1..=log.len()).map(move |changes| head.after(changes).to_stored())
 }
 
 /// What kind of change each entry is, the API key or the operator who made it, and the id of the request.
-fn origins(log: &[LogEntry]) -> [Column<'_>; 4] {
+fn origins<'a>(log: &[&'a LogEntry]) -> [Column<'a>; 4] {
     [
         Column::Texts(log.iter().map(|entry| entry.kind.name()).collect()),
         Column::OptionalIds(log.iter().map(|entry| entry.origin.actor.api_key()).collect()),
@@ -223,8 +238,8 @@ fn origins(log: &[LogEntry]) -> [Column<'_>; 4] {
     ]
 }
 
-fn lists<'a>(log: &[LogEntry], list: fn(&LogEntry) -> Vec<Uuid>) -> Column<'a> {
-    Column::IdLists(log.iter().map(list).collect())
+fn lists<'a>(log: &[&LogEntry], list: fn(&LogEntry) -> Vec<Uuid>) -> Column<'a> {
+    Column::IdLists(log.iter().map(|entry| list(entry)).collect())
 }
 
 /// The customers of pairs; one alone if all have the same.

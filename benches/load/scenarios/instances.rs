@@ -33,7 +33,7 @@ impl Bench {
             ..self.sizes
         };
         let target = self.open(url, sizes).await;
-        let start = |workers: usize| Server::start_with(&self.program, url, &[("WRITER_LANES", workers)]);
+        let start = |workers: usize| Server::start_with(&self.program, url, &[("WRITER_WORKERS", workers)]);
         let one = [start(INSTANCES * WORKERS)];
         let several: Vec<_> = (0..INSTANCES).map(|_| start(WORKERS)).collect();
         let callers = self.callers_nearest_64();

@@ -104,6 +104,22 @@ proptest! {
         prop_assert_eq!(replayed, written.without_types());
     }
 
+    /// Otherwise what one command undoes of another would be lost from the log.
+    #[test]
+    fn a_group_that_only_assigns_has_nothing_else_in_the_log(before in worlds(), calls in groups()) {
+        let mut ids = Ids::default();
+        let existing = before.existing(&mut ids);
+        let (_, changes) = ids.carry_out(&existing, &calls);
+        let mut logged: Vec<_> = changes.log.iter().flat_map(|entry| &entry.assigned).copied().collect();
+        logged.sort_unstable();
+        let is_all = changes.log.iter().all(|entry| {
+            let pairs = entry.assigned.clone();
+            let nothing_else = LogEntry::new(entry.kind, entry.origin.clone());
+            *entry == LogEntry { assigned: pairs, ..nothing_else }
+        });
+        prop_assert!(!changes.only_assigns() || (is_all && logged == changes.assigned));
+    }
+
     #[test]
     fn what_changed_nothing_is_not_in_the_log(before in worlds(), calls in groups()) {
         let mut ids = Ids::default();

@@ -34,7 +34,7 @@ const NUMBERS: [(&str, [&str; 2], [&str; 2]); 48] = [
     ("max-keyless-calls", ONE, BILLION),
     ("queue-calls", ONE, BILLION),
     ("queue-devices", ONE, BILLION),
-    ("writer-lanes", ONE, ["64", "65"]),
+    ("writer-workers", ONE, ["64", "65"]),
     ("bulk-workers", ONE, ["64", "65"]),
     ("key-change-streams", ZERO, BILLION),
     ("max-change-streams", ZERO, BILLION),

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use device_assignment::{
@@ -76,6 +77,14 @@ pub struct Answer {
 /// The names of [`Answer::limits`].
 const LIMITS: [&str; 2] = ["ratelimit-policy", "ratelimit"];
 
+/// An HTTP client that closes idle connections before the service does (docs/REST.md): a request on a connection that is just
+/// being closed has no answer.
+fn http() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .pool_idle_timeout(Duration::from_secs(5))
+}
+
 impl Client {
     pub fn new(api: Api, address: SocketAddr, key: &str) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an endpoint");
@@ -84,7 +93,7 @@ impl Client {
             address,
             key: Some(key.to_owned()),
             headers: Vec::new(),
-            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            http: http().build().expect("a client"),
             channel: endpoint.connect_lazy(),
         }
     }
@@ -92,7 +101,7 @@ impl Client {
     /// The same client at another address of this machine.
     pub fn at(&self, local: IpAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("an endpoint");
-        let http = reqwest::Client::builder().no_proxy().local_address(local).build();
+        let http = http().local_address(local).build();
         Self {
             http: http.expect("a client"),
             channel: endpoint.local_address(Some(local)).connect_lazy(),
