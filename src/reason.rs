@@ -75,6 +75,8 @@ reasons! {
     RevisionInFuture = "REVISION_IN_FUTURE", InvalidArgument;
     /// The idempotency key was used for another request. REST: 422.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", FailedPrecondition;
+    /// The call with this idempotency key was carried out before, and its response was erased with a customer. REST: 422.
+    AnswerErased = "ANSWER_ERASED", FailedPrecondition;
     /// The changes after this revision are no longer available: they belong to another history.
     ChangesExpired = "CHANGES_EXPIRED", OutOfRange;
     /// The API key or the instance has as many streams of changes as it may have.

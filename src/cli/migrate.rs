@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  device-assignment migrate --database-url postgres://app:secret@db/devices
+  device-assignment migrate --database-url postgres://app@db/devices
   device-assignment migrate --status
       list the steps of the schema, and change nothing
   device-assignment migrate --distribute

@@ -57,7 +57,7 @@ const EXAMPLES: &str = "\
 Examples:
   device-assignment serve
       start on an embedded SQLite database, and print a first call to try
-  device-assignment serve --database-url postgres://app:secret@db/devices
+  device-assignment serve --database-url postgres://app@db/devices
       start on PostgreSQL
   device-assignment organization create acme
   device-assignment api-key create --organization acme --expires-in 90d

@@ -23,7 +23,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   device-assignment serve
       start with a SQLite database in this directory
-  device-assignment serve --database-url postgres://app:secret@db/devices
+  device-assignment serve --database-url postgres://app@db/devices
       start with PostgreSQL
   device-assignment serve --grpc-addr :50051 --rest-addr :8080 \\
       --tls-cert server.crt --tls-key server.key

@@ -177,6 +177,15 @@ pub(super) async fn within<R>(
 pub(super) fn endpoint(target: &Target) -> Result<Endpoint, ClientError> {
     let invalid = |problem: String| ClientError::Url(problem);
     let endpoint = Endpoint::from_shared(target.url.clone()).map_err(|error| invalid(cause(&error)))?;
+    if endpoint
+        .uri()
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(invalid(
+            "the URL must not contain a user or a password: the service takes API keys only".into(),
+        ));
+    }
     let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
@@ -244,7 +253,14 @@ mod tests {
     fn a_url_has_a_scheme_and_a_host() {
         assert!(endpoint(&target("http://127.0.0.1:50051", None)).is_ok());
         assert!(endpoint(&target("https://service.example.com", None)).is_ok());
-        for url in ["", "/", "127.0.0.1:50051", "ftp://host", "http://"] {
+        for url in [
+            "",
+            "/",
+            "127.0.0.1:50051",
+            "ftp://host",
+            "http://",
+            "http://user:password@host",
+        ] {
             assert!(
                 matches!(endpoint(&target(url, None)), Err(ClientError::Url(_))),
                 "{url:?}"

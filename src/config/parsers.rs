@@ -78,6 +78,13 @@ pub(super) fn service_url(text: &str) -> Result<Uri, String> {
             "the URL must start with http:// or https://".into()
         }
         Ok(uri) if uri.host().is_none_or(str::is_empty) => "the URL names no host".into(),
+        Ok(uri)
+            if uri
+                .authority()
+                .is_some_and(|authority| authority.as_str().contains('@')) =>
+        {
+            "the URL must not contain a user or a password".into()
+        }
         Ok(uri) => return Ok(uri),
     };
     Err(format!("{problem}; write http://host:50051 or https://host:50051"))

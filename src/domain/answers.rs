@@ -15,8 +15,8 @@ pub struct StoredAnswer {
     pub request: [u8; 32],
     /// Its revision.
     pub revision: Revision,
-    /// Its message, in protobuf.
-    pub message: Vec<u8>,
+    /// Its message, in protobuf. None if it was erased with a customer that it named.
+    pub message: Option<Vec<u8>>,
 }
 
 /// The stored answers as a group of commands sees them: those that exist, and those of earlier commands of the group.
@@ -26,14 +26,25 @@ pub(super) struct Answers<'e> {
     new: Vec<NewAnswer>,
     /// The answer of the command that is being applied.
     pending: Option<NewAnswer>,
-    /// Customers that were erased: what named them is gone.
+    /// Customers that were erased: answers that named them are gone.
     erased: BTreeSet<CustomerId>,
 }
 
 /// The answer that a key has already.
-pub(super) enum Known<'a> {
-    Stored(&'a StoredAnswer),
-    New(&'a NewAnswer),
+pub(super) struct Known<'a> {
+    /// The hash of its request.
+    pub(super) request: &'a [u8; 32],
+    /// Its message, in protobuf. None if it was erased.
+    pub(super) message: Option<&'a [u8]>,
+    pub(super) at: RepeatedAt,
+}
+
+/// The revision of the answer of an earlier call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RepeatedAt {
+    Revision(Revision),
+    /// Of the same group, after so many of its changes.
+    Changes(usize),
 }
 
 impl<'e> Answers<'e> {
@@ -49,14 +60,26 @@ impl<'e> Answers<'e> {
     /// The answer that this key has.
     pub(super) fn get(&self, key: &KeyDigest) -> Option<Known<'_>> {
         if let Some(new) = self.new.iter().find(|answer| answer.key.digest == *key) {
-            return Some(Known::New(new));
+            let message = new.message.as_deref();
+            let at = RepeatedAt::Changes(new.changes);
+            return Some(Known {
+                request: &new.key.request,
+                message,
+                at,
+            });
         }
         let stored = self.existing.get(key)?;
-        let is_erased = !self.erased.is_empty()
-            && named_customers(&stored.message)
-                .iter()
-                .any(|customer| self.erased.contains(customer));
-        (!is_erased).then_some(Known::Stored(stored))
+        let is_erased = |message: &&[u8]| {
+            !self.erased.is_empty()
+                && named_customers(message)
+                    .iter()
+                    .any(|customer| self.erased.contains(customer))
+        };
+        Some(Known {
+            request: &stored.request,
+            message: stored.message.as_deref().filter(|message| !is_erased(message)),
+            at: RepeatedAt::Revision(stored.revision),
+        })
     }
 
     /// Keeps the answer of the command that is being applied, in protobuf.
@@ -64,14 +87,21 @@ impl<'e> Answers<'e> {
         self.pending = Some(NewAnswer {
             key,
             customers: named_customers(&message),
-            message,
+            message: Some(message),
             changes: 0,
         });
     }
 
-    /// Forgets the answers that name this customer, who is erased.
+    /// Erases the answers that name this customer. Their keys stay, so that their calls are not carried out again.
     pub(super) fn erase(&mut self, customer: CustomerId) {
-        self.new.retain(|answer| !answer.customers.contains(&customer));
+        for answer in self
+            .new
+            .iter_mut()
+            .filter(|answer| answer.customers.contains(&customer))
+        {
+            answer.message = None;
+            answer.customers.clear();
+        }
         self.erased.insert(customer);
     }
 

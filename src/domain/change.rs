@@ -99,15 +99,22 @@ impl ChangeSet {
         self.log.is_empty() && self.answers.is_empty()
     }
 
-    /// Whether data is deleted or replaced that can be personal.
-    pub fn erases(&self) -> bool {
+    /// When data that it deletes or replaces, and that can be personal, has to be gone from the database.
+    pub fn erasure(&self) -> Erasure {
         let Self {
             customers_updated,
             customers_deleted,
             devices_deleted,
+            properties,
             ..
         } = self;
-        !(customers_updated.is_empty() && customers_deleted.is_empty() && devices_deleted.is_empty())
+        if !(customers_updated.is_empty() && customers_deleted.is_empty() && devices_deleted.is_empty()) {
+            Erasure::BeforeTheAnswer
+        } else if properties.is_empty() {
+            Erasure::Unneeded
+        } else {
+            Erasure::Soon
+        }
     }
 
     /// Whether assignments between existing customers and devices, and their entries in the log, are all that is written.
@@ -141,6 +148,17 @@ impl ChangeSet {
             && erased.is_empty()
             && answers.is_empty()
     }
+}
+
+/// When deleted data has to be gone from the database, earlier versions of it included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Erasure {
+    /// There is none.
+    Unneeded,
+    /// Within seconds: properties of devices are replaced often.
+    Soon,
+    /// Before the caller has the answer.
+    BeforeTheAnswer,
 }
 
 /// A customer to create.

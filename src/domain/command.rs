@@ -67,6 +67,8 @@ pub enum Rejection {
     NotAssigned,
     /// The idempotency key was used for another request.
     IdempotencyKeyReused,
+    /// The call was carried out before, and its answer was erased with a customer that it named.
+    AnswerErased,
     /// None of the devices belongs to the customer whom the command expects to own them.
     NotOfExpectedOwner,
     /// The devices have more owners than one command removes.
@@ -85,6 +87,7 @@ impl From<Rejection> for Error {
             }
             Rejection::NotAssigned => Self::NotAssigned,
             Rejection::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            Rejection::AnswerErased => Self::AnswerErased,
             Rejection::NotOfExpectedOwner => Self::NotOfExpectedOwner,
             Rejection::TooManyOwners => Self::TooManyOwners,
         }

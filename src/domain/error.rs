@@ -66,6 +66,9 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("The idempotency key was used for another request")]
     IdempotencyKeyReused,
+    /// The call with this idempotency key was carried out before, and its answer was erased with a customer that it named.
+    #[error("The answer of the call with this idempotency key was erased with a customer")]
+    AnswerErased,
     /// The revision that the caller wants to go on from belongs to another history.
     #[error(
         "These changes are no longer available; list what you need again, and follow from the revision of that list"

@@ -50,8 +50,8 @@ impl IdempotencyKey {
 pub struct NewAnswer {
     /// The key and the request.
     pub key: IdempotencyKey,
-    /// The message, in protobuf.
-    pub message: Vec<u8>,
+    /// The message, in protobuf. None if it was erased with a customer that it named.
+    pub message: Option<Vec<u8>>,
     /// The customers that the message names.
     pub customers: Vec<CustomerId>,
     /// How many changes the group had made when the call was done.

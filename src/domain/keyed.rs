@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Tally,
-    answers::Known,
+    answers::{Known, RepeatedAt},
     change::{ChangeKind, Revision},
     command::{Command, Rejection, Touches},
     idempotency::IdempotencyKey,
@@ -47,14 +47,6 @@ pub struct RepeatedAnswer {
     at: RepeatedAt,
 }
 
-/// The revision of the answer of an earlier call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RepeatedAt {
-    Revision(Revision),
-    /// Of the same group, after so many of its changes.
-    Changes(usize),
-}
-
 impl<C: Command> Command for Keyed<C> {
     type Outcome = Reply<C::Outcome>;
 
@@ -75,20 +67,11 @@ impl<C: Command> Command for Keyed<C> {
         let Some((key, encode)) = &self.key else {
             return self.command.apply(state).map(Reply::New);
         };
-        let known = state.answers().get(&key.digest);
-        if let Some(known) = known {
-            let (request, message, at) = match known {
-                Known::Stored(answer) => (&answer.request, &answer.message, RepeatedAt::Revision(answer.revision)),
-                Known::New(answer) => (
-                    &answer.key.request,
-                    &answer.message,
-                    RepeatedAt::Changes(answer.changes),
-                ),
-            };
+        if let Some(Known { request, message, at }) = state.answers().get(&key.digest) {
             if *request != key.request {
                 return Err(Rejection::IdempotencyKeyReused);
             }
-            let message = message.clone();
+            let message = message.ok_or(Rejection::AnswerErased)?.to_vec();
             return Ok(Reply::Repeated(RepeatedAnswer { message, at }));
         }
         let outcome = self.command.apply(state)?;

@@ -267,12 +267,21 @@ pub(super) const ERROR_RESPONSES: &[ErrorResponse] = &[
     },
     ErrorResponse {
         http: 422,
-        description: "FAILED_PRECONDITION: the `Idempotency-Key` was used for another request (IDEMPOTENCY_KEY_REUSED)",
-        examples: &[Example::new(
-            "key reused",
-            Reason::IdempotencyKeyReused,
-            "The idempotency key was used for another request; use a new key",
-        )],
+        description: "FAILED_PRECONDITION: the `Idempotency-Key` was used for another request (IDEMPOTENCY_KEY_REUSED), or the call \
+                      was carried out before and its response erased with a customer (ANSWER_ERASED)",
+        examples: &[
+            Example::new(
+                "key reused",
+                Reason::IdempotencyKeyReused,
+                "The idempotency key was used for another request; use a new key",
+            ),
+            Example::new(
+                "answer erased",
+                Reason::AnswerErased,
+                "This call was carried out before, and its response was erased when a customer that it names was deleted; do not \
+                 repeat it",
+            ),
+        ],
         headers: &[],
     },
     ErrorResponse {

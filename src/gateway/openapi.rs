@@ -39,7 +39,7 @@ Send bodies uncompressed. Responses are compressed with gzip if the request has 
 
 Retries: calls are idempotent, except unassignDeviceFromOwner, deleteDevice, deleteCustomer and the creation of a customer: they fail if an \
 earlier attempt succeeded. After a timeout, a lost connection, 503 or 504, repeat the call. \
-After 409, 429 and 503, wait for the number of seconds in `Retry-After` first.";
+After 429, 503, and 409 with `Retry-After`, wait for the number of seconds in `Retry-After` first.";
 
 const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 

@@ -371,7 +371,7 @@ pub(super) fn status_of(reason: Reason) -> StatusCode {
         Reason::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Reason::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::UnsupportedMediaType | Reason::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Reason::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        Reason::IdempotencyKeyReused | Reason::AnswerErased => StatusCode::UNPROCESSABLE_ENTITY,
         _ => status_of_code(reason.code()),
     }
 }

@@ -88,6 +88,7 @@ fn reason(error: &Error) -> Reason {
         Error::TooManyOwners => Reason::TooManyOwners,
         Error::RevisionInFuture { .. } => Reason::RevisionInFuture,
         Error::IdempotencyKeyReused => Reason::IdempotencyKeyReused,
+        Error::AnswerErased => Reason::AnswerErased,
         Error::ChangesExpired => Reason::ChangesExpired,
         Error::TooManyStreams { .. } => Reason::TooManyStreams,
         Error::TooMuchContention => Reason::TooMuchContention,
@@ -125,6 +126,11 @@ fn sentence(error: &Error) -> String {
         }
         Error::NotAssigned => "The device is not assigned to this customer".into(),
         Error::IdempotencyKeyReused => "The idempotency key was used for another request; use a new key".into(),
+        Error::AnswerErased => {
+            "This call was carried out before, and its response was erased when a customer that it names was \
+                                deleted; do not repeat it"
+                .into()
+        }
         Error::NotOfExpectedOwner => "None of the devices belongs to expected_owner".into(),
         Error::NotFound(_) => "Not found".into(),
         Error::AlreadyExists(_) => "Already exists".into(),

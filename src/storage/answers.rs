@@ -21,7 +21,8 @@ use crate::domain::{
     idempotency::{KEPT_FOR, KeyDigest, NewAnswer},
 };
 
-/// A row of the result of [`FIND_ANSWERS`]: the key, the hash of the request, the revision, and the message.
+/// A row of the result of [`FIND_ANSWERS`]: the key, the hash of the request, the revision, and the message, which is empty if it was
+/// erased. No answer is empty.
 type Row = (Vec<u8>, Vec<u8>, i64, Vec<u8>);
 
 /// Reads the answers that are stored for these keys.
@@ -40,7 +41,7 @@ pub(super) async fn find_answers<B: Backend>(
         let answer = StoredAnswer {
             request: digest(&request)?,
             revision: Revision::from_stored(revision),
-            message,
+            message: (!message.is_empty()).then_some(message),
         };
         Ok((digest(&key)?, answer))
     });
@@ -85,7 +86,12 @@ pub(super) async fn write_answers<B: Backend>(
                     .map(|answer| head.after(answer.changes).to_stored())
                     .collect(),
             ),
-            Column::Bytes(answers.iter().map(|answer| answer.message.as_slice()).collect()),
+            Column::Bytes(
+                answers
+                    .iter()
+                    .map(|answer| answer.message.as_deref().unwrap_or_default())
+                    .collect(),
+            ),
             Column::IdLists(answers.iter().map(ids).collect()),
         ],
     );
@@ -97,7 +103,7 @@ pub(super) async fn write_answers<B: Backend>(
     Ok(())
 }
 
-/// Deletes the stored answers that name one of these customers, who are erased.
+/// Erases the messages of stored answers that name one of these customers, who are erased.
 pub(super) async fn erase_answers<B: Backend>(
     connection: &mut B::Connection,
     organization: OrganizationId,

@@ -29,7 +29,10 @@ use super::{
     write_connection::{WriteConnection, begin, end, rows},
 };
 use crate::{
-    domain::{change::ChangeSet, id::OrganizationId},
+    domain::{
+        change::{ChangeSet, Erasure},
+        id::OrganizationId,
+    },
     telemetry::metrics::BATCHES,
 };
 
@@ -59,8 +62,8 @@ impl<B: Backend> WriteConnection<B> {
                 Ok(_) => None,
             };
             if result.is_ok() {
-                self.erase(&mut connection, groups.iter().any(|group| group.erases))
-                    .await;
+                let erasure = groups.iter().map(|group| group.erasure).max();
+                self.erase(&mut connection, erasure.unwrap_or(Erasure::Unneeded)).await;
             }
             if result.is_ok() || conflict.is_some() {
                 self.keep(connection);

@@ -12,7 +12,7 @@ use super::{
     DatabaseError,
     backend::Backend as _,
     citus::{Dialect, KnownDialect},
-    file,
+    file::{self, FileError, FileId},
     heads::Heads,
     health::{Health, out_of_reach},
     options::Purpose,
@@ -44,6 +44,8 @@ pub struct Database {
     pub(super) health: Arc<watch::Sender<Health>>,
     /// The organizations that somebody follows.
     pub(super) heads: Arc<Heads>,
+    /// The file of an SQLite database that was opened.
+    file: Option<FileId>,
     /// A standby that calls read from while it is up to date.
     replica: Option<Arc<Database>>,
     /// Whether this is such a standby.
@@ -75,6 +77,7 @@ impl Database {
         let reads = Arc::new(ReadPool::open(&url, Purpose::Reads, &known_dialect).await?);
         let call_reads = Arc::new(ReadPool::open(&url, Purpose::CallReads, &known_dialect).await?);
         let health = Arc::new(watch::Sender::new(Health::Good));
+        let file = FileId::of(&url);
         let heads = Arc::default();
         Ok(Self {
             url,
@@ -83,6 +86,7 @@ impl Database {
             known_dialect,
             health,
             heads,
+            file,
             replica: None,
             is_replica: false,
         })
@@ -104,6 +108,11 @@ impl Database {
     /// Where the database is.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
+    }
+
+    /// Checks that the path of an SQLite database names the file that was opened.
+    pub(super) fn check_file(&self) -> Result<(), FileError> {
+        self.file.map_or(Ok(()), |file| file.check(&self.url))
     }
 
     /// Which statements the database takes. Known once it has been connected to.

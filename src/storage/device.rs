@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     Cause, Error,
+    change::Erasure,
     change::{ChangeOrigin, Revision},
     id::OrganizationId,
     import_devices::{ImportDevices, Imported},
@@ -46,7 +47,7 @@ impl DeviceImport {
             let group = Group {
                 organization: self.organization,
                 jobs: vec![&mut job],
-                erases: false,
+                erasure: Erasure::Unneeded,
             };
             let lock_wait = deadline.saturating_duration_since(Instant::now());
             match self.connection.commit(group, lock_wait).await? {

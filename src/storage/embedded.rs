@@ -97,8 +97,8 @@ enum Snapshot {
 /// Reads what each group touches, and applies it: the revisions that were read, and the changes.
 ///
 /// # Errors
-/// [`DatabaseError::Conflict`] if another process has committed a change between two statements and the group changes nothing.
-/// For a group with changes, the log checks that when they are written.
+/// [`DatabaseError::Conflict`] if another process has committed a change between two statements and the group changes nothing, whether
+/// or not it has answers to store. For a group with changes, the log checks that when they are written.
 async fn plan_all<B: Backend>(
     connection: &mut B::Connection,
     groups: &mut [Group<'_>],
@@ -123,7 +123,7 @@ async fn plan<B: Backend>(
     let found = group.find::<B>(connection).await?;
     let changes = group.apply(&found.existing);
     if snapshot == Snapshot::OfEachStatement
-        && changes.is_empty()
+        && changes.log.is_empty()
         && !found.is_of_one_statement
         && read_revision::<B>(connection, group.organization).await? != found.revision
     {

@@ -3,8 +3,8 @@
 use std::{
     fs::{self, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
 };
 
 use sea_orm::DbErr;
@@ -20,6 +20,19 @@ pub enum FileError {
     /// There is no such file, and the URL does not ask to create it.
     #[error("no database at {}; to create it, add ?mode=rwc to the database URL", .0.display())]
     NotCreated(PathBuf),
+    /// There is no such file, but the write-ahead log of one. A new database would overwrite it.
+    #[error(
+        "no database at {path}, but {path}-wal has changes of one; move the database file back to it, or delete {path}-wal to begin \
+         anew",
+        path = .0.display()
+    )]
+    LogWithoutDatabase(PathBuf),
+    /// The file is not the one that was opened.
+    #[error(
+        "the database file {} was moved, deleted or replaced while this process uses it; move it back, with the files beside it",
+        .0.display()
+    )]
+    Moved(PathBuf),
     /// The file cannot be created.
     #[error(
         "cannot create the database file {}: {source}; check that its folder exists and that this user may write to the \
@@ -58,6 +71,9 @@ pub enum FileError {
 pub(super) fn create(url: &DatabaseUrl) -> Result<(), FileError> {
     match check(url) {
         Err(FileError::Missing(path)) if url.creates_file() => {
+            if has_log(&path) {
+                return Err(FileError::LogWithoutDatabase(path));
+            }
             // Only the owner may read and write it, and SQLite gives the files beside it the same mode. Never opens a file
             // that exists: closing it would release the locks that SQLite holds on it in this process.
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
@@ -69,6 +85,39 @@ pub(super) fn create(url: &DatabaseUrl) -> Result<(), FileError> {
         }
         Err(FileError::Missing(path)) => Err(FileError::NotCreated(path)),
         result => result,
+    }
+}
+
+/// Whether the write-ahead log of a database file has content. SQLite deletes it when the last process closes the database.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
+/// Which file a path names: a process keeps an open file when its path names another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file of an SQLite database.
+    pub(super) fn of(url: &DatabaseUrl) -> Option<Self> {
+        let found = fs::metadata(url.sqlite_path()?).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+
+    /// Checks that the path of the database still names this file.
+    pub(super) fn check(self, url: &DatabaseUrl) -> Result<(), FileError> {
+        match url.sqlite_path() {
+            Some(path) if Self::of(url) != Some(self) => Err(FileError::Moved(path)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::job::Job;
 use crate::domain::{
-    change::{ChangeSet, Revision},
+    change::{ChangeSet, Erasure, Revision},
     command::Touches,
     id::OrganizationId,
     state::{Existing, State},
@@ -14,8 +14,8 @@ use crate::domain::{
 pub(super) struct Group<'j> {
     pub(super) organization: OrganizationId,
     pub(super) jobs: Vec<&'j mut dyn Job>,
-    /// Whether its commands erase data, as far as they were applied.
-    pub(super) erases: bool,
+    /// When what its commands delete has to be gone, as far as they were applied.
+    pub(super) erasure: Erasure,
 }
 
 /// What became of a group.
@@ -50,7 +50,7 @@ impl Group<'_> {
             job.apply(&mut state);
         }
         let changes = state.into_changes();
-        self.erases = changes.erases();
+        self.erasure = changes.erasure();
         changes
     }
 }

@@ -201,7 +201,14 @@ impl<B: Backend> Watcher<B> {
             self.settings.answer_within()
         };
         let asked_at = Instant::now();
-        let (health, cause) = match tokio::time::timeout(limit, self.applied_steps()).await {
+        let answer = match self.database.check_file() {
+            Ok(()) => tokio::time::timeout(limit, self.applied_steps()).await,
+            Err(error) => {
+                self.database.publish(Health::OutOfReach, asked_at, Some(&error.into()));
+                return;
+            }
+        };
+        let (health, cause) = match answer {
             Ok(Ok(applied)) => (health_of(&SchemaStatus::of(applied)), None),
             // The database works for those who have a connection.
             Ok(Err(error)) if code(&error).as_deref() == Some(TOO_MANY_CONNECTIONS) => return,

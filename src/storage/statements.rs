@@ -63,7 +63,7 @@ statements! {
     DELETE_ASSIGNMENTS: "delete_assignments", "delete_assignments", "DELETE", "DELETE device_assignment" [has its own text];
     FIND_ANSWERS: "find_answers", "find_answers", "SELECT", "SELECT idempotency_key";
     INSERT_ANSWERS: "insert_answers", "insert_answers", "INSERT", "INSERT idempotency_key" [is within a select];
-    ERASE_ANSWERS: "erase_answers", "erase_answers", "DELETE", "DELETE idempotency_key";
+    ERASE_ANSWERS: "erase_answers", "erase_answers", "UPDATE", "UPDATE idempotency_key";
     DELETE_EXPIRED_ANSWERS: "delete_expired_answers", "delete_expired_answers", "DELETE", "DELETE idempotency_key" [has its own text];
     LIST_CHANGES: "list_changes", "list_changes", "SELECT", "SELECT change_log";
     FIND_HEADS: "find_heads", "find_heads", "SELECT", "SELECT change_log" [has its own text];

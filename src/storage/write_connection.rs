@@ -40,7 +40,7 @@ pub(super) struct WriteConnection<B: Backend> {
     idle: Option<(B::Connection, Instant)>,
     /// Whether the server's timeline has been compared with the stored one since the connection was made.
     is_on_timeline: bool,
-    /// When it was last tried in vain to erase what was deleted.
+    /// Since when there may be deleted data that is not erased; the last attempt, if there was one.
     pub(super) unerased: Option<Instant>,
 }
 
@@ -51,7 +51,8 @@ impl<B: Backend> WriteConnection<B> {
             known_dialect: database.known_dialect.clone(),
             idle: None,
             is_on_timeline: false,
-            unerased: None,
+            // A process that was killed may have left something.
+            unerased: B::IS_EMBEDDED.then(Instant::now),
         }
     }
 

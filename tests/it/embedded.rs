@@ -1,12 +1,19 @@
 //! SQLite: a group that only assigns is written and committed by one text.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use sea_orm::{ConnectionTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use serde_json::json;
 
 use crate::{
     metrics::Metrics,
-    support::{Api, Kind, Program, Suite, TestDatabase, devices, load::eventually, organization, program::run},
+    support::{
+        Api, Kind, Program, Suite, TestDatabase, TestServer, UNASSIGN_PATH, devices, load::eventually, organization,
+        program::run,
+    },
 };
 
 pub fn register(suite: &mut Suite) {
@@ -14,6 +21,11 @@ pub fn register(suite: &mut Suite) {
         Kind::Sqlite,
         "embedded::a_group_runs_again_if_another_process_was_first",
         other_process,
+    );
+    suite.on(
+        Kind::Sqlite,
+        "embedded::an_answer_to_store_is_of_one_revision",
+        one_revision,
     );
     for table in ["change_log", "device_assignment"] {
         suite.on(
@@ -78,6 +90,43 @@ async fn other_process(database: &'static TestDatabase) {
     outside.close().await.expect("closed");
     program.terminate().await;
     is_verified(database).await;
+}
+
+/// What a call with an idempotency key reads, it reads at one revision, also when it changes nothing and another process changes
+/// the same customer.
+async fn one_revision(database: &'static TestDatabase) {
+    const ANN: &str = "ann@example.com";
+    let key = organization(database, "acme").await;
+    devices(database, "acme", &["SN-1", "SN-2"]).await;
+    let [here, there] = [TestServer::start(database).await, TestServer::start(database).await];
+    let other = there.client(Api::Grpc, &key);
+    other.assign(ANN, &["SN-1", "SN-2"]).await.ok();
+    let is_over = AtomicBool::new(false);
+    let change = async {
+        while !is_over.load(Ordering::Relaxed) {
+            other.unassign(ANN, &["SN-1"]).await.ok();
+            other.assign(ANN, &["SN-1"]).await.ok();
+        }
+    };
+    let ask = async {
+        let remove = json!({ "customerEmail": ANN, "deviceIdentifiers": ["SN-1"] });
+        let callers = (0..3).map(async |caller: u32| {
+            for call in 0..100 {
+                let keyed = here
+                    .client(Api::Rest, &key)
+                    .with_header("idempotency-key", &format!("{caller}-{call}"));
+                let answer = keyed.call_at(UNASSIGN_PATH, &remove).await.ok();
+                // SN-1 was removed by this call, or was not there: either way it does not remain.
+                assert_eq!(answer.body["devicesRemaining"], json!(["SN-2"]), "{answer:?}");
+            }
+        });
+        futures_util::future::join_all(callers).await;
+        is_over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(change, ask);
+    for server in [here, there] {
+        server.stop().await;
+    }
 }
 
 /// The database silently drops the rows of one table.

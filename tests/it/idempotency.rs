@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use device_assignment::pb::{DeleteCustomerRequest, customer_service_client::CustomerServiceClient};
 use sea_orm::ConnectionTrait;
+use serde_json::json;
 
-use crate::support::{Answer, Api, Client, Kind, Suite, TestDatabase, TestServer, client::answer_of, organization};
+use crate::support::{
+    Answer, Api, Client, Kind, Suite, TRANSFER_PATH, TestDatabase, TestServer, client::answer_of, organization,
+};
 
 const JOHN: &str = "john.doe@example.com";
 const KEY: &str = "idempotency-key";
@@ -28,8 +31,12 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("idempotency::the_largest_answer_is_kept", largest);
     suite.on_each("idempotency::expired_answers_are_deleted", deleted);
     suite.on_each(
-        "idempotency::erasing_a_customer_deletes_the_answers_that_name_it",
+        "idempotency::erasing_a_customer_erases_the_answers_that_name_it",
         erased,
+    );
+    suite.on_each(
+        "idempotency::a_sale_is_not_repeated_after_its_seller_was_erased",
+        erased_seller,
     );
     suite.on(
         Kind::Sqlite,
@@ -228,7 +235,8 @@ async fn erased(database: &TestDatabase) {
     let first = delete().await;
     assert_eq!(first.body["unassignedCount"], 1, "{first:?}");
     // That of the deletion itself has an id and a number, and is kept.
-    assert_eq!(database.count("idempotency_key").await, 2);
+    let kept = "SELECT count(*) FROM idempotency_key WHERE length(answer) > 0";
+    assert_eq!(database.number(kept).await, 2);
     assert_repeated(&delete().await, &first);
     let again = client
         .with_header(KEY, "jane")
@@ -236,8 +244,41 @@ async fn erased(database: &TestDatabase) {
         .await
         .ok();
     assert_repeated(&again, &jane);
-    let anew = client.with_header(KEY, "john").create(JOHN, &["SN-1"]).await.ok();
-    assert!(!anew.replayed && anew.body["customerWasCreated"] == true, "{anew:?}");
+    // The call that created him was carried out. It is not carried out again.
+    let again = client.with_header(KEY, "john").create(JOHN, &["SN-1"]).await;
+    assert_eq!(again.http.as_ref().map(|(status, _)| *status), Some(422), "{again:?}");
+    assert_eq!(again.reason.as_deref(), Some("ANSWER_ERASED"), "{again:?}");
+    let other = client.with_header(KEY, "john").create(JOHN, &["SN-2"]).await;
+    assert_eq!(other.reason.as_deref(), Some("IDEMPOTENCY_KEY_REUSED"), "{other:?}");
+    assert_eq!(database.count("customer").await, 1);
+    // When it has expired, the key can be used again.
+    expire_all(database).await;
+    client.with_header(KEY, "john").create(JOHN, &["SN-1"]).await.ok();
+    server.stop().await;
+}
+
+/// A device that was sold twice stays with its last owner when the first sale is repeated after its seller was erased.
+async fn erased_seller(database: &TestDatabase) {
+    let key = organization(database, "acme").await;
+    let server = TestServer::start(database).await;
+    let client = server.client(Api::Rest, &key);
+    client.create(JOHN, &["SN-1"]).await.ok();
+    let sale = |buyer: &str| json!({ "customerEmail": buyer, "deviceIdentifiers": ["SN-1"] });
+    let keyed = client.with_header(KEY, "sale");
+    let first = keyed.call_at(TRANSFER_PATH, &sale("jane@example.com")).await.ok();
+    client.call_at(TRANSFER_PATH, &sale("jim@example.com")).await.ok();
+    assert_repeated(&keyed.call_at(TRANSFER_PATH, &sale("jane@example.com")).await, &first);
+    let john = json!({ "email": JOHN });
+    client.call_at("/api/ext-v1/customer/deleteCustomer", &john).await.ok();
+    let again = keyed.call_at(TRANSFER_PATH, &sale("jane@example.com")).await;
+    assert_eq!(again.reason.as_deref(), Some("ANSWER_ERASED"), "{again:?}");
+    let device = json!({ "deviceIdentifiers": ["SN-1"] });
+    let look_up = "/api/ext-v1/deviceAssignment/batchGetDeviceOwners";
+    let found = client.call_at(look_up, &device).await.ok();
+    assert_eq!(
+        found.body["devices"][0]["owners"][0]["email"], "jim@example.com",
+        "{found:?}"
+    );
     server.stop().await;
 }
 

@@ -22,16 +22,19 @@ use crate::{
         effects::faults,
         load::{self, Fate, clients, tally},
         organization,
-        program::is_on_path,
+        program::{is_on_path, refused, run},
     },
 };
 
 const NOT_WRITABLE: &str = "database: not writable";
+const OUT_OF_REACH: &str = "database: out of reach";
 
 pub fn register(suite: &mut Suite) {
     suite.on(Kind::Sqlite, "writable::a_url_that_says_read_only", read_only_url);
     suite.on_sqlite_unless("writable::a_file_that_is_read_only", no_permissions, read_only_file);
     suite.on_sqlite_unless("writable::a_full_disk", no_limits, full_disk);
+    suite.on(Kind::Sqlite, "writable::a_file_that_is_moved", moved);
+    suite.on(Kind::Sqlite, "writable::a_log_without_its_database", log_alone);
 }
 
 fn path_of(database: &TestDatabase) -> PathBuf {
@@ -121,6 +124,52 @@ async fn read_only_file(database: &'static TestDatabase) {
     let call = load::create(&program.client(Api::Grpc, &key), "after@example.com".into()).await;
     assert!(call.is_ok(), "{call:?}");
     program.terminate().await;
+    assert_eq!(faults(database, &[call]).await, [""; 0]);
+}
+
+/// What is written to a file when its path names another one would be lost with the next start.
+async fn moved(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let path = path_of(database);
+    let elsewhere = path.with_extension("moved");
+    let program = Program::serve(database.url()).await;
+    let shown = Shown::by(&program);
+    shown.turns_to("ok", TURNS).await;
+    fs::hard_link(&path, &elsewhere).expect("a second name");
+    let copy = path.with_extension("copy");
+    fs::copy(&path, &copy).expect("copied");
+    fs::rename(&copy, &path).expect("replaced");
+    shown.turns_to(OUT_OF_REACH, TURNS).await;
+    for api in [Api::Grpc, Api::Rest] {
+        is_refused(&program.client(api, &key)).await;
+    }
+    fs::rename(&elsewhere, &path).expect("moved back");
+    shown.turns_to("ok", RETURNS).await;
+    let call = load::create(&program.client(Api::Grpc, &key), "after@example.com".into()).await;
+    assert!(call.is_ok(), "{call:?}");
+    program.terminate().await;
+    assert_eq!(faults(database, &[call]).await, [""; 0]);
+}
+
+/// A new database would overwrite the changes that are only in the log.
+async fn log_alone(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let path = path_of(database);
+    let elsewhere = path.with_extension("moved");
+    let program = Program::serve(database.url()).await;
+    let call = load::create(&program.client(Api::Grpc, &key), "before@example.com".into()).await;
+    assert!(call.is_ok(), "{call:?}");
+    program.kill().await;
+    fs::rename(&path, &elsewhere).expect("moved");
+    let output = run(&["serve", "--database-url", database.url()]).await;
+    let said = refused(&output, 1);
+    assert!(
+        said.contains("-wal has changes of one; move the database file back"),
+        "{said}"
+    );
+    assert!(!path.exists());
+    fs::rename(&elsewhere, &path).expect("moved back");
+    Program::serve(database.url()).await.terminate().await;
     assert_eq!(faults(database, &[call]).await, [""; 0]);
 }
 

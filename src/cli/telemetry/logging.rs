@@ -16,8 +16,8 @@ pub(super) fn filter(silenced: &[&str]) -> EnvFilter {
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .parse_lossy(env::var("RUST_LOG").unwrap_or_else(|_| QUIET_LIBRARIES.into()));
     // The driver logs unknown options of the database URL, which may be secret. The HTTP library warns about each
-    // unsolicited pong, and a peer may send a flood of them.
-    let libraries = ["sqlx_postgres::options=off", "h2::proto::ping_pong=error"];
+    // unsolicited pong, and a peer may send a flood of them. The library of the MCP server logs requests and responses.
+    let libraries = ["sqlx_postgres::options=off", "h2::proto::ping_pong=error", "rmcp=warn"];
     let silenced = silenced.iter().map(|target| format!("{target}=off"));
     let directives = libraries.map(str::to_owned).into_iter().chain(silenced);
     directives

@@ -100,7 +100,7 @@ fn a_stored_answer_is_repeated_with_its_revision() {
     let stored = StoredAnswer {
         request: key.request,
         revision: Revision::from_stored(3),
-        message: b"stored".to_vec(),
+        message: Some(b"stored".to_vec()),
     };
     let existing = Existing {
         answers: [(key.digest, stored)].into(),
@@ -112,7 +112,7 @@ fn a_stored_answer_is_repeated_with_its_revision() {
 }
 
 #[test]
-fn erasing_a_customer_forgets_the_answers_that_name_it() {
+fn a_call_is_not_carried_out_again_when_its_answer_was_erased() {
     let call = create("a", "1");
     let mut new_id = Uuid::now_v7;
     let origin = ChangeOrigin {
@@ -126,8 +126,11 @@ fn erasing_a_customer_forgets_the_answers_that_name_it() {
     };
     state.answers().erase(outcome.customer_id);
     let again = carry_out(&call, &mut state, &origin);
-    assert!(matches!(again, Ok(Reply::New(_))), "{again:?}");
+    assert!(matches!(again, Err(Rejection::AnswerErased)), "{again:?}");
     let changes = state.into_changes();
     assert_eq!(changes.erased, [outcome.customer_id]);
-    assert_eq!(changes.answers.len(), 1, "the answer of the later call");
+    let [answer] = &*changes.answers else {
+        panic!("{:?}", changes.answers);
+    };
+    assert_eq!((&answer.message, &*answer.customers), (&None, [].as_slice()));
 }

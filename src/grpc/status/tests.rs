@@ -24,6 +24,7 @@ fn status(reason: Reason) -> Option<Status> {
         Reason::TooManyOwners => Error::TooManyOwners,
         Reason::RevisionInFuture => Error::RevisionInFuture { current: 7.into() },
         Reason::IdempotencyKeyReused => Error::IdempotencyKeyReused,
+        Reason::AnswerErased => Error::AnswerErased,
         Reason::TooMuchContention => Error::TooMuchContention,
         Reason::NotFound => Error::NotFound("no such thing".into()),
         Reason::AlreadyExists => Error::AlreadyExists("there is one".into()),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout_at};
 use tracing::Instrument;
 
 use super::{
@@ -20,7 +20,10 @@ use super::{
     taken_organizations::TakenOrganizations,
 };
 use crate::{
-    domain::{Error, change::Revision},
+    domain::{
+        Error,
+        change::{Erasure, Revision},
+    },
     storage::{
         Database, DatabaseError,
         backend::Backend,
@@ -61,12 +64,7 @@ impl<B: Backend> Worker<B> {
 
     /// Commits what is queued, until the queue is closed and empty.
     pub(super) async fn run(mut self) {
-        let WriterSettings {
-            batch_calls,
-            batch_devices,
-            ..
-        } = self.settings;
-        while let Some(mut batch) = self.queue.take(batch_calls, batch_devices).await {
+        while let Some(mut batch) = self.next_batch().await {
             // Two writers that take the same rows in different orders can deadlock.
             batch.sort_by_key(|group| group.organization);
             let mut taken = TakenOrganizations::new(&self.queue, &batch);
@@ -104,6 +102,25 @@ impl<B: Backend> Worker<B> {
             }
         }
         self.connection.close().await;
+    }
+
+    /// Waits for a batch; `None` when the queue is closed and empty. Meanwhile it erases what could not be erased before.
+    async fn next_batch(&mut self) -> Option<Batch> {
+        let WriterSettings {
+            batch_calls,
+            batch_devices,
+            ..
+        } = self.settings;
+        loop {
+            let batch = self.queue.take(batch_calls, batch_devices);
+            let Some(due) = self.connection.erasure_due() else {
+                return batch.await;
+            };
+            match timeout_at(due.into(), batch).await {
+                Ok(batch) => return batch,
+                Err(_due) => self.connection.erase_again().await,
+            }
+        }
     }
 
     /// Commits batches, one after the other. One that fails is split and tried again, so that no call fails because of another. Returns the groups
@@ -236,7 +253,7 @@ impl<B: Backend> Worker<B> {
             .map(|group| group::Group {
                 organization: group.organization,
                 jobs: group.calls.iter_mut().map(|call| call.job.as_job()).collect(),
-                erases: false,
+                erasure: Erasure::Unneeded,
             })
             .collect();
         let limit = if B::IS_EMBEDDED {

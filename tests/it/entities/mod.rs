@@ -101,6 +101,11 @@ pub fn register(suite: &mut Suite) {
     suite.on_each("entities::many_assignments_are_deleted_in_chunks", in_chunks);
     suite.on_each("entities::they_are_in_metrics_log_and_audit_log", observed);
     suite.on_each("entities::what_is_erased_is_nowhere", erasure::erased);
+    suite.on(
+        crate::support::Kind::Sqlite,
+        "entities::what_could_not_be_erased_at_once_is_erased_later",
+        erasure::erased_later,
+    );
 }
 
 /// The example of an operation in the OpenAPI description.
