@@ -46,10 +46,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request as AxumRequest,
-    http::{
-        HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse,
-        header::{self, AUTHORIZATION},
-    },
+    http::{HeaderMap, HeaderValue, Method, Request as HttpRequest, Response as HttpResponse, header::AUTHORIZATION},
     middleware::from_fn,
     routing::{MethodRouter, get, post},
 };
@@ -58,7 +55,7 @@ use tower::{
     Service, ServiceExt,
     util::{BoxCloneSyncService, option_layer},
 };
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::json::fuzz as fuzz_json;
@@ -229,14 +226,7 @@ where
         .layer(from_fn(compression::layer))
         .layer(from_fn(problem::render))
         .layer(option_layer(cors))
-        // Answers are for one key, and can be personal. Without this, caches would keep them: of keys, they know `Authorization` only.
-        .layer(if_not_present(header::CACHE_CONTROL, "no-store"))
-        .layer(if_not_present(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(from_fn(observe::layer))
-}
-
-fn if_not_present(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 
 /// The route of a GET, without HEAD and the other methods.

@@ -1,9 +1,10 @@
-//! The id of each request, its metrics and its trace span.
+//! What all requests have: an id, metrics, a trace span, and headers that keep answers out of caches.
 
 use std::time::Instant;
 
 use axum::{
     extract::{MatchedPath, Request},
+    http::{HeaderName, HeaderValue, header},
     middleware::Next,
     response::Response,
 };
@@ -14,7 +15,14 @@ use crate::{
     telemetry::{metrics, trace},
 };
 
-/// Gives a request an id before any other layer sees it, returns the id with the answer, and records metrics and a span.
+/// Answers are for one key, and can be personal. Without these headers, caches would keep them: of keys, they know `Authorization` only.
+const PRIVATE: [(HeaderName, &str); 2] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
+/// Gives a request an id before any other layer sees it, returns the id with the answer, keeps the answer out of caches, and records
+/// metrics and a span.
 pub(super) async fn layer(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = request_id::give(request.headers_mut());
@@ -23,7 +31,11 @@ pub(super) async fn layer(mut request: Request, next: Next) -> Response {
     let span = trace::request(request.headers(), request.method().as_str(), route);
     let trace_id = trace::id(&span, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;
-    response.headers_mut().insert(request_id::HEADER, id);
+    let headers = response.headers_mut();
+    headers.insert(request_id::HEADER, id);
+    for (name, value) in PRIVATE {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     if let Some(trace_id) = trace_id {
         response.extensions_mut().insert(trace_id);
     }
