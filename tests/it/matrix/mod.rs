@@ -131,7 +131,15 @@ async fn keys(database: &TestDatabase, api: Api, row: &Row) {
     let world = john(database, "acme").await;
     let server = TestServer::start(database).await;
     let client = server.client(api, &writer);
-    let call = async |key: Option<&str>| row.call(&client.with_key(key), &world).await;
+    let call = async |key: Option<&str>| {
+        let answer = row.call(&client.with_key(key), &world).await;
+        // No cache may keep what is for one key.
+        if let Some((_, headers)) = &answer.http {
+            let privacy = ["cache-control", "x-content-type-options"].map(|name| headers.get(name).map(String::as_str));
+            assert_eq!(privacy, [Some("no-store"), Some("nosniff")], "{headers:?}");
+        }
+        answer
+    };
     let before = database.dump().await;
 
     assert_unauthenticated(&call(None).await, MISSING_KEY);
