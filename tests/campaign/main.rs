@@ -70,6 +70,7 @@ mod domain {
 
 use std::{env, process::ExitCode, time::Instant};
 
+use device_assignment::server::ServerSettings;
 use libtest_mimic::{Arguments, Completion, Trial};
 use support::database::{self, postgres_missing, postgres_required};
 
@@ -232,6 +233,14 @@ impl Campaign {
             }
         })
     }
+}
+
+/// Settings of a service for a campaign with a key for each of very many organizations: the service limits how many keys that it does
+/// not know yet come from one address.
+fn many_keys() -> ServerSettings {
+    let mut settings = ServerSettings::default();
+    settings.service.limits.failed_keys = None;
+    settings
 }
 
 fn main() -> ExitCode {

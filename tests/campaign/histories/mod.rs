@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::{
     Size,
     histories::checker::{CUSTOMERS, DEVICES, Event, Operation, Set, State, is_explained},
+    many_keys,
     read_call::{Read, read},
     support::{Answer, Api, Client, Kind, TestDatabase, TestServer},
 };
@@ -47,7 +48,7 @@ pub fn run(size: Size) -> String {
         let service = database.open().await;
         let mut servers = Vec::new();
         for _ in 0..INSTANCES {
-            servers.push(TestServer::start(&database).await);
+            servers.push(TestServer::start_with(&database, many_keys()).await);
         }
         let mut random = StdRng::seed_from_u64(size.seed);
         let mut counts = Counts::default();

@@ -4,7 +4,6 @@ mod steps;
 
 use std::collections::BTreeMap;
 
-use device_assignment::server::ServerSettings;
 use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::ConnectionTrait;
@@ -16,6 +15,7 @@ use crate::{
     Size, entity_call,
     follower::{self, From},
     kills::block_on,
+    many_keys,
     read_call::{self, Read},
     support::{Answer, Api, Client, Kind, PATH, TestDatabase, TestServer, organization},
 };
@@ -83,10 +83,7 @@ struct Side {
 impl Side {
     async fn start(kind: Kind) -> Self {
         let database = TestDatabase::create(kind).await;
-        let mut settings = ServerSettings::default();
-        // Each sequence has keys of its own, and the service limits how many unknown ones come from one address.
-        settings.service.limits.failed_keys = None;
-        let server = TestServer::start_with(&database, settings).await;
+        let server = TestServer::start_with(&database, many_keys()).await;
         Self { database, server }
     }
 
