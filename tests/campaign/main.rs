@@ -126,14 +126,14 @@ const CAMPAIGNS: &[Campaign] = &[
     Campaign {
         name: "kill-service",
         unit: "kills on each database",
-        rounds: 50,
+        rounds: 150,
         smoke: 2,
         run: kills::service,
     },
     Campaign {
         name: "kill-database",
         unit: "kills",
-        rounds: 20,
+        rounds: 100,
         smoke: 1,
         run: kills::database,
     },
