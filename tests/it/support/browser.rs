@@ -45,15 +45,7 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver starts");
-        let port = listening(&mut driver).await;
+        let (driver, port) = start_driver().await;
         let profile = TempDir::with_prefix("chromium-").expect("a folder");
         let page = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities(profile.path()))
             .await
@@ -213,8 +205,26 @@ fn capabilities(profile: &Path) -> impl Into<thirtyfour::Capabilities> {
     chromium
 }
 
-/// The port that chromedriver prints.
-async fn listening(driver: &mut Child) -> u16 {
+/// A chromedriver, and its port.
+async fn start_driver() -> (Child, u16) {
+    loop {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver starts");
+        if let Some(port) = listening(&mut driver).await {
+            return (driver, port);
+        }
+    }
+}
+
+/// The port that chromedriver prints. None if it has to be started again: it takes a port that is free for IPv6, and ends if it is taken
+/// for IPv4.
+async fn listening(driver: &mut Child) -> Option<u16> {
     let stdout = driver.stdout.take().expect("a pipe");
     let mut lines = BufReader::new(stdout).lines();
     let mut said = Vec::new();
@@ -222,7 +232,10 @@ async fn listening(driver: &mut Child) -> u16 {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             // Keep reading, so that it never blocks on a full pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return port.trim_end_matches('.').parse().expect("a port");
+            return Some(port.trim_end_matches('.').parse().expect("a port"));
+        }
+        if line.starts_with("IPv4 port not available") {
+            return None;
         }
         said.push(line);
     }
