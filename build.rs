@@ -273,7 +273,7 @@ mod server {
         ),
         (
             "TransferDevicesToOwnerRequest.expected_owner",
-            Kind::Request(r#"format = Email, max_length = 254, example = "john.doe@example.com""#),
+            Kind::Request(r#"nullable, max_length = 254, example = "john.doe@example.com""#),
         ),
         ("TransferDevicesToOwnerRequest.validate_only", VALIDATE_ONLY),
         ("TransferDevicesToOwnerResponse.customer_id", Kind::NewId("cust")),

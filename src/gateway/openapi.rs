@@ -161,6 +161,16 @@ fn rules(max_devices: usize) -> Value {
         "if": { "properties": { "autoCreateDevices": { "const": true } }, "required": ["autoCreateDevices"] },
         "then": { "properties": { "deviceType": device_type }, "required": ["deviceType"] },
     });
+    let mut transfer = assign.clone();
+    let owner = [
+        json!({ "type": "string", "format": "email" }),
+        json!({ "type": "string", "pattern": CUSTOMER_ID }),
+        json!({ "type": "null" }),
+    ];
+    merge(
+        &mut transfer,
+        json!({ "properties": { "expectedOwner": { "anyOf": owner } } }),
+    );
     let identifier = json!({ "properties": { "identifier": { "pattern": NO_CONTROL_CHARACTER } } });
     let mut device = identifier.clone();
     merge(
@@ -187,9 +197,9 @@ fn rules(max_devices: usize) -> Value {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
     let error = json!({ "properties": { "code": { "enum": codes }, "reason": { "enum": reasons } } });
     json!({ "components": { "schemas": {
-        "AssignDevicesToOwnerRequest": assign.clone(),
+        "AssignDevicesToOwnerRequest": assign,
         "AssignDeviceToOwnersRequest": assign_one,
-        "TransferDevicesToOwnerRequest": assign,
+        "TransferDevicesToOwnerRequest": transfer,
         "UnassignDevicesFromOwnerRequest": unassign,
         "UnassignDeviceFromOwnerRequest": unassign_one,
         "BatchGetDeviceOwnersRequest": batch_get,

@@ -134,7 +134,15 @@ async fn links() {
                 assert!(exists(operation, value), "{from} → {to}: {value}");
             }
             for (name, value) in link["requestBody"].as_object().into_iter().flatten() {
-                assert!(has_member(&description, target, name), "{from} → {to}: {name}");
+                let member = member(&description, target, name);
+                assert!(member.is_some(), "{from} → {to}: {name}");
+                let is_id = value
+                    .as_str()
+                    .is_some_and(|value| value.to_lowercase().ends_with("customerid"));
+                assert!(
+                    !is_id || member.is_some_and(|schema| schema["format"] != "email"),
+                    "{from} → {to}: {name} is described as an email address, and gets an id"
+                );
                 // An element of a list, or an object with the value as its name.
                 let value = value.get(0).unwrap_or(value);
                 let value = value
@@ -153,13 +161,14 @@ fn has_parameter(operation: &Value, name: &str) -> bool {
     parameters.iter().any(|parameter| parameter["name"] == name)
 }
 
-fn has_member(description: &Value, operation: &Value, name: &str) -> bool {
+/// The schema of a member of the request body.
+fn member<'d>(description: &'d Value, operation: &'d Value, name: &str) -> Option<&'d Value> {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     let schema = match schema["$ref"].as_str() {
         Some(reference) => description.pointer(&reference[1..]).expect("a schema"),
         None => schema,
     };
-    schema["properties"].get(name).is_some()
+    schema["properties"].get(name)
 }
 
 /// Whether this runtime expression has a value in the examples of the operation, or names one of its parameters or headers.
