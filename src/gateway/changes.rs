@@ -62,18 +62,18 @@ const MAX_WAIT_SECONDS: u32 = 60;
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only its description is used")]
 struct ChangesParameters {
-    /// The revision before the first change: 0 for the beginning.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,20}$", example = "4711")]
+    /// The revision before the first change: 0 for the beginning. No revision has more than 19 digits.
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,19}$", example = "4711")]
     after: u64,
     /// The history that `after` belongs to, as an earlier response named it. If it is another one now, the answer is 410.
     #[param(required = false)]
     history: String,
     /// The most changes of a page: 100 if absent or 0. More than 1,000 count as 1,000. Streams have no pages.
-    #[param(required = false, minimum = 0)]
+    #[param(required = false, minimum = 0, maximum = 2147483647)]
     page_size: u32,
     /// How many seconds to wait for a change if there is none: not at all if absent or 0. More than 60 count as 60. Streams wait
     /// by themselves.
-    #[param(required = false, minimum = 0)]
+    #[param(required = false, minimum = 0, maximum = 2147483647)]
     wait_seconds: u32,
     /// Whether to add the emails of customers and the identifiers of devices to each change.
     #[param(required = false)]
@@ -90,7 +90,7 @@ struct LastEventIdHeader {
     #[param(
         rename = "last-event-id",
         required = false,
-        pattern = "^(hist_[0-7][0-9a-hjkmnp-tv-z]{25}:[0-9]{1,20})?$"
+        pattern = "^(hist_[0-7][0-9a-hjkmnp-tv-z]{25}:[0-9]{1,19})?$"
     )]
     id: String,
 }
