@@ -7,6 +7,7 @@
 //! There is no timer: a free worker starts at once, so a lone call does not wait. While the worker is busy, the next batch
 //! gathers. The transaction belongs to the worker; a caller only waits for the outcome, and may leave at any time.
 
+mod batch;
 mod call;
 mod exclusion;
 mod queue;
