@@ -45,7 +45,7 @@ use std::{env, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use self::signals::Signals;
+use self::{signals::Signals, telemetry::Telemetry};
 
 use crate::{
     config::{Conflict, GatewayConfig, ProcessConfig, ReadError, TraceConfig, read},
@@ -189,8 +189,8 @@ enum Command {
 }
 
 impl Command {
-    /// Where its traces go, and the name of the service in them.
-    fn traces(&self) -> Option<(&TraceConfig, &'static str)> {
+    /// For a command that serves: where its traces go, and the name of the service in them.
+    fn serves(&self) -> Option<(&TraceConfig, &'static str)> {
         match self {
             Self::Serve(serve) => Some((serve.traces(), "device-assignment")),
             Self::Gateway(config) => Some((&config.server.traces, "device-assignment-gateway")),
@@ -314,14 +314,15 @@ fn run_in_a_runtime(cli: Cli) -> Result<ExitCode, CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::Failed(format!("the runtime cannot start: {error}")))?;
-    let traces = {
+    let telemetry = {
         let _runtime = runtime.enter();
-        telemetry::init(cli.process.log_format, cli.command.traces())?
+        Telemetry::start(cli.process.log_format, cli.command.serves())?
     };
     let result = runtime.block_on(dispatch(cli));
-    traces.flush();
+    telemetry.flush_traces();
     // What still runs waits for a silent peer to close its connection.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    telemetry.flush_log();
     result
 }
 

@@ -226,6 +226,11 @@ pub fn task_restarts(task: &'static str) -> Counter {
     counter!(TASK_RESTARTS, "task" => task)
 }
 
+/// Sets how many lines of the log were dropped since the process started.
+pub fn log_lines_dropped(lines: usize) {
+    counter!(LOG_LINES_DROPPED).absolute(u64::try_from(lines).unwrap_or(u64::MAX));
+}
+
 /// Sets the number of connections in a pool.
 pub fn pool(name: &'static str, idle: usize, used: usize) {
     for (state, count) in [("idle", idle), ("used", used)] {

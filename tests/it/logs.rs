@@ -1,10 +1,15 @@
 //! The log: one line a call, and nothing in it that belongs to a caller; nor in metrics and traces.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
     metrics::Metrics,
-    support::{Answer, Api, Client, Collector, PATH, Program, Suite, TestDatabase, organization, program::command},
+    support::{
+        Answer, Api, Client, Collector, Kind, PATH, Program, Suite, TestDatabase, organization, program::command,
+    },
 };
 
 /// Words that the service is told and must not repeat in its log. Whatever a caller sends here contains one of them.
@@ -22,6 +27,7 @@ pub fn register(suite: &mut Suite) {
         let name = format!("logs::one_line_a_call_and_no_data::{format}_{level}");
         suite.on_each(&name, move |database| one_line_a_call(database, format, level));
     }
+    suite.on(Kind::Sqlite, "logs::nobody_waits_for_who_reads_them", nobody_reads);
 }
 
 /// A call that was made, and what its line must say.
@@ -264,6 +270,41 @@ async fn organization_id(database: &TestDatabase) -> String {
         .expect("organizations");
     database.close().await;
     organizations[0].id.to_string()
+}
+
+/// A program may take the log and not read it: then lines are lost and counted, and nobody waits.
+async fn nobody_reads(database: &'static TestDatabase) {
+    /// Longer than a call or the stop takes on any machine.
+    const HANGS: Duration = Duration::from_secs(60);
+    /// More than the pipe and the queue of the log have room for, by far.
+    const MOST_ROUNDS: usize = 500;
+    const CALLERS: usize = 64;
+    let key = organization(database, "acme").await;
+    let mut serve = command(&["serve", "--database-url", database.url()]);
+    serve.env("RUST_LOG", "trace");
+    let program = Program::spawn(serve).await;
+    program.stop_reading_its_log();
+    let client = program.client(Api::Grpc, &key);
+    let mut rounds = 0;
+    while Metrics::of(program.admin)
+        .await
+        .get("device_assignment_log_lines_dropped_total")
+        == 0.0
+    {
+        rounds += 1;
+        assert!(rounds < MOST_ROUNDS, "no line is lost");
+        let calls = (0..CALLERS).map(|_| client.assign("ann@example.com", &["unknown"]));
+        let answers = tokio::time::timeout(HANGS, join_all(calls)).await;
+        for answer in answers.expect("a call hangs") {
+            assert_eq!(answer.code, "FAILED_PRECONDITION");
+        }
+    }
+    let ended = tokio::time::timeout(HANGS, program.end_by("-TERM")).await;
+    let ended = ended.expect("the stop hangs");
+    assert_eq!(ended.code, Some(0));
+    for line in ended.log.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "cut off: {line}");
+    }
 }
 
 /// The line of a call, as its fields.

@@ -3,7 +3,11 @@
 use std::{env, io, io::IsTerminal, panic};
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{MakeWriter, writer::BoxMakeWriter},
+    registry::LookupSpan,
+};
 
 use crate::config::LogFormat;
 
@@ -25,14 +29,17 @@ pub(super) fn filter(silenced: &[&str]) -> EnvFilter {
         .fold(filter, EnvFilter::add_directive)
 }
 
-/// The log.
-pub(super) fn layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+/// The log. `writer` writes its lines to stderr.
+pub(super) fn layer<S>(
+    format: LogFormat,
+    writer: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let is_terminal = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(BoxMakeWriter::new(writer))
         .with_ansi(is_terminal && env::var_os("NO_COLOR").is_none());
     let as_text = match format {
         LogFormat::Auto => is_terminal,

@@ -1,5 +1,6 @@
 //! Where the events and spans of `tracing` go: to the log, and to traces if they are enabled.
 
+mod log_writer;
 mod logging;
 mod traces;
 
@@ -11,34 +12,73 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-pub(super) use self::traces::Traces;
+use std::io;
+
+use self::{
+    log_writer::{LogThread, LogWriter},
+    traces::Traces,
+};
 use super::CommandError;
 use crate::{
     config::{LogFormat, TraceConfig},
     telemetry::trace,
 };
 
-/// Starts the log, and traces if they are configured, with the name of the service. Must run within a runtime.
-pub(super) fn init(format: LogFormat, traces: Option<(&TraceConfig, &'static str)>) -> Result<Traces, CommandError> {
-    let traces = match traces {
-        Some((config, service)) => Traces::start(config, service)?,
-        None => Traces::default(),
-    };
-    match traces.layer() {
-        // With one filter for all, spans of traces are not even created.
-        None => tracing_subscriber::registry()
-            .with(logging::filter(&[trace::TARGET]))
-            .with(logging::layer(format))
-            .init(),
-        Some(traces) => {
-            // Spans of traces add nothing to a log line.
-            let filter = logging::filter(&[]).and(evaluated_each_time(|what| what.target() != trace::TARGET));
-            let layers = vec![logging::layer(format).with_filter(filter).boxed(), traces];
-            tracing_subscriber::registry().with(layers).init();
+/// The log and the traces of this process.
+pub(super) struct Telemetry {
+    traces: Traces,
+    log: Option<LogThread>,
+}
+
+impl Telemetry {
+    /// Starts the log. For a process that serves, with the name of the service, also traces if they are configured. Must run
+    /// within a runtime.
+    pub(super) fn start(format: LogFormat, serves: Option<(&TraceConfig, &'static str)>) -> Result<Self, CommandError> {
+        let Some((config, service)) = serves else {
+            // Other commands write messages to stderr, too, and the order counts.
+            tracing_subscriber::registry()
+                .with(logging::filter(&[trace::TARGET]))
+                .with(logging::layer(format, io::stderr))
+                .init();
+            logging::catch_panics();
+            return Ok(Self {
+                traces: Traces::default(),
+                log: None,
+            });
+        };
+        let traces = Traces::start(config, service)?;
+        let (writer, thread) = LogWriter::start();
+        match traces.layer() {
+            // With one filter for all, spans of traces are not even created.
+            None => tracing_subscriber::registry()
+                .with(logging::filter(&[trace::TARGET]))
+                .with(logging::layer(format, writer))
+                .init(),
+            Some(traces) => {
+                // Spans of traces add nothing to a log line.
+                let filter = logging::filter(&[]).and(evaluated_each_time(|what| what.target() != trace::TARGET));
+                let layers = vec![logging::layer(format, writer).with_filter(filter).boxed(), traces];
+                tracing_subscriber::registry().with(layers).init();
+            }
+        }
+        logging::catch_panics();
+        Ok(Self {
+            traces,
+            log: Some(thread),
+        })
+    }
+
+    /// Sends the last spans, within a bound. Blocks. Needs the runtime.
+    pub(super) fn flush_traces(&self) {
+        self.traces.flush();
+    }
+
+    /// Writes the last lines of the log, within a bound. Blocks.
+    pub(super) fn flush_log(self) {
+        if let Some(log) = self.log {
+            log.flush();
         }
     }
-    logging::catch_panics();
-    Ok(traces)
 }
 
 /// A filter that is evaluated for each event and span.

@@ -32,7 +32,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The traces of this process, if they are enabled.
 #[derive(Default)]
-pub(in crate::cli) struct Traces(Option<SdkTracerProvider>);
+pub(super) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// Starts collecting traces, if they are enabled. Must run within a runtime, which runs the connection.
@@ -89,7 +89,7 @@ impl Traces {
     }
 
     /// Sends the last spans, within a bound. Blocks.
-    pub(in crate::cli) fn flush(&self) {
+    pub(super) fn flush(&self) {
         if let Some(provider) = &self.0
             && provider.shutdown_with_timeout(FLUSH).is_err()
         {

@@ -27,6 +27,7 @@ pub(super) const REPLICA_UP: &str = "device_assignment_replica_up";
 pub(super) const REPLICA_READS: &str = "device_assignment_replica_reads_total";
 pub(super) const DATABASE_UP: &str = "device_assignment_database_up";
 pub(super) const TASK_RESTARTS: &str = "device_assignment_task_restarts_total";
+pub(super) const LOG_LINES_DROPPED: &str = "device_assignment_log_lines_dropped_total";
 pub(super) const STREAMS_OPEN: &str = "device_assignment_change_streams";
 pub(super) const STREAMS_ENDED: &str = "device_assignment_change_streams_ended_total";
 pub(super) const CHANGES_SENT: &str = "device_assignment_changes_sent_total";
@@ -56,7 +57,7 @@ enum MetricKind {
 }
 
 /// Every metric except those of the process.
-const ALL: [(MetricKind, &str, Unit, &str); 31] = [
+const ALL: [(MetricKind, &str, Unit, &str); 32] = [
     (
         MetricKind::Histogram,
         CALL_DURATION,
@@ -203,6 +204,12 @@ const ALL: [(MetricKind, &str, Unit, &str); 31] = [
         "Tasks of the process that ended unexpectedly and were started again, by task",
     ),
     (
+        MetricKind::Counter,
+        LOG_LINES_DROPPED,
+        Unit::Count,
+        "Lines of the log that were dropped, because it was not read fast enough",
+    ),
+    (
         MetricKind::Gauge,
         STREAMS_OPEN,
         Unit::Count,
@@ -249,5 +256,6 @@ pub fn describe() {
             MetricKind::Histogram => ::metrics::describe_histogram!(name, unit, help),
         }
     }
+    super::log_lines_dropped(0);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }

@@ -261,10 +261,16 @@ impl Program {
         assert!(asked.success());
     }
 
+    /// Leaves unread what it logs from now on, until it has ended.
+    pub fn stop_reading_its_log(&self) {
+        self.log.read(false);
+    }
+
     /// Waits until the program has ended.
     pub async fn ended(mut self) -> Ended {
         let stdout = whole(&mut self.stdout).await;
         let code = self.child.wait().await.expect("an exit").code();
+        self.log.read(true);
         let log = self.log.whole().await;
         Ended { code, stdout, log }
     }
@@ -294,6 +300,7 @@ fn terminal() -> (File, File) {
 /// What a running program writes to standard error.
 pub struct Log {
     lines: watch::Receiver<String>,
+    is_read: watch::Sender<bool>,
     reader: JoinHandle<()>,
 }
 
@@ -308,14 +315,22 @@ impl Log {
     pub fn of(child: &mut Child) -> Self {
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (written, lines) = watch::channel(String::new());
+        let (is_read, mut may_read) = watch::channel(true);
         let reader = tokio::spawn(async move {
             let mut line = String::new();
-            while stderr.read_line(&mut line).await.is_ok_and(|count| count > 0) {
+            while may_read.wait_for(|is_read| *is_read).await.is_ok()
+                && stderr.read_line(&mut line).await.is_ok_and(|count| count > 0)
+            {
                 written.send_modify(|lines| lines.push_str(&line));
                 line.clear();
             }
         });
-        Self { lines, reader }
+        Self { lines, is_read, reader }
+    }
+
+    /// Reads on, or no longer. The pipe stays open.
+    fn read(&self, is_read: bool) {
+        self.is_read.send_replace(is_read);
     }
 
     /// Waits for the line that says where an API listens.
@@ -332,8 +347,13 @@ impl Log {
 
     /// Waits until the program has ended.
     pub async fn whole(self) -> String {
-        self.reader.await.expect("no panic");
-        self.lines.borrow().clone()
+        let Self {
+            lines,
+            is_read: _open,
+            reader,
+        } = self;
+        reader.await.expect("no panic");
+        lines.borrow().clone()
     }
 }
 
