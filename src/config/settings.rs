@@ -166,7 +166,7 @@ settings! {
     ChangesConfig in "Changes" => {
         /// Maximum number of streams of changes with one API key; a call that waits for a change counts as one
         key_change_streams: usize = "16", COUNT, number(0..=MOST);
-        /// Maximum number of streams of changes
+        /// Maximum number of streams of changes; one organization can have at most half of them
         max_change_streams: usize = "1000", COUNT, number(0..=MOST);
     }
 

@@ -138,7 +138,7 @@ pub enum Error {
 pub enum StreamScope {
     /// The streams of one API key.
     ApiKey,
-    /// All streams of an instance.
+    /// All streams of an instance, shared among its organizations.
     Instance,
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for StreamScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ApiKey => "with one API key",
-            Self::Instance => "on one instance",
+            Self::Instance => "on one instance, of which one organization may have half",
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         id::{ApiKeyId, OrganizationId},
     },
     service::Caller,
+    shares::{Share, Shares},
     storage::{Database, DatabaseError},
     telemetry::metrics::STREAMS,
 };
@@ -24,7 +25,7 @@ use crate::{
 pub struct StreamSettings {
     /// Of one API key.
     pub max_of_key: usize,
-    /// In all.
+    /// In all. One organization may have as many as it leaves to the others.
     pub max: usize,
 }
 
@@ -41,14 +42,9 @@ impl Default for StreamSettings {
 #[derive(Debug)]
 pub(super) struct Streams {
     settings: StreamSettings,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    count: usize,
+    shares: Shares<OrganizationId>,
     /// Only keys with streams.
-    keys: HashMap<ApiKeyId, OfKey>,
+    keys: Mutex<HashMap<ApiKeyId, OfKey>>,
 }
 
 #[derive(Debug)]
@@ -63,6 +59,7 @@ struct OfKey {
 pub(super) struct StreamPermit {
     streams: Arc<Streams>,
     key: ApiKeyId,
+    _share: Share<OrganizationId>,
     is_revoked: watch::Receiver<bool>,
     expires_at: Option<OffsetDateTime>,
 }
@@ -71,7 +68,8 @@ impl Streams {
     pub(super) fn new(settings: StreamSettings) -> Self {
         Self {
             settings,
-            open: Mutex::default(),
+            shares: Shares::new(settings.max),
+            keys: Mutex::default(),
         }
     }
 
@@ -81,12 +79,11 @@ impl Streams {
     /// [`Error::TooManyStreams`].
     pub(super) fn enter(self: &Arc<Self>, caller: &Caller) -> Result<StreamPermit, Error> {
         let StreamSettings { max_of_key, max } = self.settings;
-        let mut open = self.open();
-        if open.count >= max {
+        let Some(share) = self.shares.take(caller.organization, 1) else {
             let scope = StreamScope::Instance;
             return Err(Error::TooManyStreams { limit: max, scope });
-        }
-        let is_revoked = match open.keys.entry(caller.key) {
+        };
+        let is_revoked = match self.keys().entry(caller.key) {
             Entry::Occupied(mut of_key) if of_key.get().count < max_of_key => {
                 of_key.get_mut().count += 1;
                 of_key.get().is_revoked.subscribe()
@@ -107,11 +104,11 @@ impl Streams {
                 });
             }
         };
-        open.count += 1;
         STREAMS.open.increment(1);
         Ok(StreamPermit {
             streams: Arc::clone(self),
             key: caller.key,
+            _share: share,
             is_revoked,
             expires_at: caller.owner.expires_at,
         })
@@ -120,8 +117,7 @@ impl Streams {
     /// Ends the streams whose keys are revoked: one query for all keys.
     pub(super) async fn check_keys(&self, database: &Database) -> Result<(), DatabaseError> {
         let keys: Vec<_> = self
-            .open()
-            .keys
+            .keys()
             .iter()
             .map(|(key, of_key)| (of_key.organization, *key))
             .collect();
@@ -129,16 +125,16 @@ impl Streams {
             return Ok(());
         }
         let revoked = database.revoked_keys(keys).await?;
-        let open = self.open();
-        for of_key in revoked.iter().filter_map(|key| open.keys.get(key)) {
+        let keys = self.keys();
+        for of_key in revoked.iter().filter_map(|key| keys.get(key)) {
             of_key.is_revoked.send_replace(true);
         }
         Ok(())
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn keys(&self) -> MutexGuard<'_, HashMap<ApiKeyId, OfKey>> {
         // Nothing panics while it holds the lock.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,9 +160,7 @@ impl StreamPermit {
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let mut open = self.streams.open();
-        open.count -= 1;
-        if let Entry::Occupied(mut of_key) = open.keys.entry(self.key) {
+        if let Entry::Occupied(mut of_key) = self.streams.keys().entry(self.key) {
             of_key.get_mut().count -= 1;
             if of_key.get().count == 0 {
                 of_key.remove();

@@ -16,7 +16,7 @@ use super::{
     world,
 };
 
-use crate::support::{Api, Client, Kind, Suite, TestDatabase, TestServer, new_key};
+use crate::support::{Api, Client, Kind, Suite, TestDatabase, TestServer, new_key, organization};
 
 pub fn rules(rule: &mut impl FnMut(&str, Rule)) {
     rule("a_stream_tells_every_change_in_order", |client, _| {
@@ -241,7 +241,7 @@ async fn limited(database: &TestDatabase, api: Api) {
     let second = new_key(database, "acme", None).await;
     let settings = ServerSettings {
         service: ServiceSettings {
-            streams: StreamSettings { max_of_key: 2, max: 3 },
+            streams: StreamSettings { max_of_key: 2, max: 6 },
             ..ServiceSettings::default()
         },
         ..ServerSettings::default()
@@ -272,7 +272,14 @@ async fn limited(database: &TestDatabase, api: Api) {
     let other = server.client(api, second.secret.reveal());
     followers.push(Follower::start(&other, &from).await.expect("a stream"));
     let rejected = Follower::start(&other, &from).await.err().expect("a rejection");
-    too_many(rejected, "3", "on one instance");
+    too_many(
+        rejected,
+        "6",
+        "on one instance, of which one organization may have half",
+    );
+    // There is room for another organization.
+    let others = server.client(api, &organization(database, "umbrella").await);
+    followers.push(Follower::start(&others, &From::after(0)).await.expect("a stream"));
     followers.clear();
     // The service notices that they have left.
     let mut again = Follower::start(&other, &from).await;
