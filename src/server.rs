@@ -7,6 +7,7 @@ mod protocol;
 mod readiness;
 mod sending;
 mod tls;
+mod upstream_connections;
 
 use std::{future::Future, iter, sync::Arc, time::Duration};
 
@@ -16,7 +17,10 @@ use tokio::{net::TcpListener, sync::watch};
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::tls::fuzz as fuzz_pem;
-use self::{connections::ListenerSettings, protocol::Protocol, readiness::ReadinessReporter};
+use self::{
+    connections::ListenerSettings, protocol::Protocol, readiness::ReadinessReporter,
+    upstream_connections::UpstreamConnections,
+};
 pub use self::{
     connections::{ConnectionSettings, TrustedProxies},
     tls::{IdentityFiles, ListenerTls, TlsError, Upstream, UpstreamFiles, UpstreamTls},
@@ -266,9 +270,9 @@ pub async fn serve_gateway(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let upstream_tls = upstream.tls.as_ref().map(|tls| tls.supervisor().clone());
-    let channel = upstream.channel(settings.request_timeout);
+    let upstream = UpstreamConnections::new(|| upstream.channel(settings.request_timeout));
     let in_flight = Shares::new(settings.max_bytes_in_flight);
-    let rest = gateway::router(channel.clone(), settings.gateway(), in_flight);
+    let rest = gateway::router(upstream.clone(), settings.gateway(), in_flight);
     let log_sampler = Arc::<LogSampler>::default();
     let access_log = from_fn_with_state(Arc::clone(&log_sampler), gateway::access_log::layer);
     let rest = rest.layer(access_log);
@@ -297,7 +301,7 @@ pub async fn serve_gateway(
         upstream_tls.as_ref(),
     ];
     let failed = tokio::select! {
-        () = reporter.follow_upstream(channel, settings.health) => None,
+        () = reporter.follow_upstream(upstream, settings.health) => None,
         () = shutdown => None,
         failed = failure(&supervisor, tls.into_iter().flatten()) => Some(failed),
     };

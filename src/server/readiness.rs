@@ -6,13 +6,13 @@ use std::{
 };
 
 use tokio::sync::watch;
-use tonic::transport::Channel;
 use tonic_health::{
     ServingStatus,
     pb::{HealthCheckRequest, health_check_response, health_client::HealthClient},
     server::HealthReporter,
 };
 
+use super::upstream_connections::UpstreamConnections;
 use crate::{
     admin::Readiness,
     error_chain::error_chain,
@@ -88,9 +88,9 @@ impl ReadinessReporter {
         }
     }
 
-    /// Checks the health of the service at `channel`, and reports it. Never returns.
-    pub(super) async fn follow_upstream(&self, channel: Channel, settings: HealthSettings) {
-        let mut upstream = HealthClient::new(channel);
+    /// Checks the health of the service, and reports it. Never returns.
+    pub(super) async fn follow_upstream(&self, upstream: UpstreamConnections, settings: HealthSettings) {
+        let mut upstream = HealthClient::new(upstream);
         loop {
             let next = Instant::now() + settings.interval;
             let (readiness, error) = check(&mut upstream, settings.answer_within()).await;
@@ -106,7 +106,7 @@ impl ReadinessReporter {
 }
 
 /// Whether the upstream is ready, and the error if it cannot be asked.
-async fn check(upstream: &mut HealthClient<Channel>, timeout: Duration) -> (Readiness, Option<String>) {
+async fn check(upstream: &mut HealthClient<UpstreamConnections>, timeout: Duration) -> (Readiness, Option<String>) {
     let request = HealthCheckRequest {
         service: grpc::SERVICE.to_owned(),
     };

@@ -2,11 +2,15 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use device_assignment::server::{GatewayListeners, ServerSettings, Upstream, serve_gateway};
+use device_assignment::{
+    server::{GatewayListeners, ServerSettings, Upstream, serve_gateway},
+    service::{ServiceSettings, StreamSettings},
+};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
 
+use crate::changes::follower::{Follower, From};
 use crate::support::{
     Answer, Api, Client, INVALID_KEY, Kind, Program, Suite, TestDatabase, TestServer, load::eventually, organization,
 };
@@ -18,6 +22,7 @@ pub fn register(suite: &mut Suite) {
         "gateway::a_service_that_dies_in_the_middle_of_a_call",
         dying_service,
     );
+    suite.on(Kind::Sqlite, "gateway::streams_leave_room_for_calls", many_streams);
     suite.on_each("gateway::a_key_that_is_longer_than_the_transport_takes", long_key);
 }
 
@@ -97,6 +102,41 @@ async fn dying_service(database: &'static TestDatabase) {
     drop(blocker);
     outside.close().await.expect("closed");
     gateway.stop().await;
+}
+
+/// A connection to the service carries 128 calls. Streams do not end, so more of them need more connections.
+async fn many_streams(database: &'static TestDatabase) {
+    const STREAMS: usize = 150;
+    /// Longer than a call takes on any machine.
+    const HANGS: Duration = Duration::from_secs(60);
+    let key = organization(database, "acme").await;
+    let streams = StreamSettings {
+        max_of_key: STREAMS,
+        max: 2 * STREAMS,
+    };
+    let settings = ServerSettings {
+        service: ServiceSettings {
+            streams,
+            ..ServiceSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let server = TestServer::start_with(database, settings).await;
+    let gateway = Gateway::start(server.grpc, &key).await;
+    let mut followers = Vec::new();
+    for _ in 0..STREAMS {
+        let follower = tokio::time::timeout(HANGS, Follower::start(&gateway.client, &From::after(0))).await;
+        followers.push(follower.expect("a stream waits for another").expect("a stream"));
+    }
+    let call = gateway.client.create("john@example.com", &["SN-1"]);
+    let answer = tokio::time::timeout(HANGS, call).await;
+    answer.expect("a call waits for a stream").ok();
+    for follower in &mut followers {
+        follower.change().await;
+    }
+    drop(followers);
+    gateway.stop().await;
+    server.stop().await;
 }
 
 async fn long_key(database: &'static TestDatabase) {

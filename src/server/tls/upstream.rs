@@ -1,4 +1,4 @@
-//! The connection from a gateway to its service.
+//! Connections from a gateway to its service.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
 }
 
-/// The PEM files for the connection to the service.
+/// The PEM files for the connections to the service.
 #[derive(Debug, Clone, Default)]
 pub struct UpstreamFiles {
     /// The certificate authorities to trust; the public ones if there is no file.
@@ -39,7 +39,7 @@ pub struct UpstreamFiles {
     pub identity: Option<IdentityFiles>,
 }
 
-/// TLS of the connection to the service.
+/// TLS of the connections to the service.
 #[derive(Debug, Clone)]
 pub struct UpstreamTls(Reloading<ClientConfig>);
 
@@ -108,9 +108,9 @@ impl UpstreamTls {
 
 impl Upstream {
     /// A channel that connects on first use, within `connect_timeout`.
-    pub(in crate::server) fn channel(self, connect_timeout: Duration) -> Channel {
-        let endpoint = self.endpoint.tcp_nodelay(true).connect_timeout(connect_timeout);
-        let Some(tls) = self.tls else {
+    pub(in crate::server) fn channel(&self, connect_timeout: Duration) -> Channel {
+        let endpoint = self.endpoint.clone().tcp_nodelay(true).connect_timeout(connect_timeout);
+        let Some(tls) = self.tls.clone() else {
             return endpoint.connect_lazy();
         };
         let mut tcp = HttpConnector::new();
