@@ -17,7 +17,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 /// Rows per statement: large enough to be fast, small enough for a progress bar that moves.
-const CHUNK: u64 = 50_000;
+const CHUNK: u64 = 20_000;
 /// Devices that each customer of [`Work::Noop`](crate::generator::Work::Noop) and
 /// [`Work::Unassign`](crate::generator::Work::Unassign) owns.
 pub const OWNED: u64 = 3;

@@ -2,7 +2,7 @@
 //! form: the prefix and 26 characters of lower-case Crockford base32. Databases store the UUID.
 
 use type_safe_id::{StaticType, TypeSafeId};
-use uuid::Uuid;
+use uuid::{ContextV7, NoContext, Timestamp, Uuid};
 
 macro_rules! id {
     ($noun:ident, $id:ident, $prefix:literal, $what:literal) => {
@@ -24,6 +24,18 @@ id!(ApiKey, ApiKeyId, "key", "an API key");
 id!(Customer, CustomerId, "cust", "a customer");
 id!(Device, DeviceId, "dev", "a device");
 id!(History, HistoryId, "hist", "a history of changes");
+
+/// A new id: the time, and random bits. [`Uuid::now_v7`] has one counter for the process, which would tell callers how much
+/// others do.
+pub fn new_id() -> Uuid {
+    Uuid::new_v7(Timestamp::now(NoContext))
+}
+
+/// Makes new ids in ascending order. Each time they begin at random.
+pub fn new_ids() -> impl FnMut() -> Uuid {
+    let context = ContextV7::new();
+    move || Uuid::new_v7(Timestamp::now(&context))
+}
 
 /// Makes ids for what a preview would create. They differ from each other and from all stored ids, and are never stored.
 pub fn preview_ids() -> impl FnMut() -> Uuid + Send {
@@ -53,7 +65,26 @@ mod tests {
         let ids = [new_id(), new_id()].map(DeviceId::from_uuid);
         assert_ne!(ids[0], ids[1]);
         assert_eq!(ids.map(id_text), ["", ""]);
-        let stored = DeviceId::from_uuid(Uuid::now_v7());
+        let stored = DeviceId::from_uuid(super::new_id());
         assert_eq!(id_text(stored), stored.to_string());
+    }
+
+    #[test]
+    fn ids_do_not_count() {
+        // Without the time, the version and the variant.
+        let random = |id: Uuid| id.as_u128() & 0xfff_3fff_ffff_ffff_ffff;
+        let is_near = |pair: &[u128]| pair[0].abs_diff(pair[1]) < 1 << 48;
+        let alone: Vec<_> = (0..1_000).map(|_| random(new_id())).collect();
+        let first: Vec<_> = (0..1_000).map(|_| random(new_ids()())).collect();
+        for ids in [alone, first] {
+            assert!(!ids.windows(2).any(is_near), "{ids:x?}");
+        }
+    }
+
+    #[test]
+    fn ids_made_together_are_in_order() {
+        let mut new_id = new_ids();
+        let ids: Vec<_> = (0..10_000).map(|_| new_id()).collect();
+        assert!(ids.is_sorted());
     }
 }

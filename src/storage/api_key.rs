@@ -2,7 +2,6 @@
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, sea_query::Expr};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{
     Database, DatabaseError,
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     api_key::{ApiKeyDigest, ApiKeyHint, Scope},
-    id::{ApiKeyId, OrganizationId},
+    id::{ApiKeyId, OrganizationId, new_id},
 };
 
 static FIND: StatementKind = StatementKind::new("find_api_key", "SELECT", "SELECT api_key");
@@ -100,7 +99,7 @@ impl Database {
     ) -> Result<ApiKeyRecord, DatabaseError> {
         let row = api_key::ActiveModel {
             organization_id: Set(organization.uuid()),
-            id: Set(Uuid::now_v7()),
+            id: Set(new_id()),
             digest: Set(digest.to_vec()),
             label: Set(label.to_owned()),
             created_at: Set(OffsetDateTime::now_utc()),

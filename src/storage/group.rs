@@ -1,12 +1,10 @@
 //! The commands of one organization that are committed together.
 
-use uuid::Uuid;
-
 use super::job::Job;
 use crate::domain::{
     change::{ChangeSet, Erasure, Revision},
     command::Touches,
-    id::OrganizationId,
+    id::{OrganizationId, new_ids},
     state::{Existing, State},
 };
 
@@ -44,7 +42,7 @@ impl Group<'_> {
 
     /// Applies its commands, one after the other, to what exists.
     pub(super) fn apply(&mut self, existing: &Existing) -> ChangeSet {
-        let mut new_id = Uuid::now_v7;
+        let mut new_id = new_ids();
         let mut state = State::new(existing, &mut new_id);
         for job in &mut self.jobs {
             job.apply(&mut state);

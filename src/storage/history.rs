@@ -8,7 +8,6 @@ use sea_orm::{
     sqlx::{Connection as _, Postgres},
 };
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{
     Database, DatabaseError,
@@ -22,7 +21,7 @@ use super::{
     statements::BEGIN_HISTORY,
     timeline::{Timeline, follow_timeline},
 };
-use crate::domain::id::HistoryId;
+use crate::domain::id::{HistoryId, new_id};
 
 /// How long a command waits for the comparison of timelines.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +44,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be written.
     pub async fn begin_history(&self) -> Result<HistoryId, DatabaseError> {
-        let id = Uuid::now_v7();
+        let id = new_id();
         let mut connection = AnyWriteConnection::new(self);
         let written = connection.execute(BEGIN_HISTORY.bind([Scalar::Id(id)], [])).await;
         connection.close().await;

@@ -2,10 +2,9 @@
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set, SqlErr};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{Database, DatabaseError, entity::organization};
-use crate::domain::id::OrganizationId;
+use crate::domain::id::{OrganizationId, new_id};
 
 /// A stored organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +24,7 @@ impl Database {
     /// When the database cannot be written.
     pub async fn create_organization(&self, name: &str) -> Result<Option<OrganizationRecord>, DatabaseError> {
         let row = organization::ActiveModel {
-            id: Set(Uuid::now_v7()),
+            id: Set(new_id()),
             name: Set(name.to_owned()),
             created_at: Set(OffsetDateTime::now_utc()),
         };

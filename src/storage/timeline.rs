@@ -6,7 +6,7 @@ use sea_orm::sqlx::{self, PgConnection};
 use uuid::Uuid;
 
 use super::citus::Dialect;
-use crate::domain::id::HistoryId;
+use crate::domain::id::{HistoryId, new_id};
 
 /// The stored timeline and the timeline of the server. The second is null on a standby. The first 8 digits of the name of a
 /// WAL file are the timeline; reading them needs no privilege.
@@ -65,7 +65,7 @@ pub(super) async fn follow_timeline(connection: &mut PgConnection, dialect: Dial
     }
     let begun = sqlx::query_scalar(STORE_TIMELINE)
         .bind(current)
-        .bind(Uuid::now_v7())
+        .bind(new_id())
         .fetch_optional(connection)
         .await;
     let begun: Option<Uuid> = match begun {

@@ -6,6 +6,7 @@ use crate::domain::{
     assign_devices::AssignDevices,
     change::{Actor, ChangeOrigin, ChangeSet},
     command::carry_out,
+    id::new_ids,
     state::Existing,
 };
 
@@ -25,7 +26,7 @@ fn create(key: &str, device: &str) -> Keyed<AssignDevices> {
 
 /// Carries out the calls of one group, one after the other: what each did, and what is written.
 fn group(existing: &Existing, calls: &[Keyed<AssignDevices>]) -> (Vec<Result<Repeat, Rejection>>, ChangeSet) {
-    let mut new_id = Uuid::now_v7;
+    let mut new_id = new_ids();
     let mut state = State::new(existing, &mut new_id);
     let origin = ChangeOrigin {
         actor: Actor::Service,
