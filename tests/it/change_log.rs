@@ -46,7 +46,8 @@ struct Fault {
 const FAULTS: &[Fault] = &[
     Fault {
         name: "an_assignment_past_the_log",
-        sql: "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, c.created_at FROM customer c, device d \
+        sql: "INSERT INTO device_assignment SELECT organization_id, c.id, d.id, c.created_at \
+              FROM customer c JOIN device d USING (organization_id) \
               WHERE c.email = 'ann@example.com' AND d.identifier = 'SN-3'",
         problem: "an assignment is not in the log",
     },
@@ -88,27 +89,31 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "an_assignment_before_its_customer",
-        sql: "UPDATE change_log SET customers_created = (SELECT customers_created FROM change_log WHERE revision = 2) \
+        sql: "UPDATE change_log SET customers_created = (SELECT customers_created FROM change_log AS l \
+              WHERE l.organization_id = change_log.organization_id AND l.revision = 2) \
               WHERE revision = 4; \
               UPDATE change_log SET customers_created = NULL WHERE revision = 2",
         problem: "an assignment of the log exists while its customer does not",
     },
     Fault {
         name: "an_assignment_before_its_device",
-        sql: "UPDATE change_log SET devices_created = (SELECT devices_created FROM change_log WHERE revision = 3) \
+        sql: "UPDATE change_log SET devices_created = (SELECT devices_created FROM change_log AS l \
+              WHERE l.organization_id = change_log.organization_id AND l.revision = 3) \
               WHERE revision = 4; \
               UPDATE change_log SET devices_created = NULL WHERE revision = 3",
         problem: "an assignment of the log exists while its device does not",
     },
     Fault {
         name: "an_assignment_after_its_customer",
-        sql: "UPDATE change_log SET customers_deleted = (SELECT customers_created FROM change_log WHERE revision = 2) \
+        sql: "UPDATE change_log SET customers_deleted = (SELECT customers_created FROM change_log AS l \
+              WHERE l.organization_id = change_log.organization_id AND l.revision = 2) \
               WHERE revision = 4",
         problem: "an assignment of the log exists while its customer does not",
     },
     Fault {
         name: "a_removal_after_its_device",
-        sql: "UPDATE change_log SET devices_deleted = (SELECT devices_created FROM change_log WHERE revision = 1) \
+        sql: "UPDATE change_log SET devices_deleted = (SELECT devices_created FROM change_log AS l \
+              WHERE l.organization_id = change_log.organization_id AND l.revision = 1) \
               WHERE revision = 3",
         problem: "an assignment of the log exists while its device does not",
     },

@@ -201,7 +201,8 @@ pub async fn a_lost_row_is_noticed(database: &TestDatabase) {
         format!("DELETE FROM device_assignment WHERE device_id = {one}"),
         format!("DELETE FROM device_assignment WHERE customer_id = {two}"),
         "DELETE FROM customer WHERE email = 'two@example.com'".into(),
-        "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, c.created_at FROM customer c, device d \
+        "INSERT INTO device_assignment SELECT organization_id, c.id, d.id, c.created_at \
+         FROM customer c JOIN device d USING (organization_id) \
          WHERE c.email = 'three@example.com' AND d.identifier = 'three@example.com/1'"
             .into(),
     ] {

@@ -187,6 +187,7 @@ pub async fn schema(database: &TestDatabase) -> String {
                    UNION ALL \
                    SELECT table_name || '.' || column_name || ' COLLATE ' || collation_name FROM information_schema.columns \
                    WHERE table_schema = 'public' AND data_type = 'text' \
+                   AND table_name IN (SELECT tablename FROM pg_tables WHERE schemaname = 'public') \
                    ORDER BY 1"
         }
         Kind::Sqlite => {
@@ -500,9 +501,11 @@ async fn many_owners(database: &'static TestDatabase) {
          FROM organization o, generate_series(1, 5000) n",
         "INSERT INTO device SELECT o.id, gen_random_uuid(), 'SN-' || n, 'sensor', now() \
          FROM organization o, generate_series(0, 60000) n",
-        "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, now() FROM customer c, device d \
+        "INSERT INTO device_assignment SELECT organization_id, c.id, d.id, now() \
+         FROM customer c JOIN device d USING (organization_id) \
          WHERE d.identifier = 'SN-0'",
-        "INSERT INTO device_assignment SELECT c.organization_id, c.id, d.id, now() FROM customer c, device d \
+        "INSERT INTO device_assignment SELECT organization_id, c.id, d.id, now() \
+         FROM customer c JOIN device d USING (organization_id) \
          WHERE c.email = '1@example.com' AND d.identifier <> 'SN-0'",
         "ANALYZE",
     ] {

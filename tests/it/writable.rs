@@ -107,6 +107,27 @@ fn no_permissions() -> Option<String> {
     }
 }
 
+/// The service says `problem` and rejects calls until `repair`. Then it serves again, without a restart.
+async fn until_repaired(
+    program: Program,
+    database: &TestDatabase,
+    key: &str,
+    problem: &'static str,
+    repair: impl FnOnce(),
+) {
+    let shown = Shown::by(&program);
+    shown.turns_to(problem, TURNS).await;
+    for api in [Api::Grpc, Api::Rest] {
+        is_refused(&program.client(api, key)).await;
+    }
+    repair();
+    shown.turns_to("ok", RETURNS).await;
+    let call = load::create(&program.client(Api::Grpc, key), "after@example.com".into()).await;
+    assert!(call.is_ok(), "{call:?}");
+    program.terminate().await;
+    assert_eq!(faults(database, &[call]).await, [""; 0]);
+}
+
 async fn read_only_file(database: &'static TestDatabase) {
     let key = organization(database, "acme").await;
     let path = path_of(database);
@@ -114,17 +135,7 @@ async fn read_only_file(database: &'static TestDatabase) {
     let mut command = obeying(env!("CARGO_BIN_EXE_device-assignment"));
     command.args(["serve", "--database-url", database.url()]);
     let program = Program::spawn(command).await;
-    let shown = Shown::by(&program);
-    shown.turns_to(NOT_WRITABLE, TURNS).await;
-    for api in [Api::Grpc, Api::Rest] {
-        is_refused(&program.client(api, &key)).await;
-    }
-    set_mode(&path, 0o600);
-    shown.turns_to("ok", RETURNS).await;
-    let call = load::create(&program.client(Api::Grpc, &key), "after@example.com".into()).await;
-    assert!(call.is_ok(), "{call:?}");
-    program.terminate().await;
-    assert_eq!(faults(database, &[call]).await, [""; 0]);
+    until_repaired(program, database, &key, NOT_WRITABLE, || set_mode(&path, 0o600)).await;
 }
 
 /// What is written to a file when its path names another one would be lost with the next start.
@@ -139,16 +150,8 @@ async fn moved(database: &'static TestDatabase) {
     let copy = path.with_extension("copy");
     fs::copy(&path, &copy).expect("copied");
     fs::rename(&copy, &path).expect("replaced");
-    shown.turns_to(OUT_OF_REACH, TURNS).await;
-    for api in [Api::Grpc, Api::Rest] {
-        is_refused(&program.client(api, &key)).await;
-    }
-    fs::rename(&elsewhere, &path).expect("moved back");
-    shown.turns_to("ok", RETURNS).await;
-    let call = load::create(&program.client(Api::Grpc, &key), "after@example.com".into()).await;
-    assert!(call.is_ok(), "{call:?}");
-    program.terminate().await;
-    assert_eq!(faults(database, &[call]).await, [""; 0]);
+    let move_back = || fs::rename(&elsewhere, &path).expect("moved back");
+    until_repaired(program, database, &key, OUT_OF_REACH, move_back).await;
 }
 
 /// A new database would overwrite the changes that are only in the log.

@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use device_assignment::service::Limit;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{JANE, JOHN, Read, Rules, World, read};
 use crate::{
     limits::{assert_too_many, settings},
-    support::{Answer, Api, Client, Suite, TestDatabase, TestServer, organization},
+    metrics::Metrics,
+    support::{Answer, Api, Client, Kind, Program, Suite, TestDatabase, TestServer, load::eventually, organization},
 };
+
+/// Longer than anything here takes on any machine.
+const HANGS: Duration = Duration::from_secs(60);
 
 pub fn register(rules: &mut Rules<'_>) {
     rules.rule("batch_get_the_documented_answer", |client, _, _| {
@@ -33,6 +39,55 @@ pub fn register(rules: &mut Rules<'_>) {
 
 pub fn register_once(suite: &mut Suite) {
     suite.on_each("reads::batch_get_many_owners", many_owners);
+    suite.on(Kind::Postgres, "reads::batch_get_shares_statements", shared_statements);
+}
+
+/// Calls that wait at the same time share statements, each organization its own, and each call gets its own answer.
+async fn shared_statements(database: &'static TestDatabase) {
+    const CALLS: usize = 64;
+    let World { key, other } = World::new(database).await;
+    let program = Program::serve(database.url()).await;
+    let outside = database.connect().await;
+    let blocker = outside.begin().await.expect("begun");
+    let lock = "LOCK TABLE device IN ACCESS EXCLUSIVE MODE";
+    blocker.execute_unprepared(lock).await.expect("locked");
+    let mut calls = JoinSet::new();
+    for number in 0..CALLS {
+        let (key, name) = [(&key, "SN-002"), (&other, "OTHER-1")][number % 2];
+        let client = program.client(Api::Grpc, key);
+        calls.spawn(async move {
+            let unknown = format!("unknown-{number}");
+            let answer = batch_get(&client, &[&unknown, name, "SN-001"]).await.ok();
+            let owners: &[&str] = if name == "SN-002" { &[JANE, JOHN] } else { &[JOHN] };
+            let mut found = found(&answer);
+            found.iter_mut().for_each(|(_, _, owners)| owners.sort_unstable());
+            assert_eq!(
+                found,
+                [
+                    (unknown.as_str(), false, vec![]),
+                    (name, true, owners.to_vec()),
+                    ("SN-001", true, vec![JOHN])
+                ]
+            );
+        });
+    }
+    // Its caller leaves while a statement waits for the lock.
+    let leaves = program.client(Api::Grpc, &key);
+    let leaves = tokio::spawn(async move { batch_get(&leaves, &["SN-003"]).await });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'device'::regclass";
+    eventually("all connections wait", HANGS, async || {
+        database.number(waiting).await >= 4
+    })
+    .await;
+    leaves.abort();
+    blocker.commit().await.expect("committed");
+    calls.join_all().await;
+    let statements = Metrics::of(program.admin)
+        .await
+        .get("device_assignment_statements_total{kind=\"find_owners\"}");
+    assert!(statements < CALLS as f64 / 2.0, "{statements}");
+    outside.close().await.expect("closed");
+    program.terminate().await;
 }
 
 async fn batch_get(client: &Client, identifiers: &[&str]) -> Answer {
