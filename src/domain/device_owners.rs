@@ -18,6 +18,8 @@ pub const MAX_OWNERS: usize = 100;
 /// The most owners in one response. They are divided evenly: whether a device is listed with all its owners must not depend on the
 /// devices before it.
 const MAX_OWNERS_IN_ALL: usize = 10_000;
+/// The most devices that are each listed with [`MAX_OWNERS`] owners.
+pub const MAX_DEVICES_WITH_ALL_OWNERS: usize = MAX_OWNERS_IN_ALL / MAX_OWNERS;
 
 /// Look up the owners of these devices. Valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,11 @@ impl BatchGetDeviceOwners {
     /// The identifiers in the order of the request. Never empty; one may be repeated.
     pub fn devices(&self) -> &[DeviceIdentifier] {
         &self.devices
+    }
+
+    /// As [`devices`](Self::devices).
+    pub fn into_devices(self) -> Vec<DeviceIdentifier> {
+        self.devices
     }
 
     /// The revision that the answer must have or exceed.

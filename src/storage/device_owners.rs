@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use time::OffsetDateTime;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    ReadAt, Reads,
+    Database, ReadAt, Reads,
+    reads::Source,
+    shared_look_ups::{Devices, FoundDevices, TakenLookUps},
     sql::{Column, Scalar, Statement},
     statements::FIND_OWNERS,
 };
 use crate::domain::{
     Error,
     change::Revision,
-    device_owners::{BatchGetDeviceOwners, OwnedDevice, Owner},
+    device_owners::{BatchGetDeviceOwners, MAX_DEVICES_WITH_ALL_OWNERS, MAX_OWNERS, OwnedDevice, Owner},
     id::OrganizationId,
 };
 
@@ -38,32 +42,71 @@ impl Reads {
         &self,
         organization: OrganizationId,
         request: BatchGetDeviceOwners,
-    ) -> Result<ReadAt<Vec<Option<OwnedDevice>>>, Error> {
-        let request = Arc::new(request);
-        self.read(&FIND_OWNERS.kind, request.min_revision(), move |db| {
-            let request = Arc::clone(&request);
-            async move { find(&db, organization, &request).await }
-        })
-        .await
+    ) -> Result<FoundDevices, Error> {
+        let (min, max_owners) = (request.min_revision(), request.max_owners());
+        let devices = Devices::from(request.into_devices());
+        if devices.len() <= MAX_DEVICES_WITH_ALL_OWNERS {
+            let look_up = |source: Source| source.look_up(organization, Arc::clone(&devices));
+            return self.read_with(min, look_up).await;
+        }
+        let find = move |db| find(db, organization, [Arc::clone(&devices)].into(), max_owners);
+        self.read(&FIND_OWNERS.kind, min, find).await
     }
 }
 
-async fn find(
-    db: &DatabaseConnection,
-    organization: OrganizationId,
-    request: &BatchGetDeviceOwners,
-) -> Result<ReadAt<Vec<Option<OwnedDevice>>>, DbErr> {
-    let max_owners = request.max_owners();
-    // One more shows whether there are more.
-    let limit = i64::try_from(max_owners + 1).unwrap_or(i64::MAX);
-    let identifiers = request.devices().iter().map(|identifier| identifier.as_str()).collect();
-    let scalars = [Scalar::Id(organization.uuid()), Scalar::Number(limit)];
-    let statement: Statement<'_> = FIND_OWNERS.bind(scalars, [Column::Texts(identifiers)]);
-    let rows: Vec<Row> = statement.rows_of(db).await?;
-    Ok(devices(rows, request.devices().len(), max_owners))
+impl Source {
+    /// Looks up few devices, together with other callers of the organization that wait.
+    async fn look_up(self, organization: OrganizationId, devices: Devices) -> Result<FoundDevices, Error> {
+        let mut waiting = self.look_ups.add(organization, devices);
+        loop {
+            let turn = tokio::select! {
+                biased;
+                answer = waiting.answered() => return answer,
+                turn = self.turn() => turn?,
+            };
+            let Some(taken) = self.look_ups.take(organization) else {
+                // Another caller has taken all, this one included.
+                drop(turn);
+                return waiting.answered().await;
+            };
+            // Others wait for it, too.
+            let look_up = carry_out(self.database.clone(), organization, taken, turn);
+            tokio::spawn(look_up.in_current_span());
+        }
+    }
 }
 
-fn devices(rows: Vec<Row>, count: usize, max_owners: usize) -> ReadAt<Vec<Option<OwnedDevice>>> {
+async fn carry_out(
+    database: Database,
+    organization: OrganizationId,
+    look_ups: TakenLookUps,
+    turn: OwnedSemaphorePermit,
+) {
+    let devices = Arc::clone(&look_ups.devices);
+    let query = move |db| find(db, organization, Arc::clone(&devices), MAX_OWNERS);
+    let found = database.read_for_call(&FIND_OWNERS.kind, query).await;
+    drop(turn);
+    look_ups.answer(found.map_err(Error::from));
+}
+
+async fn find(
+    db: DatabaseConnection,
+    organization: OrganizationId,
+    look_ups: Arc<[Devices]>,
+    max_owners: usize,
+) -> Result<FoundDevices, DbErr> {
+    // One more shows whether there are more.
+    let limit = i64::try_from(max_owners + 1).unwrap_or(i64::MAX);
+    let devices = look_ups.iter().flat_map(|devices| devices.iter());
+    let identifiers: Vec<_> = devices.map(|identifier| identifier.as_str()).collect();
+    let count = identifiers.len();
+    let scalars = [Scalar::Id(organization.uuid()), Scalar::Number(limit)];
+    let statement: Statement<'_> = FIND_OWNERS.bind(scalars, [Column::Texts(identifiers)]);
+    let rows: Vec<Row> = statement.rows_of(&db).await?;
+    Ok(found(rows, count, max_owners))
+}
+
+fn found(rows: Vec<Row>, count: usize, max_owners: usize) -> FoundDevices {
     let mut devices: Vec<Option<OwnedDevice>> = Vec::new();
     devices.resize_with(count, || None);
     let mut read_at = Revision::default();

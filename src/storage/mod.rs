@@ -40,6 +40,7 @@ mod page;
 mod preview;
 mod read_pool;
 mod reads;
+mod shared_look_ups;
 mod sql;
 mod statement_kind;
 mod statements;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use sea_orm::{DatabaseConnection, DbErr};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Database, read_pool::POOL_CONNECTIONS, statement_kind::StatementKind};
+use super::{Database, read_pool::POOL_CONNECTIONS, shared_look_ups::SharedLookUps, statement_kind::StatementKind};
 use crate::{
     domain::{Cause, Error, change::Revision},
     telemetry::metrics,
@@ -39,11 +39,12 @@ pub struct Reads {
 
 /// A database to read from.
 #[derive(Debug, Clone)]
-struct Source {
-    database: Database,
+pub(super) struct Source {
+    pub(super) database: Database,
     /// A permit for each connection of the pool. Waiting here ends when the caller leaves; in the pool, it would end with an error
     /// that looks like an outage.
     turns: Arc<Semaphore>,
+    pub(super) look_ups: Arc<SharedLookUps>,
 }
 
 impl Reads {
@@ -70,12 +71,20 @@ impl Reads {
         F: Future<Output = Result<ReadAt<T>, DbErr>> + Send + 'static,
     {
         let query = Arc::new(query);
-        let again = || {
+        self.read_with(min, move |source| {
             let query = Arc::clone(&query);
-            move |db| query(db)
-        };
+            async move { source.read_in_turn(kind, move |db| query(db)).await }
+        })
+        .await
+    }
+
+    /// As [`read`](Self::read), with a function that reads from either database.
+    pub(super) async fn read_with<T, F>(&self, min: Revision, read: impl Fn(Source) -> F) -> Result<ReadAt<T>, Error>
+    where
+        F: Future<Output = Result<ReadAt<T>, Error>>,
+    {
         if let Some(replica) = self.replica.as_ref().filter(|replica| replica.database.is_usable()) {
-            let outcome = match replica.read_in_turn(kind, again()).await {
+            let outcome = match read(replica.clone()).await {
                 Ok(read) if read.revision >= min => {
                     metrics::replica_read("used");
                     return Ok(read);
@@ -85,7 +94,7 @@ impl Reads {
             };
             metrics::replica_read(outcome);
         }
-        let read = self.primary.read_in_turn(kind, again()).await?;
+        let read = read(self.primary.clone()).await?;
         if read.revision < min {
             return Err(Error::RevisionInFuture { current: read.revision });
         }
@@ -111,7 +120,14 @@ impl Source {
         Self {
             database,
             turns: Arc::new(Semaphore::new(POOL_CONNECTIONS as usize)),
+            look_ups: Arc::default(),
         }
+    }
+
+    /// Waits for a connection. The permit must be held until the statement is done, even if the caller has left.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        turn.map_err(|closed| Error::Internal(Cause::new(closed)))
     }
 
     async fn read_in_turn<T, F>(
@@ -123,10 +139,8 @@ impl Source {
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(|closed| Error::Internal(Cause::new(closed)))?;
+        let turn = self.turn().await?;
         let query = move |connection| {
-            // Held until the statement is done, even if the caller has left.
             let _ = &turn;
             query(connection)
         };
