@@ -5,6 +5,7 @@
 mod answers;
 mod bodies;
 mod calls;
+mod floods;
 mod peer;
 mod streams;
 mod together;
@@ -17,5 +18,6 @@ pub fn register(suite: &mut Suite) {
     calls::register(suite);
     answers::register(suite);
     streams::register(suite);
+    floods::register(suite);
     together::register(suite);
 }

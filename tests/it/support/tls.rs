@@ -285,7 +285,7 @@ pub async fn connect(address: SocketAddr, config: impl Into<Arc<ClientConfig>>) 
 }
 
 /// As [`connect`], from this address.
-async fn connect_from(
+pub async fn connect_from(
     from: IpAddr,
     address: SocketAddr,
     config: impl Into<Arc<ClientConfig>>,
