@@ -50,7 +50,7 @@ pub fn is_on_path(program: &str) -> bool {
 }
 
 /// How long the program may take to end by itself: for one that serves where it should refuse.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(300);
 
 /// Runs the program to its end.
 pub async fn run(arguments: &[&str]) -> Output {
