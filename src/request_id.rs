@@ -37,7 +37,7 @@ fn is_acceptable(id: &HeaderValue) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// As the domain makes ids, and for the same reason: a count would tell callers how much others do.
+/// As `domain::id::new_id`: ids that count up would tell callers how many requests others make.
 fn new() -> HeaderValue {
     let id = Uuid::new_v7(Timestamp::now(NoContext));
     HeaderValue::try_from(id.to_string()).unwrap_or(HeaderValue::from_static("unknown"))

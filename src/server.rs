@@ -39,9 +39,9 @@ use crate::{
     telemetry::{Exposition, metrics},
 };
 
-/// How long connections have to finish once the service stops. The writer and the last traces get the rest of the ten
-/// seconds within which the program ends.
-const DRAIN: Duration = Duration::from_secs(7);
+/// How long connections have to finish once the service stops. The writer, the last traces and the last lines of the log get
+/// the rest of the ten seconds within which the program ends.
+const DRAIN: Duration = Duration::from_millis(5_500);
 /// How long the writer then has to commit the calls that still wait.
 const DRAIN_WRITER: Duration = Duration::from_millis(1_500);
 /// How long closing the database connections may take: the database may not answer.

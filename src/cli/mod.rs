@@ -53,6 +53,9 @@ use crate::{
     server::ServeError,
 };
 
+/// How long the program may take to say why it fails.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 const EXAMPLES: &str = "\
 Examples:
   device-assignment serve
@@ -275,8 +278,11 @@ pub fn run() -> ExitCode {
     match run_in_a_runtime(cli) {
         Ok(code) => code,
         Err(failure) => {
-            output::say(&format!("device-assignment: {failure}"));
-            failure.exit_code()
+            let code = failure.exit_code();
+            output::within(LAST_WORDS, move || {
+                output::say(&format!("device-assignment: {failure}"))
+            });
+            code
         }
     }
 }

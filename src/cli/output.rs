@@ -3,6 +3,9 @@
 use std::{
     env,
     io::{self, ErrorKind, IsTerminal, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -60,6 +63,16 @@ pub(super) fn is_dumb_terminal() -> bool {
 /// Prints a message to stderr. If that fails, nobody can be told.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Does `work`, and waits for it no longer than `limit`. What writes to a pipe that nobody reads would wait for ever.
+pub(super) fn within(limit: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        work();
+        drop(done);
+    });
+    let _ = is_done.recv_timeout(limit);
 }
 
 /// A point in time, for people and machines alike: RFC 3339 in UTC, to the second.

@@ -230,7 +230,7 @@ settings! {
         body_timeout: Duration = "30s", DURATION, duration(MS, DAY);
         /// How long a client can leave a response unread before its connection is closed
         write_timeout: Duration = "10s", DURATION, duration(MS, DAY);
-        /// Maximum number of requests in progress on one HTTP/2 connection
+        /// Maximum number of requests in progress on one HTTP/2 connection; at least 100 for a service that a gateway calls
         max_streams: u32 = "128", COUNT, number(1..=u32::MAX);
         /// Stream resets that an HTTP/2 client can cause before its connection is closed
         max_local_resets: usize = "1024", COUNT, number(0..=MOST);

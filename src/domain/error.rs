@@ -146,7 +146,7 @@ impl fmt::Display for StreamScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ApiKey => "with one API key",
-            Self::Instance => "on one instance, of which one organization may have half",
+            Self::Instance => "on one instance, shared among its organizations",
         })
     }
 }

@@ -25,13 +25,13 @@ id!(Customer, CustomerId, "cust", "a customer");
 id!(Device, DeviceId, "dev", "a device");
 id!(History, HistoryId, "hist", "a history of changes");
 
-/// A new id: the time, and random bits. [`Uuid::now_v7`] has one counter for the process, which would tell callers how much
-/// others do.
+/// A new id: the time, and random bits. [`Uuid::now_v7`] counts up within a millisecond for the whole process, so callers could
+/// estimate how many ids others get.
 pub fn new_id() -> Uuid {
     Uuid::new_v7(Timestamp::now(NoContext))
 }
 
-/// Makes new ids in ascending order. Each time they begin at random.
+/// Makes new ids in ascending order. The first is random.
 pub fn new_ids() -> impl FnMut() -> Uuid {
     let context = ContextV7::new();
     move || Uuid::new_v7(Timestamp::now(&context))

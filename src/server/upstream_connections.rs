@@ -31,7 +31,7 @@ const CONNECTIONS: usize = 100;
 #[derive(Debug, Clone)]
 pub(super) struct UpstreamConnections {
     connections: Arc<[Connection]>,
-    /// Has the calls for which no other connection has room. There they may have to wait.
+    /// Takes the calls that no other connection has room for. They may have to wait.
     last: Channel,
 }
 
@@ -58,7 +58,7 @@ impl UpstreamConnections {
         }
     }
 
-    /// The first connection with room, so that those after it become idle and are closed when they are old.
+    /// Chooses the first connection with room. Later ones become idle, and the service closes them at their maximum age.
     fn choose(&self) -> (Channel, Option<OpenCall>) {
         let with_room = self.connections.iter().find_map(|connection| {
             let call = connection.enter()?;

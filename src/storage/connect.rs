@@ -153,7 +153,7 @@ impl Database {
     ) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
-        E: Into<DatabaseError>,
+        E: Into<DatabaseError> + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.read_from(&self.reads, kind, query).await
@@ -167,7 +167,7 @@ impl Database {
     ) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
-        E: Into<DatabaseError>,
+        E: Into<DatabaseError> + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.read_from(&self.call_reads, kind, query).await
@@ -181,14 +181,45 @@ impl Database {
     ) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
-        E: Into<DatabaseError>,
+        E: Into<DatabaseError> + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.check_reach()?;
-        let mut health = self.health();
+        let reading = self.reading(pool, kind, query);
+        let read = self.while_in_reach(async { tokio::spawn(reading).await }).await?;
+        read.unwrap_or(Err(DatabaseError::Panicked))
+    }
+
+    /// As [`read_for_call`](Self::read_for_call), for a task that is not dropped before it is done.
+    pub(super) async fn read_in_task<T, E, F>(
+        &self,
+        kind: &'static StatementKind,
+        query: impl Fn(DatabaseConnection) -> F + Send + 'static,
+    ) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        E: Into<DatabaseError> + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.reading(&self.call_reads, kind, query).await
+    }
+
+    /// The statement and, if its connection was dead, a second attempt.
+    fn reading<T, E, F, Q>(
+        &self,
+        pool: &Arc<ReadPool>,
+        kind: &'static StatementKind,
+        query: Q,
+    ) -> impl Future<Output = Result<T, DatabaseError>> + Send + use<T, E, F, Q>
+    where
+        T: Send + 'static,
+        E: Into<DatabaseError> + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        Q: Fn(DatabaseConnection) -> F + Send + 'static,
+    {
         let pool = Arc::clone(pool);
+        // A new task does not know the span of the caller.
         let span = kind.span(if self.url.is_sqlite() { SQLITE } else { POSTGRES });
-        let reading = tokio::spawn(async move {
+        async move {
             let (connection, generation) = pool.current();
             let error = match bounded(kind.observe_in(span.clone(), query(connection))).await {
                 Err(
@@ -203,9 +234,18 @@ impl Database {
                 // It took no time, and a second read does no harm.
                 _ => bounded(kind.observe_in(span, query(pool.current().0))).await,
             }
-        });
+        }
+    }
+
+    /// Waits for a result, but only while the database is in reach.
+    ///
+    /// # Errors
+    /// [`DatabaseError::OutOfReach`] as soon as the health check finds that.
+    pub(super) async fn while_in_reach<T>(&self, result: impl Future<Output = T>) -> Result<T, DatabaseError> {
+        self.check_reach()?;
+        let mut health = self.health();
         tokio::select! {
-            result = reading => result.unwrap_or(Err(DatabaseError::Panicked)),
+            result = result => Ok(result),
             () = out_of_reach(&mut health) => Err(DatabaseError::OutOfReach),
         }
     }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use sea_orm::{DatabaseConnection, DbErr};
 use time::OffsetDateTime;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Database, ReadAt, Reads,
+    ReadAt, Reads,
     reads::Source,
-    shared_look_ups::{Devices, FoundDevices, TakenLookUps},
+    shared_look_ups::{Devices, FoundDevices, Turn},
     sql::{Column, Scalar, Statement},
     statements::FIND_OWNERS,
 };
@@ -55,38 +54,41 @@ impl Reads {
 }
 
 impl Source {
-    /// Looks up few devices, together with other callers of the organization that wait.
+    /// Looks up few devices, together with other callers of the organization.
     async fn look_up(self, organization: OrganizationId, devices: Devices) -> Result<FoundDevices, Error> {
-        let mut waiting = self.look_ups.add(organization, devices);
-        loop {
-            let turn = tokio::select! {
-                biased;
-                answer = waiting.answered() => return answer,
-                turn = self.turn() => turn?,
-            };
-            let Some(taken) = self.look_ups.take(organization) else {
-                // Another caller has taken all, this one included.
-                drop(turn);
-                return waiting.answered().await;
-            };
-            // Others wait for it, too.
-            let look_up = carry_out(self.database.clone(), organization, taken, turn);
-            tokio::spawn(look_up.in_current_span());
-        }
+        let looked_up = async {
+            let mut waiting = self.look_ups.add(organization, devices);
+            if waiting.is_first {
+                tokio::spawn(self.clone().carry_out(organization));
+            }
+            waiting.answered().await
+        };
+        self.database.while_in_reach(looked_up).await?
     }
-}
 
-async fn carry_out(
-    database: Database,
-    organization: OrganizationId,
-    look_ups: TakenLookUps,
-    turn: OwnedSemaphorePermit,
-) {
-    let devices = Arc::clone(&look_ups.devices);
-    let query = move |db| find(db, organization, Arc::clone(&devices), MAX_OWNERS);
-    let found = database.read_for_call(&FIND_OWNERS.kind, query).await;
-    drop(turn);
-    look_ups.answer(found.map_err(Error::from));
+    /// Carries out look-ups of several callers. It is a task of its own, because each of the callers may leave.
+    async fn carry_out(self, organization: OrganizationId) {
+        let Ok(turn) = self.turn().await else {
+            return;
+        };
+        let Turn { look_ups, has_more } = self.look_ups.take(organization);
+        if has_more {
+            self.carry_out_more(organization);
+        }
+        if look_ups.devices.is_empty() {
+            return;
+        }
+        let devices = Arc::clone(&look_ups.devices);
+        let query = move |db| find(db, organization, Arc::clone(&devices), MAX_OWNERS);
+        let reading = self.database.read_in_task(&FIND_OWNERS.kind, query);
+        let found = reading.instrument(look_ups.span()).await;
+        look_ups.answer(found.map_err(Error::from));
+        drop(turn);
+    }
+
+    fn carry_out_more(&self, organization: OrganizationId) {
+        tokio::spawn(self.clone().carry_out(organization));
+    }
 }
 
 async fn find(

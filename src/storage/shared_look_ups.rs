@@ -1,5 +1,8 @@
-//! Look-ups of owners that wait for their turn at the same time share a statement, if they are of one organization. A statement costs
-//! more than finding a device in it, and no look-up waits for another to come.
+//! Look-ups of owners that wait for their turn share statements: one statement takes the oldest look-ups of one organization, up to
+//! 100 devices. A statement costs more than one more device in it. No look-up waits for others to arrive.
+//!
+//! While look-ups of an organization wait, one task waits for a turn to carry them out, so each organization has one place in the
+//! queue for turns.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -8,13 +11,17 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::{DatabaseError, ReadAt};
-use crate::domain::{
-    Error,
-    device::DeviceIdentifier,
-    device_owners::{MAX_DEVICES_WITH_ALL_OWNERS, OwnedDevice},
-    id::OrganizationId,
+use crate::{
+    domain::{
+        Error,
+        device::DeviceIdentifier,
+        device_owners::{MAX_DEVICES_WITH_ALL_OWNERS, OwnedDevice},
+        id::OrganizationId,
+    },
+    telemetry::trace::{self, Wait},
 };
 
 /// The devices of a look-up.
@@ -23,7 +30,7 @@ pub(super) type Devices = Arc<[DeviceIdentifier]>;
 /// What exists of them, in their order; `None` for one that does not exist.
 pub(super) type FoundDevices = ReadAt<Vec<Option<OwnedDevice>>>;
 
-/// Look-ups that wait for their turn.
+/// Look-ups that wait for their turn. An organization is here as long as a task waits to carry out its look-ups.
 #[derive(Debug, Default)]
 pub(super) struct SharedLookUps(Mutex<HashMap<OrganizationId, VecDeque<LookUp>>>);
 
@@ -31,14 +38,26 @@ pub(super) struct SharedLookUps(Mutex<HashMap<OrganizationId, VecDeque<LookUp>>>
 struct LookUp {
     devices: Devices,
     answer: oneshot::Sender<Result<FoundDevices, Error>>,
+    wait: Wait,
 }
 
-/// A look-up of a caller, until that leaves.
+/// The look-up of a caller. Dropping it withdraws it.
 #[derive(Debug)]
 pub(super) struct WaitingLookUp<'l> {
     look_ups: &'l SharedLookUps,
     organization: OrganizationId,
     answer: oneshot::Receiver<Result<FoundDevices, Error>>,
+    /// Whether a task must be started that takes it.
+    pub(super) is_first: bool,
+}
+
+/// What a task takes at its turn.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// What it carries out. Without look-ups, all callers have left.
+    pub(super) look_ups: TakenLookUps,
+    /// Whether others still wait, so that another task must be started.
+    pub(super) has_more: bool,
 }
 
 /// Look-ups that are carried out by one statement.
@@ -46,8 +65,9 @@ pub(super) struct WaitingLookUp<'l> {
 pub(super) struct TakenLookUps {
     /// The devices of each look-up.
     pub(super) devices: Arc<[Devices]>,
-    /// Who waits for each.
+    /// The caller of each look-up.
     callers: Vec<oneshot::Sender<Result<FoundDevices, Error>>>,
+    waited: Vec<Wait>,
 }
 
 impl SharedLookUps {
@@ -57,36 +77,49 @@ impl SharedLookUps {
         let look_up = LookUp {
             devices,
             answer: sender,
+            wait: Wait::begin("look_ups"),
         };
-        self.waiting().entry(organization).or_default().push_back(look_up);
+        let mut waiting = self.waiting();
+        let entry = waiting.entry(organization);
+        let is_first = matches!(entry, Entry::Vacant(_));
+        entry.or_default().push_back(look_up);
         WaitingLookUp {
             look_ups: self,
             organization,
             answer,
+            is_first,
         }
     }
 
-    /// Takes the look-ups of an organization, the oldest first, as many as may share a statement. `None` if none waits.
-    pub(super) fn take(&self, organization: OrganizationId) -> Option<TakenLookUps> {
+    /// Takes the look-ups of an organization, the oldest first, as many as may share a statement.
+    pub(super) fn take(&self, organization: OrganizationId) -> Turn {
         let mut waiting = self.waiting();
-        let Entry::Occupied(mut of_organization) = waiting.entry(organization) else {
-            return None;
-        };
-        let queue = of_organization.get_mut();
+        let mut queue = waiting.remove(&organization).unwrap_or_default();
         let mut room = MAX_DEVICES_WITH_ALL_OWNERS;
-        let next = || {
+        let oldest = iter::from_fn(|| {
             let next = queue.pop_front_if(|next| next.devices.len() <= room)?;
             room -= next.devices.len();
-            Some((next.devices, next.answer))
-        };
-        let (devices, callers): (Vec<_>, Vec<_>) = iter::from_fn(next).unzip();
-        if queue.is_empty() {
-            of_organization.remove();
+            Some(next)
+        });
+        let (mut devices, mut callers, mut waited) = (Vec::new(), Vec::new(), Vec::new());
+        for mut look_up in oldest {
+            look_up.wait.end();
+            devices.push(look_up.devices);
+            callers.push(look_up.answer);
+            waited.push(look_up.wait);
         }
-        Some(TakenLookUps {
-            devices: devices.into(),
-            callers,
-        })
+        let has_more = !queue.is_empty();
+        if has_more {
+            waiting.insert(organization, queue);
+        }
+        Turn {
+            look_ups: TakenLookUps {
+                devices: devices.into(),
+                callers,
+                waited,
+            },
+            has_more,
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<OrganizationId, VecDeque<LookUp>>> {
@@ -109,16 +142,19 @@ impl Drop for WaitingLookUp<'_> {
             return;
         }
         self.answer.close();
-        if let Entry::Occupied(mut queue) = self.look_ups.waiting().entry(self.organization) {
-            queue.get_mut().retain(|look_up| !look_up.answer.is_closed());
-            if queue.get().is_empty() {
-                queue.remove();
-            }
+        if let Some(queue) = self.look_ups.waiting().get_mut(&self.organization) {
+            queue.retain(|look_up| !look_up.answer.is_closed());
         }
     }
 }
 
 impl TakenLookUps {
+    /// The span of the statement: a child of the first traced call, with links to the others.
+    pub(super) fn span(&self) -> Span {
+        let devices = self.devices.iter().map(|devices| devices.len()).sum();
+        trace::batch(self.waited.iter(), self.callers.len(), devices)
+    }
+
     /// Gives each caller its part of what was found.
     pub(super) fn answer(self, found: Result<FoundDevices, Error>) {
         let mut rest = match found {
@@ -181,25 +217,50 @@ mod tests {
         found.map(|device| device.expect("a device").device_type).collect()
     }
 
+    /// When a caller leaves.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Leaves {
+        Never,
+        WhileItWaits,
+        WhenItIsTaken,
+    }
+
+    fn callers() -> impl Strategy<Value = Vec<(usize, Leaves)>> {
+        let leaves = prop_oneof![
+            Just(Leaves::Never),
+            Just(Leaves::WhileItWaits),
+            Just(Leaves::WhenItIsTaken)
+        ];
+        prop::collection::vec((1..=MAX_DEVICES_WITH_ALL_OWNERS, leaves), 1..20)
+    }
+
     proptest! {
         #[test]
-        fn every_caller_gets_its_own_devices(counts in prop::collection::vec((1..=MAX_DEVICES_WITH_ALL_OWNERS, any::<bool>()), 1..20)) {
+        fn every_caller_gets_its_own_devices(callers in callers()) {
             let look_ups = SharedLookUps::default();
             let mut waiting = Vec::new();
-            for (caller, (count, stays)) in counts.into_iter().enumerate() {
+            for (caller, (count, leaves)) in callers.into_iter().enumerate() {
                 let names: Vec<_> = (0..count).map(|number| format!("{caller}-{number}")).collect();
                 let look_up = look_ups.add(organization(1), devices(names.clone()));
-                if stays {
-                    waiting.push((look_up, names));
+                prop_assert_eq!(look_up.is_first, caller == 0);
+                if leaves != Leaves::WhileItWaits {
+                    waiting.push((look_up, names, leaves));
                 }
             }
-            while let Some(taken) = look_ups.take(organization(1)) {
-                let found = find(&taken);
-                prop_assert!((1..=MAX_DEVICES_WITH_ALL_OWNERS).contains(&found.value.len()));
-                taken.answer(Ok(found));
+            let mut has_more = true;
+            let mut is_empty = waiting.is_empty();
+            while has_more {
+                let turn = look_ups.take(organization(1));
+                has_more = turn.has_more;
+                let found = find(&turn.look_ups);
+                prop_assert!(found.value.len() <= MAX_DEVICES_WITH_ALL_OWNERS);
+                prop_assert_eq!(found.value.is_empty(), is_empty);
+                is_empty = false;
+                waiting.retain(|(_, _, leaves)| *leaves != Leaves::WhenItIsTaken || has_more);
+                turn.look_ups.answer(Ok(found));
             }
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            for (look_up, expected) in waiting {
+            for (look_up, expected, _) in waiting {
                 prop_assert_eq!(runtime.block_on(names(look_up)), expected);
             }
             prop_assert!(look_ups.waiting().is_empty());
@@ -211,13 +272,13 @@ mod tests {
         let look_ups = SharedLookUps::default();
         let mut same = [1, 1].map(|number| look_ups.add(organization(number), devices(["SN-1".to_owned()])));
         let other = look_ups.add(organization(2), devices(["SN-2".to_owned()]));
-        let taken = look_ups.take(organization(1)).expect("two look-ups");
+        let taken = look_ups.take(organization(1)).look_ups;
         assert_eq!(taken.devices.len(), 2);
         taken.answer(Err(Error::ShuttingDown));
         for look_up in &mut same {
             assert!(matches!(look_up.answered().await, Err(Error::ShuttingDown)));
         }
-        let taken = look_ups.take(organization(2)).expect("a look-up");
+        let taken = look_ups.take(organization(2)).look_ups;
         let found = find(&taken);
         taken.answer(Ok(found));
         assert_eq!(names(other).await, ["SN-2"]);

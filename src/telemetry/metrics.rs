@@ -226,9 +226,30 @@ pub fn task_restarts(task: &'static str) -> Counter {
     counter!(TASK_RESTARTS, "task" => task)
 }
 
-/// Sets how many lines of the log were dropped since the process started.
-pub fn log_lines_dropped(lines: usize) {
-    counter!(LOG_LINES_DROPPED).absolute(u64::try_from(lines).unwrap_or(u64::MAX));
+/// Why lines of the log are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostLines {
+    /// Too many wait to be written.
+    TooSlow,
+    /// Writing failed.
+    NotWritten,
+}
+
+impl LostLines {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::TooSlow, Self::NotWritten];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::TooSlow => "too_slow",
+            Self::NotWritten => "not_written",
+        }
+    }
+}
+
+/// Sets how many lines of the log were lost since the process started.
+pub fn log_lines_lost(cause: LostLines, lines: usize) {
+    counter!(LOG_LINES_LOST, "cause" => cause.label()).absolute(u64::try_from(lines).unwrap_or(u64::MAX));
 }
 
 /// Sets the number of connections in a pool.

@@ -159,7 +159,12 @@ async fn until_crash(load: &Load, random: &mut StdRng) {
 /// The change log has no gap, and replayed it gives the tables.
 pub async fn verify(database: &TestDatabase) {
     let output = program::run(&["verify", "--database-url", database.url()]).await;
-    assert!(output.status.success(), "{}", program::stdout(&output));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        program::stdout(&output),
+        program::stderr(&output)
+    );
 }
 
 /// How long after `back` the first calls of both APIs succeeded, and the last one failed.

@@ -1,12 +1,15 @@
 //! The log: one line a call, and nothing in it that belongs to a caller; nor in metrics and traces.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use futures_util::future::join_all;
+use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::{
     metrics::Metrics,
+    shutdown::{PATIENCE, half_a_request},
     support::{
         Answer, Api, Client, Collector, Kind, PATH, Program, Suite, TestDatabase, organization, program::command,
     },
@@ -27,7 +30,16 @@ pub fn register(suite: &mut Suite) {
         let name = format!("logs::one_line_a_call_and_no_data::{format}_{level}");
         suite.on_each(&name, move |database| one_line_a_call(database, format, level));
     }
-    suite.on(Kind::Sqlite, "logs::nobody_waits_for_who_reads_them", nobody_reads);
+    suite.on(Kind::Sqlite, "logs::calls_do_not_wait_for_the_reader", nobody_reads);
+    suite.on(
+        Kind::Sqlite,
+        "logs::lines_that_cannot_be_written_are_counted",
+        reader_has_gone,
+    );
+    suite.test(
+        "logs::a_failure_that_nobody_reads_ends_the_program",
+        failure_that_nobody_reads,
+    );
 }
 
 /// A call that was made, and what its line must say.
@@ -272,25 +284,22 @@ async fn organization_id(database: &TestDatabase) -> String {
     organizations[0].id.to_string()
 }
 
-/// A program may take the log and not read it: then lines are lost and counted, and nobody waits.
-async fn nobody_reads(database: &'static TestDatabase) {
-    /// Longer than a call or the stop takes on any machine.
+/// How many lines were lost for this reason.
+async fn lost(program: &Program, cause: &str) -> f64 {
+    let series = format!("device_assignment_log_lines_lost_total{{cause=\"{cause}\"}}");
+    Metrics::of(program.admin).await.get(&series)
+}
+
+/// Makes calls until lines are lost for this reason. None of the calls hangs.
+async fn calls_until_lost(program: &Program, key: &str, cause: &str) {
+    /// Longer than a call takes on any machine.
     const HANGS: Duration = Duration::from_secs(60);
     /// More than the pipe and the queue of the log have room for, by far.
     const MOST_ROUNDS: usize = 500;
     const CALLERS: usize = 64;
-    let key = organization(database, "acme").await;
-    let mut serve = command(&["serve", "--database-url", database.url()]);
-    serve.env("RUST_LOG", "trace");
-    let program = Program::spawn(serve).await;
-    program.stop_reading_its_log();
-    let client = program.client(Api::Grpc, &key);
+    let client = program.client(Api::Grpc, key);
     let mut rounds = 0;
-    while Metrics::of(program.admin)
-        .await
-        .get("device_assignment_log_lines_dropped_total")
-        == 0.0
-    {
+    while lost(program, cause).await == 0.0 {
         rounds += 1;
         assert!(rounds < MOST_ROUNDS, "no line is lost");
         let calls = (0..CALLERS).map(|_| client.assign("ann@example.com", &["unknown"]));
@@ -299,12 +308,60 @@ async fn nobody_reads(database: &'static TestDatabase) {
             assert_eq!(answer.code, "FAILED_PRECONDITION");
         }
     }
-    let ended = tokio::time::timeout(HANGS, program.end_by("-TERM")).await;
-    let ended = ended.expect("the stop hangs");
+}
+
+/// A program may take the log and not read it: then lines are lost and counted, and nobody waits. The stop has ten seconds, and here
+/// it needs most of them: for a call whose body does not arrive, for traces that nobody takes and for the log.
+async fn nobody_reads(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let mut serve = command(&["serve", "--database-url", database.url()]);
+    serve.env("RUST_LOG", "trace");
+    // It accepts connections and is silent.
+    let collector = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = collector.local_addr().expect("an address");
+    serve.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
+    let program = Program::spawn(serve).await;
+    program.stop_reading_its_log();
+    calls_until_lost(&program, &key, "too_slow").await;
+    let half = half_a_request(program.rest, &key).await;
+    let ended = tokio::time::timeout(PATIENCE, program.end_by("-TERM")).await;
+    let ended = ended.expect("the stop takes too long");
     assert_eq!(ended.code, Some(0));
     for line in ended.log.lines() {
         assert!(serde_json::from_str::<Value>(line).is_ok(), "cut off: {line}");
     }
+    drop((half, collector));
+}
+
+/// The program that took the log has ended.
+async fn reader_has_gone(database: &'static TestDatabase) {
+    let key = organization(database, "acme").await;
+    let program = Program::serve(database.url()).await;
+    program.close_its_log();
+    calls_until_lost(&program, &key, "not_written").await;
+    assert_eq!(lost(&program, "too_slow").await, 0.0);
+    let (code, _) = program.terminate().await;
+    assert_eq!(code, Some(0));
+}
+
+/// Why the program fails is said to a pipe that is full. It ends all the same.
+async fn failure_that_nobody_reads() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    // It is filled without waiting. The program then writes to it as to any pipe.
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("a flag");
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    fcntl_setfl(&writer, OFlags::empty()).expect("a flag");
+    let database = TestDatabase::create(Kind::Sqlite).await;
+    let mut serve = command(&["serve", "--database-url", database.url(), "--rest-addr", &address]);
+    serve.args(["--grpc-addr", "127.0.0.1:0", "--admin-addr", "off"]);
+    let mut child = serve.stderr(writer).spawn().expect("the program starts");
+    let status = tokio::time::timeout(Duration::from_secs(60), child.wait()).await;
+    let status = status.expect("the program hangs").expect("an exit");
+    assert_eq!(status.code(), Some(1));
+    drop(reader);
+    database.remove().await;
 }
 
 /// The line of a call, as its fields.

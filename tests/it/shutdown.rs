@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 /// How long a supervisor waits before it kills.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn register(suite: &mut Suite) {
     suite.on_each("shutdown::under_load", under_load);
@@ -138,7 +138,7 @@ async fn with_stuck_peers(database: &TestDatabase) {
 }
 
 /// A request whose body does not arrive.
-async fn half_a_request(rest: SocketAddr, key: &str) -> TcpStream {
+pub async fn half_a_request(rest: SocketAddr, key: &str) -> TcpStream {
     let mut half = TcpStream::connect(rest).await.expect("a connection");
     let head = format!(
         "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n\

@@ -4,6 +4,8 @@ mod log_writer;
 mod logging;
 mod traces;
 
+use std::io;
+
 use tracing::{Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer,
@@ -11,8 +13,6 @@ use tracing_subscriber::{
     layer::{Context, SubscriberExt},
     util::SubscriberInitExt,
 };
-
-use std::io;
 
 use self::{
     log_writer::{LogThread, LogWriter},

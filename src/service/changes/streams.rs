@@ -25,7 +25,7 @@ use crate::{
 pub struct StreamSettings {
     /// Of one API key.
     pub max_of_key: usize,
-    /// In all. One organization may have as many as it leaves to the others.
+    /// In all. An organization may have at most as many as are still free, so half of them if it is alone.
     pub max: usize,
 }
 

@@ -27,7 +27,7 @@ pub(super) const REPLICA_UP: &str = "device_assignment_replica_up";
 pub(super) const REPLICA_READS: &str = "device_assignment_replica_reads_total";
 pub(super) const DATABASE_UP: &str = "device_assignment_database_up";
 pub(super) const TASK_RESTARTS: &str = "device_assignment_task_restarts_total";
-pub(super) const LOG_LINES_DROPPED: &str = "device_assignment_log_lines_dropped_total";
+pub(super) const LOG_LINES_LOST: &str = "device_assignment_log_lines_lost_total";
 pub(super) const STREAMS_OPEN: &str = "device_assignment_change_streams";
 pub(super) const STREAMS_ENDED: &str = "device_assignment_change_streams_ended_total";
 pub(super) const CHANGES_SENT: &str = "device_assignment_changes_sent_total";
@@ -205,9 +205,9 @@ const ALL: [(MetricKind, &str, Unit, &str); 32] = [
     ),
     (
         MetricKind::Counter,
-        LOG_LINES_DROPPED,
+        LOG_LINES_LOST,
         Unit::Count,
-        "Lines of the log that were dropped, because it was not read fast enough",
+        "Lines of the log that were lost, by cause",
     ),
     (
         MetricKind::Gauge,
@@ -256,6 +256,8 @@ pub fn describe() {
             MetricKind::Histogram => ::metrics::describe_histogram!(name, unit, help),
         }
     }
-    super::log_lines_dropped(0);
+    for cause in super::LostLines::ALL {
+        super::log_lines_lost(cause, 0);
+    }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }

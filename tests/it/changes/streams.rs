@@ -272,11 +272,7 @@ async fn limited(database: &TestDatabase, api: Api) {
     let other = server.client(api, second.secret.reveal());
     followers.push(Follower::start(&other, &from).await.expect("a stream"));
     let rejected = Follower::start(&other, &from).await.err().expect("a rejection");
-    too_many(
-        rejected,
-        "6",
-        "on one instance, of which one organization may have half",
-    );
+    too_many(rejected, "6", "on one instance, shared among its organizations");
     // There is room for another organization.
     let others = server.client(api, &organization(database, "umbrella").await);
     followers.push(Follower::start(&others, &From::after(0)).await.expect("a stream"));

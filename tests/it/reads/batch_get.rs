@@ -51,10 +51,14 @@ async fn shared_statements(database: &'static TestDatabase) {
     let blocker = outside.begin().await.expect("begun");
     let lock = "LOCK TABLE device IN ACCESS EXCLUSIVE MODE";
     blocker.execute_unprepared(lock).await.expect("locked");
+    let clients = [&key, &other].map(|key| program.client(Api::Grpc, key));
+    // Connected, so that all calls arrive at once.
+    for client in &clients {
+        assert_eq!(batch_get(client, &[]).await.code, "INVALID_ARGUMENT");
+    }
     let mut calls = JoinSet::new();
     for number in 0..CALLS {
-        let (key, name) = [(&key, "SN-002"), (&other, "OTHER-1")][number % 2];
-        let client = program.client(Api::Grpc, key);
+        let (client, name) = (clients[number % 2].clone(), ["SN-002", "OTHER-1"][number % 2]);
         calls.spawn(async move {
             let unknown = format!("unknown-{number}");
             let answer = batch_get(&client, &[&unknown, name, "SN-001"]).await.ok();
@@ -71,15 +75,16 @@ async fn shared_statements(database: &'static TestDatabase) {
             );
         });
     }
-    // Its caller leaves while a statement waits for the lock.
-    let leaves = program.client(Api::Grpc, &key);
-    let leaves = tokio::spawn(async move { batch_get(&leaves, &["SN-003"]).await });
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'device'::regclass";
-    eventually("all connections wait", HANGS, async || {
-        database.number(waiting).await >= 4
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'device'::regclass \
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    eventually("a statement of each organization waits", HANGS, async || {
+        database.number(waiting).await >= 2
     })
     .await;
-    leaves.abort();
+    // Calls on a connection are received in their order.
+    for client in &clients {
+        assert_eq!(batch_get(client, &[]).await.code, "INVALID_ARGUMENT");
+    }
     blocker.commit().await.expect("committed");
     calls.join_all().await;
     let statements = Metrics::of(program.admin)

@@ -266,6 +266,11 @@ impl Program {
         self.log.read(false);
     }
 
+    /// Leaves its log as a reader does that ends.
+    pub fn close_its_log(&self) {
+        self.log.reader.abort();
+    }
+
     /// Waits until the program has ended.
     pub async fn ended(mut self) -> Ended {
         let stdout = whole(&mut self.stdout).await;
@@ -345,14 +350,17 @@ impl Log {
         self.lines.borrow().clone()
     }
 
-    /// Waits until the program has ended.
+    /// Waits until the program has ended, or the log was closed.
     pub async fn whole(self) -> String {
         let Self {
             lines,
             is_read: _open,
             reader,
         } = self;
-        reader.await.expect("no panic");
+        match reader.await {
+            Err(error) if error.is_cancelled() => {}
+            read => read.expect("no panic"),
+        }
         lines.borrow().clone()
     }
 }
