@@ -28,6 +28,9 @@
 //!
 //! `ARCHITECTURE.md` describes how a request passes through them, and which module may use which.
 
+// The futures of calls are nested. Only optimized builds notice when they exceed the default of 128.
+#![recursion_limit = "256"]
+
 #[cfg(feature = "server")]
 pub mod admin;
 #[cfg(feature = "server")]

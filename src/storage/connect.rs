@@ -184,8 +184,10 @@ impl Database {
         E: Into<DatabaseError> + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let reading = self.reading(pool, kind, query);
-        let read = self.while_in_reach(async { tokio::spawn(reading).await }).await?;
+        self.check_reach()?;
+        // Started here: as a part of the future that waits, it would make the futures of calls too deep for the compiler.
+        let reading = tokio::spawn(self.reading(pool, kind, query));
+        let read = self.while_in_reach(reading).await?;
         read.unwrap_or(Err(DatabaseError::Panicked))
     }
 

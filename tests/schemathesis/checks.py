@@ -33,14 +33,15 @@ def is_trimmed(value):
 
 
 def texts(value):
-    """Every text in a JSON value, without the names of members."""
+    """Every text in a JSON value, and the names of members: identifiers can be such names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for element in value:
             yield from texts(element)
     elif isinstance(value, dict):
-        for member in value.values():
+        for name, member in value.items():
+            yield name
             yield from texts(member)
 
 

@@ -47,7 +47,9 @@ impl Telemetry {
             });
         };
         let traces = Traces::start(config, service)?;
-        let (writer, thread) = LogWriter::start();
+        let started = LogWriter::start(io::stderr());
+        let (writer, thread) =
+            started.map_err(|error| CommandError::Failed(format!("the log cannot be written: {error}")))?;
         match traces.layer() {
             // With one filter for all, spans of traces are not even created.
             None => tracing_subscriber::registry()
