@@ -12,17 +12,18 @@ use std::collections::BTreeSet;
 
 use markdown::{Block, Document, documents};
 use session::Session;
+use tokio::process::Command;
 
 use crate::{
     support::{
         Kind, Suite, TestDatabase,
-        program::{run, stdout},
+        program::{finish, run, stderr, stdout},
     },
     usage::SUBCOMMANDS,
 };
 
 /// Blocks that are not run: document, first line, reason.
-const NOT_RUN: [(&str, &str, &str); 27] = [
+const NOT_RUN: [(&str, &str, &str); 28] = [
     (
         "ARCHITECTURE.md",
         "JSON → gateway → grpc (authenticate, parse) → service → writer queue → storage (find → apply → write, commit)",
@@ -34,6 +35,11 @@ const NOT_RUN: [(&str, &str, &str); 27] = [
         "a diagram",
     ),
     ("README.md", "cargo test", "it runs this test"),
+    (
+        "docs/SCALING.md",
+        "device-assignment migrate --database-url \"$DATABASE_URL\"",
+        "it takes minutes; documents::sizes_can_be_measured runs it with fewer devices",
+    ),
     (
         "docs/SCALING.md",
         "SELECT citus_set_coordinator_host('coordinator.internal', 5432);",
@@ -238,9 +244,33 @@ pub fn register(suite: &mut Suite) {
         let (programs, postgres) = needs.map_or((&[][..], false), |needs| (needs.programs, needs.postgres));
         suite.with_programs(&name, programs, postgres, move || follow(document, needs));
     }
+    suite.with_programs("documents::sizes_can_be_measured", &["psql"], true, sizes);
     suite.test("documents::flags_exist", flags);
     suite.test("documents::links_lead_somewhere", links::of_documents);
     suite.test("documents::links_of_pages_lead_somewhere", links::of_pages);
+}
+
+/// The script of the figures in `docs/SCALING.md` fits the schema.
+async fn sizes() {
+    let database = TestDatabase::empty(Kind::Postgres).await;
+    let output = run(&["migrate", "--database-url", database.url()]).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut psql = Command::new("psql");
+    psql.args([
+        database.url(),
+        "--no-psqlrc",
+        "-v",
+        "devices=1000",
+        "-f",
+        "benches/sizing.sql",
+    ]);
+    let output = finish(psql).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    let shown = stdout(&output);
+    for relation in ["change_log_pkey", "customer", "device_assignment_device", "device_pkey"] {
+        assert!(shown.contains(&format!(" {relation} ")), "{relation}: {shown}");
+    }
+    database.remove().await;
 }
 
 /// The database of a document, and the database that the document creates.
