@@ -153,7 +153,13 @@ impl Victim {
             growth / MIB,
             left / MIB
         );
-        assert!(calls.iter().all(Call::is_ok), "{}", tally(&calls));
+        let logs = [Some(&self.program), self.service.as_ref()].into_iter().flatten();
+        let logs: String = logs.map(Program::logged).collect();
+        let mut problems = logs
+            .lines()
+            .filter(|line| line.contains("UNAVAILABLE") || line.contains("WARN"));
+        let first: Vec<_> = problems.by_ref().take(8).collect();
+        assert!(calls.iter().all(Call::is_ok), "{}: {first:#?}", tally(&calls));
         let newcomer = innocent_load("after", self.grpc, self.rest, &self.innocent);
         newcomer.succeeds(8).await;
         let after = newcomer.finish().await;
