@@ -9,7 +9,6 @@ use axum::{
     http::{HeaderMap, Version},
     response::IntoResponse,
 };
-use http_body_util::BodyExt;
 use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Response, Status};
 
@@ -25,7 +24,7 @@ use super::{
     query,
 };
 use crate::{
-    body::{BodyError, BodyLimits, hold_until_sent, receive},
+    body::{BodyError, BodyLimits, discard, hold_until_sent, receive},
     code::code_name,
     grpc::is_write,
     key_headers::{PresentedKey, presented},
@@ -45,8 +44,10 @@ const ANSWER_BYTES: usize = 1_024;
 
 /// The largest body that is read after its request was rejected, and the longest time for that. A client that is still sending
 /// when the connection is closed may never see the answer (RFC 9112, 9.6).
-const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
-const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
+const DISCARDED: BodyLimits = BodyLimits {
+    max_bytes: 16 * 1024 * 1024,
+    timeout: Duration::from_secs(1),
+};
 
 /// The members that no URL has: proxies log addresses.
 pub(super) const NOT_IN_URLS: [&str; 2] = ["customerEmail", "emailPrefix"];
@@ -73,7 +74,7 @@ impl Gateway {
         let (parts, mut body) = request.into_parts();
         let answer = self.post_parts(&parts.headers, &mut body, operation, rpc).await;
         if answer.is_err() && parts.version <= Version::HTTP_11 && !body.is_end_stream() {
-            tokio::spawn(discard(body));
+            tokio::spawn(discard(body, DISCARDED));
         }
         answer
     }
@@ -299,22 +300,4 @@ impl Gateway {
         let mut client = self.organization.clone();
         self.answer(client.check_credentials(on_behalf(headers, request))).await
     }
-}
-
-/// Reads a body and discards it.
-async fn discard(mut body: Body) {
-    if body.size_hint().lower() > DISCARDED_BYTES as u64 {
-        return;
-    }
-    let all = async {
-        let mut length = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            length += frame.data_ref().map_or(0, Bytes::len);
-            if length > DISCARDED_BYTES {
-                break;
-            }
-        }
-    };
-    // A body that is cut off here is cut off by the closed connection otherwise.
-    let _ = tokio::time::timeout(DISCARDED_WITHIN, all).await;
 }

@@ -1,12 +1,17 @@
-//! Floods of HTTP/2 frames: the connections are closed, memory stays small, and other clients notice nothing.
+//! Floods of HTTP/2 frames: the connections are closed, memory stays small, and other clients notice nothing. Calls that the
+//! service rejects are no flood.
 
 use std::{net::SocketAddr, time::Duration};
 
+use device_assignment::server::{ConnectionSettings, ServerSettings};
 use futures_util::future::join_all;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{
-    Api, Kind, Load, Program, Suite, TestDatabase,
+    Api, Kind, Load, Program, Suite, TestDatabase, TestServer,
     effects::faults,
     load::{clients, tally},
     organization,
@@ -117,6 +122,11 @@ pub fn register(suite: &mut Suite) {
         let name = format!("flood::of_{}_ends_its_connection", flood.name);
         suite.on(Kind::Sqlite, &name, move |database| ends(flood, database));
     }
+    suite.on(
+        Kind::Sqlite,
+        "flood::rejected_calls_do_not_end_their_connection",
+        rejected_calls,
+    );
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -212,4 +222,64 @@ async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
         .filter(|line| !line.contains(r#""message":"call""#) && !line.contains(r#""target":"audit""#))
         .collect();
     assert!(noise.len() < 100, "{} lines, as {:?}", noise.len(), noise.last());
+}
+
+/// The head of a call with a key that does not exist, in HPACK: static entries and literals.
+fn call_with_wrong_key() -> Vec<u8> {
+    let literal = |text: &[u8]| [&[u8::try_from(text.len()).expect("a short text")], text].concat();
+    let path = b"/telemetron.device_assignment.v1.OrganizationService/CheckCredentials";
+    [
+        &[0x83, 0x86, 0x04][..],
+        &literal(path),
+        &[0x0f, 0x10],
+        &literal(b"application/grpc"),
+        &[0],
+        &literal(b"x-api-key"),
+        &literal(b"tlm_00000000000000000000000000000000000000000000000000"),
+    ]
+    .concat()
+}
+
+/// Reads until the response of `stream` ends.
+async fn response_of(stream: u32, reader: &mut (impl AsyncReadExt + Unpin)) {
+    loop {
+        let mut head = [0; 9];
+        let read = reader.read_exact(&mut head).await;
+        assert!(read.is_ok(), "closed before the response of stream {stream}: {read:?}");
+        let [a, b, c, kind, flags, of @ ..] = head;
+        let length = u32::from_be_bytes([0, a, b, c]);
+        let mut payload = vec![0; usize::try_from(length).expect("a length")];
+        reader.read_exact(&mut payload).await.expect("a frame");
+        if kind == HEADERS && flags & END_STREAM != 0 && u32::from_be_bytes(of) == stream {
+            return;
+        }
+    }
+}
+
+/// A gateway sends the calls of many callers over one connection, the head of a call first. The message of a call may arrive after
+/// its key was rejected.
+async fn rejected_calls(database: &'static TestDatabase) {
+    let settings = ServerSettings {
+        connections: ConnectionSettings {
+            max_local_resets: 10,
+            ..ConnectionSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let server = TestServer::start_with(database, settings).await;
+    let stream = TcpStream::connect(server.grpc).await.expect("a connection");
+    stream.set_nodelay(true).expect("no delay");
+    let (mut reader, mut writer) = stream.into_split();
+    let first = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    writer.write_all(&first).await.expect("written");
+    // The HTTP/2 library tolerates messages of the last 50 streams that it has reset.
+    for number in 0..200 {
+        let stream = number * 2 + 1;
+        let head = frame(HEADERS, END_HEADERS, stream, &call_with_wrong_key());
+        writer.write_all(&head).await.expect("written");
+        response_of(stream, &mut reader).await;
+        let message = frame(DATA, END_STREAM, stream, &[0; 5]);
+        writer.write_all(&message).await.expect("written");
+    }
+    server.stop().await;
 }

@@ -67,8 +67,9 @@ async fn large_calls(database: &'static TestDatabase) {
         answers.iter().map(|answer| &answer.code).collect::<Vec<_>>()
     );
     assert!(done > 0 && refused > 0, "{done} done, {refused} refused");
-    // A machine that is suddenly slower may be late with some; without the rule, most are.
-    assert!(late <= 2 + done / 2, "{late} late, {done} done");
+    // A machine that is suddenly slower is late with some of those it took on. Without the rule it takes on all of them, and most
+    // are late.
+    assert!(late < refused, "{late} late, {done} done, {refused} refused");
     for answer in answers.iter().filter(|answer| answer.code == "RESOURCE_EXHAUSTED") {
         let seconds = answer.retry_after.expect("a time to wait");
         assert!((1..=60).contains(&seconds), "{answer:?}");
