@@ -91,28 +91,6 @@ where
     Ok(buffer.into())
 }
 
-/// Reads a body within `limits` and discards it. For a request that is rejected before its body is read: a peer that is still
-/// sending loses its connection otherwise.
-pub(crate) async fn discard<B>(body: B, limits: BodyLimits)
-where
-    B: HttpBody<Data = Bytes>,
-{
-    if body.size_hint().lower() > limits.max_bytes as u64 {
-        return;
-    }
-    let all = async {
-        let mut body = pin!(body);
-        let mut length = 0;
-        while length <= limits.max_bytes
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            length += frame.data_ref().map_or(0, Bytes::len);
-        }
-    };
-    // A body that takes longer is cut off, like one that is not discarded.
-    let _ = tokio::time::timeout(limits.timeout, all).await;
-}
-
 /// Keeps `held` until the body of `response` is dropped.
 pub(crate) fn hold_until_sent<B, H>(response: Response<B>, held: H) -> Response
 where

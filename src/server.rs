@@ -5,6 +5,7 @@ mod flood;
 mod http1_heads;
 mod protocol;
 mod readiness;
+mod receiving;
 mod sending;
 mod tls;
 mod upstream_connections;

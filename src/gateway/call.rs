@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
-    http::{HeaderMap, Version},
+    http::HeaderMap,
     response::IntoResponse,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,7 +24,7 @@ use super::{
     query,
 };
 use crate::{
-    body::{BodyError, BodyLimits, discard, hold_until_sent, receive},
+    body::{BodyError, BodyLimits, hold_until_sent, receive},
     code::code_name,
     grpc::is_write,
     key_headers::{PresentedKey, presented},
@@ -41,13 +41,6 @@ const REQUEST_BYTES: usize = 4 * 1024;
 /// answer without elements. An element takes at least 3 bytes of the request's body.
 const ANSWER_BYTES_PER_ELEMENT: usize = 96;
 const ANSWER_BYTES: usize = 1_024;
-
-/// The largest body that is read after its request was rejected, and the longest time for that. A client that is still sending
-/// when the connection is closed may never see the answer (RFC 9112, 9.6).
-const DISCARDED: BodyLimits = BodyLimits {
-    max_bytes: 16 * 1024 * 1024,
-    timeout: Duration::from_secs(1),
-};
 
 /// The members that no URL has: proxies log addresses.
 pub(super) const NOT_IN_URLS: [&str; 2] = ["customerEmail", "emailPrefix"];
@@ -71,27 +64,9 @@ impl Gateway {
         R: Serialize,
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let (parts, mut body) = request.into_parts();
-        let answer = self.post_parts(&parts.headers, &mut body, operation, rpc).await;
-        if answer.is_err() && parts.version <= Version::HTTP_11 && !body.is_end_stream() {
-            tokio::spawn(discard(body, DISCARDED));
-        }
-        answer
-    }
-
-    async fn post_parts<M, R, F>(
-        &self,
-        headers: &HeaderMap,
-        body: &mut Body,
-        operation: Operation,
-        rpc: impl FnOnce(tonic::Request<M>) -> F,
-    ) -> GatewayResult
-    where
-        M: DeserializeOwned,
-        R: Serialize,
-        F: Future<Output = Result<Response<R>, Status>>,
-    {
         let start = Instant::now();
+        let (parts, body) = request.into_parts();
+        let headers = &parts.headers;
         let may_write = self.check_key(headers).await?;
         if !may_write && is_write(operation.name) {
             let rejected = Problem::scope_missing().into();
@@ -216,7 +191,7 @@ impl Gateway {
     async fn message<M: DeserializeOwned>(
         &self,
         headers: &HeaderMap,
-        body: &mut Body,
+        body: Body,
         operation: Operation,
     ) -> Result<(M, Share<Holder>), RejectedRequest> {
         json::check_type(headers)?;
@@ -237,7 +212,7 @@ impl Gateway {
     }
 
     /// Receives a body. The returned share covers it and must live as long as its bytes.
-    async fn body(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Share<Holder>), Problem> {
+    async fn body(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Share<Holder>), Problem> {
         let mut share = self.in_flight.empty(Holder::Network(peer::network_of(headers)));
         let limits = BodyLimits {
             max_bytes: self.settings.max_body_bytes,

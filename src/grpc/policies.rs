@@ -3,19 +3,18 @@
 //! They are one function and not a layer each, because a layer costs several allocations a call.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::{
     Router,
-    body::{Body, HttpBody},
+    body::Body,
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use tonic::Status;
 use tracing::{Instrument, Span};
 
@@ -31,7 +30,7 @@ use super::{
     stream,
 };
 use crate::{
-    body::{BodyLimits, discard, hold_until_sent},
+    body::{BodyLimits, hold_until_sent},
     domain::api_key::Scope,
     peer,
     reason::Reason,
@@ -44,10 +43,6 @@ use crate::{
 /// If the message took longer than this to arrive, the key is checked again: it may have been revoked in between.
 const CHECKED_FOR: Duration = Duration::from_secs(1);
 
-/// The most messages of rejected calls that are read at a time, and for how long each: one that takes longer is not on its way.
-const DISCARDED_MESSAGES: usize = 1_024;
-const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
-
 /// The state of the policies.
 struct Policies {
     service: Arc<Service>,
@@ -55,8 +50,6 @@ struct Policies {
     keyless: Keyless,
     /// The bytes that requests and responses hold.
     in_flight: Shares<Holder>,
-    /// The messages of rejected calls that are being read, by network.
-    discarding: Shares<Option<IpAddr>>,
 }
 
 /// `router` with the policies before every method.
@@ -71,7 +64,6 @@ pub(super) fn with_policies(
         settings,
         keyless: Keyless::new(settings.max_keyless_calls),
         in_flight,
-        discarding: Shares::new(DISCARDED_MESSAGES),
     };
     router.layer(from_fn_with_state(Arc::new(policies), pass))
 }
@@ -217,10 +209,6 @@ impl Policies {
     ) -> Result<(Request, (InFlightPermit, Share<Holder>)), Status> {
         let service = &self.service;
         let (parts, body) = request.into_parts();
-        let limits = BodyLimits {
-            max_bytes: self.max_message_bytes(method),
-            timeout: self.settings.body_timeout,
-        };
         let admitted = async {
             let permit = service.enter(peer::network_of(&parts.headers))?;
             let caller = Arc::new(authenticate::caller(service, &parts.headers).await?);
@@ -231,17 +219,15 @@ impl Policies {
             caller.check_scope(method.map_or(Scope::Write, |method| method.scope))?;
             Ok((permit.for_organization(caller.organization)?, caller))
         };
-        let (permit, caller) = match admitted.await {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                self.discard(&parts.headers, body, limits);
-                return Err(to_status(&error));
-            }
-        };
+        let (permit, caller) = admitted.await.map_err(|error| to_status(&error))?;
         let checked_at = Instant::now();
         receive::check_encoding(&parts.headers)?;
 
         let mut share = self.in_flight.empty(Holder::Organization(caller.organization.uuid()));
+        let limits = BodyLimits {
+            max_bytes: self.max_message_bytes(method),
+            timeout: self.settings.body_timeout,
+        };
         let received = receive::request(method, body, limits, &mut share).await;
         let received = received.map_err(|error| message_errors::of_body(error, limits.max_bytes))?;
         let admitted = async {
@@ -254,24 +240,5 @@ impl Policies {
         admitted.await.map_err(|error| to_status(&error))?;
         let request = Request::from_parts(parts, Body::from(received.body));
         Ok((request, (permit, share)))
-    }
-
-    /// Discards the message of a rejected call, in the background. A message that arrives for a stream that has ended counts as an
-    /// error of its connection, and the connection of a gateway carries the calls of many.
-    fn discard(&self, headers: &HeaderMap, message: Body, limits: BodyLimits) {
-        if message.is_end_stream() {
-            return;
-        }
-        let Some(share) = self.discarding.take(peer::network_of(headers), 1) else {
-            return;
-        };
-        let limits = BodyLimits {
-            timeout: limits.timeout.min(DISCARDED_WITHIN),
-            ..limits
-        };
-        tokio::spawn(async move {
-            discard(message, limits).await;
-            drop(share);
-        });
     }
 }

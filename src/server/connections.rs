@@ -41,7 +41,13 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 pub use self::settings::ConnectionSettings;
-use super::{flood::GuardedStream, protocol::Protocol, sending::Responses, tls::ListenerTls};
+use super::{
+    flood::GuardedStream,
+    protocol::Protocol,
+    receiving::{self, Requests},
+    sending::Responses,
+    tls::ListenerTls,
+};
 use crate::{
     grpc::KeylessCalls,
     key_headers,
@@ -87,12 +93,14 @@ pub(super) async fn serve(socket: TcpListener, router: Router, protocol: Protoco
         listener.settings.max_connections.min(Semaphore::MAX_PERMITS),
     ));
     let networks = Shares::new(listener.settings.max_connections);
+    let rests = receiving::rests();
     // Closes all connections when this future is dropped.
     let mut connections = JoinSet::new();
     let start = |(stream, permit): (TcpStream, OwnedSemaphorePermit)| {
         let address = stream.peer_addr().ok().map(|peer| peer.ip());
         let peer = Peer::new(address, Arc::clone(&listener.trusted_proxies));
-        let share = match peer.own_network() {
+        let network = peer.own_network();
+        let share = match network {
             Some(network) => networks.take(Some(network), 1),
             // A proxy may take all connections.
             None => {
@@ -110,9 +118,10 @@ pub(super) async fn serve(socket: TcpListener, router: Router, protocol: Protoco
             protocol,
             listener: listener.clone(),
             // The connection of a proxy carries the calls of many clients.
-            keyless_calls: peer.own_network().map(|_| KeylessCalls::default()),
+            keyless_calls: network.map(|_| KeylessCalls::default()),
             peer: Arc::new(peer),
             responses: Responses::default(),
+            requests: Requests::from(network, &rests),
             _permit: permit,
             _share: share,
             _open: metrics.accepted(),
@@ -201,6 +210,7 @@ struct ClientConnection {
     listener: ListenerSettings,
     peer: Arc<Peer>,
     responses: Responses,
+    requests: Requests,
     keyless_calls: Option<KeylessCalls>,
     /// Count it among all connections, and among those of its network.
     _permit: OwnedSemaphorePermit,
@@ -252,7 +262,8 @@ impl ClientConnection {
         let service = service_fn(|request: HttpRequest<Incoming>| {
             has_request.store(true, Ordering::Relaxed);
             let request = prepare(request, &self.peer, self.keyless_calls.as_ref());
-            let (responses, response) = (self.responses.clone(), router.clone().oneshot(request.map(Body::new)));
+            let request = request.map(|body| Body::new(self.requests.receive(body)));
+            let (responses, response) = (self.responses.clone(), router.clone().oneshot(request));
             async move { response.await.map(|response| responses.send(response)) }
         });
         let mut stream = TimeoutStream::new(GuardedStream::new(stream, self.listener.settings.max_control_frames));

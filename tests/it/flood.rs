@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Api, Kind, Load, Program, Suite, TestDatabase, TestServer,
+    Api, Kind, Load, PATH, Program, Suite, TestDatabase, TestServer,
     effects::faults,
     load::{clients, tally},
     organization,
@@ -224,18 +224,35 @@ async fn ends(flood: &'static Flood, database: &'static TestDatabase) {
     assert!(noise.len() < 100, "{} lines, as {:?}", noise.len(), noise.last());
 }
 
-/// The head of a call with a key that does not exist, in HPACK: static entries and literals.
-fn call_with_wrong_key() -> Vec<u8> {
-    let literal = |text: &[u8]| [&[u8::try_from(text.len()).expect("a short text")], text].concat();
-    let path = b"/telemetron.device_assignment.v1.OrganizationService/CheckCredentials";
+/// Requests that are rejected before their body is read.
+const REJECTED: [(Api, &str); 4] = [
+    (
+        Api::Grpc,
+        "/telemetron.device_assignment.v1.OrganizationService/CheckCredentials",
+    ),
+    (
+        Api::Grpc,
+        "/telemetron.device_assignment.v1.OrganizationService/Unknown",
+    ),
+    (Api::Rest, PATH),
+    (Api::Rest, "/api/ext-v1/unknown"),
+];
+
+/// The head of a POST with a key that does not exist, in HPACK: entries of its static table, and literals.
+fn with_wrong_key(api: Api, path: &str) -> Vec<u8> {
+    let literal = |text: &str| [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat();
+    let content_type = match api {
+        Api::Grpc => "application/grpc",
+        _ => "application/json",
+    };
     [
         &[0x83, 0x86, 0x04][..],
         &literal(path),
         &[0x0f, 0x10],
-        &literal(b"application/grpc"),
+        &literal(content_type),
         &[0],
-        &literal(b"x-api-key"),
-        &literal(b"tlm_00000000000000000000000000000000000000000000000000"),
+        &literal("x-api-key"),
+        &literal("tlm_00000000000000000000000000000000000000000000000000"),
     ]
     .concat()
 }
@@ -250,14 +267,14 @@ async fn response_of(stream: u32, reader: &mut (impl AsyncReadExt + Unpin)) {
         let length = u32::from_be_bytes([0, a, b, c]);
         let mut payload = vec![0; usize::try_from(length).expect("a length")];
         reader.read_exact(&mut payload).await.expect("a frame");
-        if kind == HEADERS && flags & END_STREAM != 0 && u32::from_be_bytes(of) == stream {
+        if [HEADERS, DATA].contains(&kind) && flags & END_STREAM != 0 && u32::from_be_bytes(of) == stream {
             return;
         }
     }
 }
 
-/// A gateway sends the calls of many callers over one connection, the head of a call first. The message of a call may arrive after
-/// its key was rejected.
+/// The connection of a proxy or gateway carries the requests of many callers, the head of each first. A body may arrive after its
+/// request was rejected.
 async fn rejected_calls(database: &'static TestDatabase) {
     let settings = ServerSettings {
         connections: ConnectionSettings {
@@ -267,19 +284,22 @@ async fn rejected_calls(database: &'static TestDatabase) {
         ..ServerSettings::default()
     };
     let server = TestServer::start_with(database, settings).await;
-    let stream = TcpStream::connect(server.grpc).await.expect("a connection");
-    stream.set_nodelay(true).expect("no delay");
-    let (mut reader, mut writer) = stream.into_split();
-    let first = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
-    writer.write_all(&first).await.expect("written");
-    // The HTTP/2 library tolerates messages of the last 50 streams that it has reset.
-    for number in 0..200 {
-        let stream = number * 2 + 1;
-        let head = frame(HEADERS, END_HEADERS, stream, &call_with_wrong_key());
-        writer.write_all(&head).await.expect("written");
-        response_of(stream, &mut reader).await;
-        let message = frame(DATA, END_STREAM, stream, &[0; 5]);
-        writer.write_all(&message).await.expect("written");
+    for (api, path) in REJECTED {
+        let address = if api == Api::Grpc { server.grpc } else { server.rest };
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        stream.set_nodelay(true).expect("no delay");
+        let (mut reader, mut writer) = stream.into_split();
+        let first = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+        writer.write_all(&first).await.expect("written");
+        // The HTTP/2 library tolerates bodies of the last 50 streams that it has reset.
+        for number in 0..200 {
+            let stream = number * 2 + 1;
+            let head = frame(HEADERS, END_HEADERS, stream, &with_wrong_key(api, path));
+            writer.write_all(&head).await.expect("written");
+            response_of(stream, &mut reader).await;
+            let body = frame(DATA, END_STREAM, stream, &[0; 5]);
+            writer.write_all(&body).await.expect("written");
+        }
     }
     server.stop().await;
 }
