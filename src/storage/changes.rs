@@ -117,7 +117,7 @@ impl Reads {
             number(limits.changes as u64),
             number(limits.bytes as u64),
         ];
-        self.read_in_turn(&LIST_CHANGES.kind, move |connection| async move {
+        self.read_in_turn(organization, &LIST_CHANGES.kind, move |connection| async move {
             let rows = LIST_CHANGES.bind(scalars, []).rows_of(&connection).await?;
             page(rows, after)
         })
@@ -134,7 +134,7 @@ impl Reads {
         }
         let statement = FIND_NAMES.bind([Scalar::Id(organization.uuid())], [Column::Ids(ids)]);
         let statement = Arc::new(statement);
-        self.read_in_turn(&FIND_NAMES.kind, move |connection| {
+        self.read_in_turn(organization, &FIND_NAMES.kind, move |connection| {
             let statement = Arc::clone(&statement);
             async move {
                 let rows: Vec<(Uuid, String)> = statement.rows_of(&connection).await?;

@@ -49,7 +49,7 @@ impl Reads {
             return self.read_with(min, look_up).await;
         }
         let find = move |db| find(db, organization, [Arc::clone(&devices)].into(), max_owners);
-        self.read(&FIND_OWNERS.kind, min, find).await
+        self.read(organization, &FIND_OWNERS.kind, min, find).await
     }
 }
 
@@ -68,7 +68,7 @@ impl Source {
 
     /// Carries out look-ups of several callers. It is a task of its own, because each of the callers may leave.
     async fn carry_out(self, organization: OrganizationId) {
-        let Ok(turn) = self.turn().await else {
+        let Ok(turn) = self.turn(organization).await else {
             return;
         };
         let Turn { look_ups, has_more } = self.look_ups.take(organization);

@@ -53,7 +53,7 @@ impl Reads {
         let field = request.field();
         let min_revision = request.min_revision;
         let request = Arc::new(request);
-        let read = self.read(&KIND, min_revision, move |db| {
+        let read = self.read(organization, &KIND, min_revision, move |db| {
             let request = Arc::clone(&request);
             async move {
                 let statement = statement(organization, &request, db.get_database_backend());

@@ -48,7 +48,7 @@ impl Reads {
         request: &GetDevice,
     ) -> Result<ReadAt<DeviceDetails>, Error> {
         let statement = Arc::new(statement(organization, request));
-        let read = self.read(&KIND, request.min_revision, move |db| {
+        let read = self.read(organization, &KIND, request.min_revision, move |db| {
             let statement = Arc::clone(&statement);
             async move {
                 let row = rows::<Row>(&db, &statement).await?.pop();

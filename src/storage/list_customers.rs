@@ -55,12 +55,12 @@ impl Reads {
         let Some(prefix) = &request.email_prefix else {
             let statement = statement(organization, page, None);
             return Ok(self
-                .customer_rows(&LIST, page, statement)
+                .customer_rows(organization, &LIST, page, statement)
                 .await?
                 .map(|rows| page_of(page, rows, false)));
         };
         let statement = by_prefix(organization, page, prefix);
-        let found = self.customer_rows(&LIST, page, statement).await?;
+        let found = self.customer_rows(organization, &LIST, page, statement).await?;
         if found
             .value
             .0
@@ -71,18 +71,19 @@ impl Reads {
             return Ok(found.map(|rows| page_of(page, rows, false)));
         }
         let statement = self::statement(organization, page, Some(prefix));
-        let found = self.customer_rows(&SCAN_ALL, page, statement).await?;
+        let found = self.customer_rows(organization, &SCAN_ALL, page, statement).await?;
         Ok(found.map(|rows| page_of(page, rows, true)))
     }
 
     async fn customer_rows(
         &self,
+        organization: OrganizationId,
         kind: &'static StatementKind,
         page: &PageRequest<Uuid>,
         statement: SelectStatement,
     ) -> Result<ReadAt<Rows>, Error> {
         let statement = Arc::new(statement);
-        self.read(kind, page.min_revision(), move |db| {
+        self.read(organization, kind, page.min_revision(), move |db| {
             let statement = Arc::clone(&statement);
             async move {
                 let rows: Vec<Row> = rows(&db, &statement).await?;

@@ -71,7 +71,7 @@ impl Reads {
             },
         };
         let statement = statement(organization, &request.page, request.prefix.as_ref(), filter);
-        let scanned = self.scan(&request.page, statement).await?;
+        let scanned = self.scan(organization, &request.page, statement).await?;
         Ok(scanned.map(|page| {
             page.map(|device| ListedDevice {
                 identifier: device.identifier,
@@ -90,16 +90,17 @@ impl Reads {
         page: &PageRequest<String>,
     ) -> Result<ReadAt<Page<OwnerDevice>>, Error> {
         let statement = statement(organization, page, None, Filter::Owner(customer));
-        self.scan(page, statement).await
+        self.scan(organization, page, statement).await
     }
 
     async fn scan(
         &self,
+        organization: OrganizationId,
         page: &PageRequest<String>,
         statement: SelectStatement,
     ) -> Result<ReadAt<Page<OwnerDevice>>, Error> {
         let statement = Arc::new(statement);
-        let read = self.read(&KIND, page.min_revision(), move |db| {
+        let read = self.read(organization, &KIND, page.min_revision(), move |db| {
             let statement = Arc::clone(&statement);
             async move {
                 let rows: Vec<Row> = rows(&db, &statement).await?;

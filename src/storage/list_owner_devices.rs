@@ -56,7 +56,7 @@ impl Reads {
         request: &ListOwnerDevices,
     ) -> Result<ReadAt<Page<OwnerDevice>>, Error> {
         let statement = Arc::new(statement(organization, request));
-        let read = self.read(&KIND, request.page.min_revision(), move |db| {
+        let read = self.read(organization, &KIND, request.page.min_revision(), move |db| {
             let statement = Arc::clone(&statement);
             async move {
                 let rows: Vec<Row> = rows(&db, &statement).await?;

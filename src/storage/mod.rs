@@ -45,6 +45,7 @@ mod sql;
 mod statement_kind;
 mod statements;
 mod timeline;
+mod turns;
 mod url;
 mod verify;
 mod write_changes;

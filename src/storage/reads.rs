@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use sea_orm::{DatabaseConnection, DbErr};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Database, read_pool::POOL_CONNECTIONS, shared_look_ups::SharedLookUps, statement_kind::StatementKind};
+use super::{
+    Database,
+    read_pool::POOL_CONNECTIONS,
+    shared_look_ups::SharedLookUps,
+    statement_kind::StatementKind,
+    turns::{Turn, Turns},
+};
 use crate::{
-    domain::{Cause, Error, change::Revision},
+    domain::{Error, change::Revision, id::OrganizationId},
     telemetry::metrics,
 };
 
@@ -41,9 +46,9 @@ pub struct Reads {
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) database: Database,
-    /// A permit for each connection of the pool. Waiting here ends when the caller leaves; in the pool, it would end with an error
-    /// that looks like an outage.
-    turns: Arc<Semaphore>,
+    /// A turn for each connection of the pool. Waiting here ends when the caller leaves; in the pool, it would end with an error that
+    /// looks like an outage.
+    turns: Turns,
     pub(super) look_ups: Arc<SharedLookUps>,
 }
 
@@ -62,6 +67,7 @@ impl Reads {
     /// [`Error::RevisionInFuture`] if there is no such revision yet, [`Error::Unavailable`] if the database cannot be read.
     pub(super) async fn read<T, F>(
         &self,
+        organization: OrganizationId,
         kind: &'static StatementKind,
         min: Revision,
         query: impl Fn(DatabaseConnection) -> F + Send + Sync + 'static,
@@ -73,7 +79,7 @@ impl Reads {
         let query = Arc::new(query);
         self.read_with(min, move |source| {
             let query = Arc::clone(&query);
-            async move { source.read_in_turn(kind, move |db| query(db)).await }
+            async move { source.read_in_turn(organization, kind, move |db| query(db)).await }
         })
         .await
     }
@@ -104,6 +110,7 @@ impl Reads {
     /// Reads from the primary, at whatever revision it has.
     pub(super) async fn read_in_turn<T, F>(
         &self,
+        organization: OrganizationId,
         kind: &'static StatementKind,
         query: impl Fn(DatabaseConnection) -> F + Send + 'static,
     ) -> Result<T, Error>
@@ -111,7 +118,7 @@ impl Reads {
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
-        self.primary.read_in_turn(kind, query).await
+        self.primary.read_in_turn(organization, kind, query).await
     }
 }
 
@@ -119,19 +126,19 @@ impl Source {
     fn new(database: Database) -> Self {
         Self {
             database,
-            turns: Arc::new(Semaphore::new(POOL_CONNECTIONS as usize)),
+            turns: Turns::new(POOL_CONNECTIONS as usize),
             look_ups: Arc::default(),
         }
     }
 
-    /// Waits for a connection. The permit must be held until the statement is done, even if the caller has left.
-    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        turn.map_err(|closed| Error::Internal(Cause::new(closed)))
+    /// Waits for a connection. The turn must be held until the statement is done, even if the caller has left.
+    pub(super) async fn turn(&self, organization: OrganizationId) -> Result<Turn, Error> {
+        self.turns.take(organization).await
     }
 
     async fn read_in_turn<T, F>(
         &self,
+        organization: OrganizationId,
         kind: &'static StatementKind,
         query: impl Fn(DatabaseConnection) -> F + Send + 'static,
     ) -> Result<T, Error>
@@ -139,7 +146,7 @@ impl Source {
         T: Send + 'static,
         F: Future<Output = Result<T, DbErr>> + Send + 'static,
     {
-        let turn = self.turn().await?;
+        let turn = self.turn(organization).await?;
         let query = move |connection| {
             let _ = &turn;
             query(connection)

@@ -1,6 +1,12 @@
 //! `BatchGetDeviceOwners`.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use device_assignment::service::Limit;
 use sea_orm::{ConnectionTrait, TransactionTrait};
@@ -40,6 +46,7 @@ pub fn register(rules: &mut Rules<'_>) {
 pub fn register_once(suite: &mut Suite) {
     suite.on_each("reads::batch_get_many_owners", many_owners);
     suite.on(Kind::Postgres, "reads::batch_get_shares_statements", shared_statements);
+    suite.on(Kind::Postgres, "reads::organizations_take_turns", turns);
 }
 
 /// Calls that wait at the same time share statements, each organization its own, and each call gets its own answer.
@@ -93,6 +100,54 @@ async fn shared_statements(database: &'static TestDatabase) {
     assert!(statements < CALLS as f64 / 2.0, "{statements}");
     outside.close().await.expect("closed");
     program.terminate().await;
+}
+
+/// An organization with many calls that wait does not keep another one waiting.
+async fn turns(database: &'static TestDatabase) {
+    const CALLS: usize = 64;
+    let World { key, other } = World::new(database).await;
+    let server = TestServer::start(database).await;
+    let outside = database.connect().await;
+    let blocker = outside.begin().await.expect("begun");
+    let lock = "LOCK TABLE device IN ACCESS EXCLUSIVE MODE";
+    blocker.execute_unprepared(lock).await.expect("locked");
+    let [many, one] = [&key, &other].map(|key| server.client(Api::Grpc, key));
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut calls = JoinSet::new();
+    for _ in 0..CALLS {
+        let (client, done) = (many.clone(), Arc::clone(&done));
+        calls.spawn(async move {
+            list_devices(&client).await;
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'device'::regclass \
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    eventually("all connections for reads wait", HANGS, async || {
+        database.number(waiting).await >= 4
+    })
+    .await;
+    // Calls on a connection are received in their order.
+    assert_eq!(batch_get(&many, &[]).await.code, "INVALID_ARGUMENT");
+    let late = tokio::spawn({
+        let (client, done) = (one.clone(), Arc::clone(&done));
+        async move {
+            list_devices(&client).await;
+            done.load(Ordering::Relaxed)
+        }
+    });
+    assert_eq!(batch_get(&one, &[]).await.code, "INVALID_ARGUMENT");
+    blocker.commit().await.expect("committed");
+    let before = late.await.expect("no panic");
+    calls.join_all().await;
+    println!("{before} of {CALLS} calls were done before that of the other organization");
+    assert!(before < CALLS / 2, "{before} of {CALLS} calls went before");
+    outside.close().await.expect("closed");
+    server.stop().await;
+}
+
+async fn list_devices(client: &Client) {
+    read(client, Read::ListDevices, &json!({})).await.ok();
 }
 
 async fn batch_get(client: &Client, identifiers: &[&str]) -> Answer {
