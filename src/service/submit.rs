@@ -90,7 +90,7 @@ impl Service {
         caller.count(Metered::Devices, identifiers)?;
         if validate_only {
             // A preview ignores the key: there is nothing that could happen twice.
-            let previewed = self.database.preview(caller.organization, command).await?;
+            let previewed = self.reads.preview(caller.organization, command).await?;
             return Ok(Completed {
                 outcome: Reply::New(previewed.outcome),
                 revision: previewed.revision,

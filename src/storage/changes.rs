@@ -138,7 +138,7 @@ impl Reads {
             let statement = Arc::clone(&statement);
             async move {
                 let rows: Vec<(Uuid, String)> = statement.rows_of(&connection).await?;
-                Ok(rows.into_iter().collect())
+                Ok::<_, DbErr>(rows.into_iter().collect())
             }
         })
         .await

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::{
-    Completed, Database, DatabaseError, backend::Backend, find::find, statement_kind::StatementKind,
+    Completed, DatabaseError, Reads, backend::Backend, find::find, statement_kind::StatementKind,
     write_connection::roll_back,
 };
 use crate::domain::{
@@ -24,9 +24,9 @@ static PREVIEW: StatementKind = StatementKind::new("preview", "SELECT", "SELECT 
 /// The outcome that a command would have, and the revision that it was read at.
 type Previewed<C> = (Result<<C as Command>::Outcome, Rejection>, Revision);
 
-impl Database {
-    /// The outcome that `command` would have now, and the revision that this was read at. Takes no lock and writes nothing, so it
-    /// also works on a standby. The ids of what would be created are [made up](preview_ids).
+impl Reads {
+    /// The outcome that `command` would have now in the primary, and the revision that this was read at. Takes no lock and writes
+    /// nothing, so it also works where nothing can be written. The ids of what would be created are [made up](preview_ids).
     ///
     /// # Errors
     /// The rejection of the command, and when the database cannot be read.
@@ -35,9 +35,9 @@ impl Database {
         organization: OrganizationId,
         command: C,
     ) -> Result<Completed<C::Outcome>, Error> {
-        let is_sqlite = self.url().is_sqlite();
+        let is_sqlite = self.primary().url().is_sqlite();
         let command = Arc::new(command);
-        let previewed = self.read_for_call(&PREVIEW, move |reads| {
+        let previewed = self.read_in_turn(organization, &PREVIEW, move |reads| {
             let command = Arc::clone(&command);
             async move {
                 if is_sqlite {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sea_orm::{DatabaseConnection, DbErr};
 
 use super::{
-    Database,
+    Database, DatabaseError,
     read_pool::POOL_CONNECTIONS,
     shared_look_ups::SharedLookUps,
     statement_kind::StatementKind,
@@ -107,8 +107,13 @@ impl Reads {
         Ok(read)
     }
 
+    /// The primary database.
+    pub(super) fn primary(&self) -> &Database {
+        &self.primary.database
+    }
+
     /// Reads from the primary, at whatever revision it has.
-    pub(super) async fn read_in_turn<T, F>(
+    pub(super) async fn read_in_turn<T, E, F>(
         &self,
         organization: OrganizationId,
         kind: &'static StatementKind,
@@ -116,7 +121,8 @@ impl Reads {
     ) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        E: Into<DatabaseError> + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.primary.read_in_turn(organization, kind, query).await
     }
@@ -136,7 +142,7 @@ impl Source {
         self.turns.take(organization).await
     }
 
-    async fn read_in_turn<T, F>(
+    async fn read_in_turn<T, E, F>(
         &self,
         organization: OrganizationId,
         kind: &'static StatementKind,
@@ -144,7 +150,8 @@ impl Source {
     ) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, DbErr>> + Send + 'static,
+        E: Into<DatabaseError> + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let turn = self.turn(organization).await?;
         let query = move |connection| {

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use device_assignment::service::Limit;
+use device_assignment::{domain::device_owners::MAX_DEVICES_WITH_ALL_OWNERS, service::Limit};
+use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -46,7 +47,10 @@ pub fn register(rules: &mut Rules<'_>) {
 pub fn register_once(suite: &mut Suite) {
     suite.on_each("reads::batch_get_many_owners", many_owners);
     suite.on(Kind::Postgres, "reads::batch_get_shares_statements", shared_statements);
-    suite.on(Kind::Postgres, "reads::organizations_take_turns", turns);
+    for (name, call) in WAITING {
+        let name = format!("reads::organizations_take_turns::{name}");
+        suite.on(Kind::Postgres, &name, move |db| turns(db, call));
+    }
 }
 
 /// Calls that wait at the same time share statements, each organization its own, and each call gets its own answer.
@@ -102,8 +106,31 @@ async fn shared_statements(database: &'static TestDatabase) {
     program.terminate().await;
 }
 
+type WaitingCall = for<'c> fn(&'c Client) -> BoxFuture<'c, Answer>;
+
+/// Calls that wait for a connection for reads.
+const WAITING: [(&str, WaitingCall); 3] = [
+    ("lists", |client| {
+        Box::pin(async { read(client, Read::ListDevices, &json!({})).await })
+    }),
+    ("look_ups", |client| {
+        Box::pin(async {
+            let many: Vec<_> = (0..=MAX_DEVICES_WITH_ALL_OWNERS)
+                .map(|number| format!("unknown-{number}"))
+                .collect();
+            batch_get(client, &many.iter().map(String::as_str).collect::<Vec<_>>()).await
+        })
+    }),
+    ("previews", |client| {
+        Box::pin(async {
+            let request = json!({ "customerEmail": JOHN, "deviceIdentifiers": ["SN-001"], "validateOnly": true });
+            client.call(&request).await
+        })
+    }),
+];
+
 /// An organization with many calls that wait does not keep another one waiting.
-async fn turns(database: &'static TestDatabase) {
+async fn turns(database: &'static TestDatabase, call: WaitingCall) {
     const CALLS: usize = 64;
     let World { key, other } = World::new(database).await;
     let server = TestServer::start(database).await;
@@ -117,7 +144,7 @@ async fn turns(database: &'static TestDatabase) {
     for _ in 0..CALLS {
         let (client, done) = (many.clone(), Arc::clone(&done));
         calls.spawn(async move {
-            list_devices(&client).await;
+            call(&client).await.ok();
             done.fetch_add(1, Ordering::Relaxed);
         });
     }
@@ -132,7 +159,7 @@ async fn turns(database: &'static TestDatabase) {
     let late = tokio::spawn({
         let (client, done) = (one.clone(), Arc::clone(&done));
         async move {
-            list_devices(&client).await;
+            call(&client).await.ok();
             done.load(Ordering::Relaxed)
         }
     });
@@ -144,10 +171,6 @@ async fn turns(database: &'static TestDatabase) {
     assert!(before < CALLS / 2, "{before} of {CALLS} calls went before");
     outside.close().await.expect("closed");
     server.stop().await;
-}
-
-async fn list_devices(client: &Client) {
-    read(client, Read::ListDevices, &json!({})).await.ok();
 }
 
 async fn batch_get(client: &Client, identifiers: &[&str]) -> Answer {
