@@ -5,7 +5,6 @@ mod flood;
 mod http1_heads;
 mod protocol;
 mod readiness;
-mod receiving;
 mod sending;
 mod tls;
 mod upstream_connections;

@@ -232,7 +232,7 @@ settings! {
         write_timeout: Duration = "10s", DURATION, duration(MS, DAY);
         /// Maximum number of requests in progress on one HTTP/2 connection; at least 100 for a service that a gateway calls
         max_streams: u32 = "128", COUNT, number(1..=u32::MAX);
-        /// Stream resets that an HTTP/2 client can cause before its connection is closed
+        /// Stream resets that an HTTP/2 client can cause before its connection is closed; no limit for trusted proxies
         max_local_resets: usize = "1024", COUNT, number(0..=MOST);
         /// Streams that an HTTP/2 client can reset before the server has accepted them
         max_pending_resets: usize = "20", COUNT, number(0..=MOST);

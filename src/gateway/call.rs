@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
-    http::HeaderMap,
+    http::{HeaderMap, Version},
     response::IntoResponse,
 };
+use http_body_util::BodyExt;
 use serde::{Serialize, de::DeserializeOwned};
 use tonic::{Code, Response, Status};
 
@@ -42,6 +43,11 @@ const REQUEST_BYTES: usize = 4 * 1024;
 const ANSWER_BYTES_PER_ELEMENT: usize = 96;
 const ANSWER_BYTES: usize = 1_024;
 
+/// The largest body that is read after its request was rejected, and the longest time for that. A client that is still sending
+/// when the connection is closed may never see the answer (RFC 9112, 9.6).
+const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
+
 /// The members that no URL has: proxies log addresses.
 pub(super) const NOT_IN_URLS: [&str; 2] = ["customerEmail", "emailPrefix"];
 
@@ -64,9 +70,27 @@ impl Gateway {
         R: Serialize,
         F: Future<Output = Result<Response<R>, Status>>,
     {
+        let (parts, mut body) = request.into_parts();
+        let answer = self.post_parts(&parts.headers, &mut body, operation, rpc).await;
+        if answer.is_err() && parts.version <= Version::HTTP_11 && !body.is_end_stream() {
+            tokio::spawn(discard(body));
+        }
+        answer
+    }
+
+    async fn post_parts<M, R, F>(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Body,
+        operation: Operation,
+        rpc: impl FnOnce(tonic::Request<M>) -> F,
+    ) -> GatewayResult
+    where
+        M: DeserializeOwned,
+        R: Serialize,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
         let start = Instant::now();
-        let (parts, body) = request.into_parts();
-        let headers = &parts.headers;
         let may_write = self.check_key(headers).await?;
         if !may_write && is_write(operation.name) {
             let rejected = Problem::scope_missing().into();
@@ -191,7 +215,7 @@ impl Gateway {
     async fn message<M: DeserializeOwned>(
         &self,
         headers: &HeaderMap,
-        body: Body,
+        body: &mut Body,
         operation: Operation,
     ) -> Result<(M, Share<Holder>), RejectedRequest> {
         json::check_type(headers)?;
@@ -212,7 +236,7 @@ impl Gateway {
     }
 
     /// Receives a body. The returned share covers it and must live as long as its bytes.
-    async fn body(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Share<Holder>), Problem> {
+    async fn body(&self, headers: &HeaderMap, body: &mut Body) -> Result<(Bytes, Share<Holder>), Problem> {
         let mut share = self.in_flight.empty(Holder::Network(peer::network_of(headers)));
         let limits = BodyLimits {
             max_bytes: self.settings.max_body_bytes,
@@ -275,4 +299,22 @@ impl Gateway {
         let mut client = self.organization.clone();
         self.answer(client.check_credentials(on_behalf(headers, request))).await
     }
+}
+
+/// Reads a body and discards it.
+async fn discard(mut body: Body) {
+    if body.size_hint().lower() > DISCARDED_BYTES as u64 {
+        return;
+    }
+    let all = async {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > DISCARDED_BYTES {
+                break;
+            }
+        }
+    };
+    // A body that is cut off here is cut off by the closed connection otherwise.
+    let _ = tokio::time::timeout(DISCARDED_WITHIN, all).await;
 }

@@ -41,13 +41,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 pub use self::settings::ConnectionSettings;
-use super::{
-    flood::GuardedStream,
-    protocol::Protocol,
-    receiving::{self, Requests},
-    sending::Responses,
-    tls::ListenerTls,
-};
+use super::{flood::GuardedStream, protocol::Protocol, sending::Responses, tls::ListenerTls};
 use crate::{
     grpc::KeylessCalls,
     key_headers,
@@ -93,14 +87,12 @@ pub(super) async fn serve(socket: TcpListener, router: Router, protocol: Protoco
         listener.settings.max_connections.min(Semaphore::MAX_PERMITS),
     ));
     let networks = Shares::new(listener.settings.max_connections);
-    let rests = receiving::rests();
     // Closes all connections when this future is dropped.
     let mut connections = JoinSet::new();
     let start = |(stream, permit): (TcpStream, OwnedSemaphorePermit)| {
         let address = stream.peer_addr().ok().map(|peer| peer.ip());
         let peer = Peer::new(address, Arc::clone(&listener.trusted_proxies));
-        let network = peer.own_network();
-        let share = match network {
+        let share = match peer.own_network() {
             Some(network) => networks.take(Some(network), 1),
             // A proxy may take all connections.
             None => {
@@ -118,10 +110,9 @@ pub(super) async fn serve(socket: TcpListener, router: Router, protocol: Protoco
             protocol,
             listener: listener.clone(),
             // The connection of a proxy carries the calls of many clients.
-            keyless_calls: network.map(|_| KeylessCalls::default()),
+            keyless_calls: peer.own_network().map(|_| KeylessCalls::default()),
             peer: Arc::new(peer),
             responses: Responses::default(),
-            requests: Requests::from(network, &rests),
             _permit: permit,
             _share: share,
             _open: metrics.accepted(),
@@ -210,7 +201,6 @@ struct ClientConnection {
     listener: ListenerSettings,
     peer: Arc<Peer>,
     responses: Responses,
-    requests: Requests,
     keyless_calls: Option<KeylessCalls>,
     /// Count it among all connections, and among those of its network.
     _permit: OwnedSemaphorePermit,
@@ -262,8 +252,7 @@ impl ClientConnection {
         let service = service_fn(|request: HttpRequest<Incoming>| {
             has_request.store(true, Ordering::Relaxed);
             let request = prepare(request, &self.peer, self.keyless_calls.as_ref());
-            let request = request.map(|body| Body::new(self.requests.receive(body)));
-            let (responses, response) = (self.responses.clone(), router.clone().oneshot(request));
+            let (responses, response) = (self.responses.clone(), router.clone().oneshot(request.map(Body::new)));
             async move { response.await.map(|response| responses.send(response)) }
         });
         let mut stream = TimeoutStream::new(GuardedStream::new(stream, self.listener.settings.max_control_frames));
@@ -320,7 +309,7 @@ impl ClientConnection {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            .max_local_error_reset_streams(settings.max_local_resets)
+            .max_local_error_reset_streams(self.max_local_resets())
             .max_pending_accept_reset_streams(settings.max_pending_resets)
             .max_header_list_size(settings.max_head_bytes)
             .keep_alive_interval(settings.keepalive_interval)
@@ -329,6 +318,13 @@ impl ClientConnection {
             Protocol::Grpc => builder.http2_only(),
             Protocol::Rest | Protocol::Admin => builder,
         }
+    }
+
+    /// How many streams the service may have to reset before it closes the connection. A message that arrives after its call was
+    /// rejected counts, too, so the connection of a trusted proxy has no limit: it carries the calls of many, and would be closed because of those
+    /// that are rejected.
+    fn max_local_resets(&self) -> Option<usize> {
+        self.peer.own_network().map(|_| self.listener.settings.max_local_resets)
     }
 
     /// The time after which this connection is closed. It varies, so that connections opened together are not all closed

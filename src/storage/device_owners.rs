@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     ReadAt, Reads,
     reads::Source,
-    shared_look_ups::{Devices, FoundDevices, Turn},
+    shared_look_ups::{Devices, FoundDevices, Taken},
     sql::{Column, Scalar, Statement},
     statements::FIND_OWNERS,
 };
@@ -68,10 +68,8 @@ impl Source {
 
     /// Carries out look-ups of several callers. It is a task of its own, because each of the callers may leave.
     async fn carry_out(self, organization: OrganizationId) {
-        let Ok(turn) = self.turn(organization).await else {
-            return;
-        };
-        let Turn { look_ups, has_more } = self.look_ups.take(organization);
+        let turn = self.turn(organization).await;
+        let Taken { look_ups, has_more } = self.look_ups.take(organization);
         if has_more {
             self.carry_out_more(organization);
         }

@@ -138,7 +138,7 @@ impl Source {
     }
 
     /// Waits for a connection. The turn must be held until the statement is done, even if the caller has left.
-    pub(super) async fn turn(&self, organization: OrganizationId) -> Result<Turn, Error> {
+    pub(super) async fn turn(&self, organization: OrganizationId) -> Turn {
         self.turns.take(organization).await
     }
 
@@ -153,7 +153,7 @@ impl Source {
         E: Into<DatabaseError> + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let turn = self.turn(organization).await?;
+        let turn = self.turn(organization).await;
         let query = move |connection| {
             let _ = &turn;
             query(connection)

@@ -53,7 +53,7 @@ pub(super) struct WaitingLookUp<'l> {
 
 /// What a task takes at its turn.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Taken {
     /// What it carries out. Without look-ups, all callers have left.
     pub(super) look_ups: TakenLookUps,
     /// Whether others still wait, so that another task must be started.
@@ -92,7 +92,7 @@ impl SharedLookUps {
     }
 
     /// Takes the look-ups of an organization, the oldest first, as many as may share a statement.
-    pub(super) fn take(&self, organization: OrganizationId) -> Turn {
+    pub(super) fn take(&self, organization: OrganizationId) -> Taken {
         let mut waiting = self.waiting();
         let mut queue = waiting.remove(&organization).unwrap_or_default();
         let mut room = MAX_DEVICES_WITH_ALL_OWNERS;
@@ -112,7 +112,7 @@ impl SharedLookUps {
         if has_more {
             waiting.insert(organization, queue);
         }
-        Turn {
+        Taken {
             look_ups: TakenLookUps {
                 devices: devices.into(),
                 callers,

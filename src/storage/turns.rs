@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::domain::{Cause, Error, id::OrganizationId};
+use crate::domain::id::OrganizationId;
 
 /// A number of turns at a time. Clones share them.
 #[derive(Debug, Clone)]
@@ -27,6 +27,13 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Turn(Turns);
 
+/// A call that waits for its turn. Dropping it withdraws it.
+struct WaitingCall<'t> {
+    turns: &'t Turns,
+    organization: OrganizationId,
+    turn: oneshot::Receiver<Turn>,
+}
+
 impl Turns {
     /// So many turns at a time.
     pub(super) fn new(count: usize) -> Self {
@@ -38,19 +45,29 @@ impl Turns {
     }
 
     /// Waits for a turn of this organization.
-    ///
-    /// # Errors
-    /// [`Error::Internal`], which cannot happen: a waiting call stays in the queue until it has its turn.
-    pub(super) async fn take(&self, organization: OrganizationId) -> Result<Turn, Error> {
-        let turn = {
-            let mut waiting = self.waiting();
-            if waiting.free > 0 {
-                waiting.free -= 1;
-                return Ok(Turn(self.clone()));
+    pub(super) async fn take(&self, organization: OrganizationId) -> Turn {
+        loop {
+            let Some(mut call) = self.wait(organization) else {
+                return Turn(self.clone());
+            };
+            if let Ok(turn) = (&mut call.turn).await {
+                return turn;
             }
-            waiting.add(organization)
-        };
-        turn.await.map_err(|lost| Error::Internal(Cause::new(lost)))
+        }
+    }
+
+    /// Takes a free turn, or adds a call that waits for one.
+    fn wait(&self, organization: OrganizationId) -> Option<WaitingCall<'_>> {
+        let mut waiting = self.waiting();
+        if waiting.free > 0 {
+            waiting.free -= 1;
+            return None;
+        }
+        Some(WaitingCall {
+            turns: self,
+            organization,
+            turn: waiting.add(organization),
+        })
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -70,20 +87,38 @@ impl Waiting {
         turn
     }
 
-    /// Takes the next call whose caller has not left.
+    /// Takes the first call of the organization whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        while let Some(organization) = self.organizations.pop_front() {
-            let mut calls = self.calls.remove(&organization).unwrap_or_default();
-            let next = std::iter::from_fn(|| calls.pop_front()).find(|call| !call.is_closed());
-            if !calls.is_empty() {
-                self.calls.insert(organization, calls);
-                self.organizations.push_back(organization);
-            }
-            if next.is_some() {
-                return next;
-            }
+        let organization = self.organizations.pop_front()?;
+        let calls = self.calls.get_mut(&organization)?;
+        let next = calls.pop_front();
+        if calls.is_empty() {
+            self.calls.remove(&organization);
+        } else {
+            self.organizations.push_back(organization);
         }
-        None
+        next
+    }
+
+    /// Removes the calls of an organization whose callers have left.
+    fn remove_left(&mut self, organization: OrganizationId) {
+        let Some(calls) = self.calls.get_mut(&organization) else {
+            return;
+        };
+        calls.retain(|call| !call.is_closed());
+        if calls.is_empty() {
+            self.calls.remove(&organization);
+            self.organizations.retain(|other| *other != organization);
+        }
+    }
+}
+
+impl Drop for WaitingCall<'_> {
+    fn drop(&mut self) {
+        if !self.turn.is_terminated() {
+            self.turn.close();
+            self.turns.waiting().remove_left(self.organization);
+        }
     }
 }
 
@@ -96,7 +131,7 @@ impl Drop for Turn {
             next
         };
         if let Some(next) = next {
-            // A caller that has just left drops the turn, which is then that of the next call.
+            // A caller that is just leaving drops the turn, which is then that of the next call.
             let _ = next.send(Turn(self.0.clone()));
         }
     }
@@ -123,14 +158,14 @@ mod tests {
     struct Call<'t> {
         number: usize,
         organization: u128,
-        turn: BoxFuture<'t, Result<Turn, Error>>,
+        turn: BoxFuture<'t, Turn>,
     }
 
     impl Call<'_> {
         fn poll(&mut self) -> Option<Turn> {
             let polled = Pin::new(&mut self.turn).poll(&mut Context::from_waker(Waker::noop()));
             match polled {
-                Poll::Ready(turn) => Some(turn.expect("a turn")),
+                Poll::Ready(turn) => Some(turn),
                 Poll::Pending => None,
             }
         }
@@ -186,6 +221,8 @@ mod tests {
                     busy.push((call.number, turn));
                 }
                 waiting = still_waiting;
+                let queued = turns.waiting().calls.values().map(VecDeque::len).sum::<usize>();
+                prop_assert_eq!(queued, waiting.len(), "nothing is left of those who have left");
                 prop_assert!(busy.len() <= count);
                 prop_assert!(busy.len() == count || waiting.is_empty(), "a turn is free while calls wait");
                 if let Some(next) = next {
@@ -204,7 +241,7 @@ mod tests {
             }
             drop(busy);
             drop(waiting);
-            // All turns are free again, and nothing is left of those who waited.
+            // All turns are free again.
             let left = turns.waiting();
             prop_assert_eq!(left.free, count);
             prop_assert!(left.organizations.is_empty() && left.calls.is_empty());
@@ -214,12 +251,12 @@ mod tests {
     #[tokio::test]
     async fn a_turn_that_is_given_to_a_caller_who_leaves_is_not_lost() {
         let turns = Turns::new(1);
-        let turn = turns.take(organization(1)).await.expect("a turn");
+        let turn = turns.take(organization(1)).await;
         let mut leaves = Box::pin(turns.take(organization(1)));
         assert!(futures_util::poll!(&mut leaves).is_pending());
         // It has its turn from here on, and does not know it yet.
         drop(turn);
         drop(leaves);
-        turns.take(organization(2)).await.expect("a turn");
+        turns.take(organization(2)).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Floods of HTTP/2 frames: the connections are closed, memory stays small, and other clients notice nothing. Calls that the
-//! service rejects are no flood.
+//! Floods of HTTP/2 frames: the connections are closed, memory stays small, and other clients notice nothing. The rejected calls of
+//! a proxy are no flood.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -124,8 +124,13 @@ pub fn register(suite: &mut Suite) {
     }
     suite.on(
         Kind::Sqlite,
-        "flood::rejected_calls_do_not_end_their_connection",
-        rejected_calls,
+        "flood::rejected_calls_do_not_end_the_connection_of_a_proxy",
+        |database| rejected_calls(database, true),
+    );
+    suite.on(
+        Kind::Sqlite,
+        "flood::of_rejected_calls_ends_its_connection",
+        |database| rejected_calls(database, false),
     );
 }
 
@@ -246,7 +251,9 @@ fn with_wrong_key(api: Api, path: &str) -> Vec<u8> {
         _ => "application/json",
     };
     [
-        &[0x83, 0x86, 0x04][..],
+        &[0x83, 0x86, 0x01][..],
+        &literal("localhost"),
+        &[0x04],
         &literal(path),
         &[0x0f, 0x10],
         &literal(content_type),
@@ -257,32 +264,37 @@ fn with_wrong_key(api: Api, path: &str) -> Vec<u8> {
     .concat()
 }
 
-/// Reads until the response of `stream` ends.
-async fn response_of(stream: u32, reader: &mut (impl AsyncReadExt + Unpin)) {
+/// Reads until the response of `stream` ends. Returns whether the connection is still open.
+async fn response_of(stream: u32, reader: &mut (impl AsyncReadExt + Unpin)) -> bool {
     loop {
         let mut head = [0; 9];
-        let read = reader.read_exact(&mut head).await;
-        assert!(read.is_ok(), "closed before the response of stream {stream}: {read:?}");
+        if reader.read_exact(&mut head).await.is_err() {
+            return false;
+        }
         let [a, b, c, kind, flags, of @ ..] = head;
         let length = u32::from_be_bytes([0, a, b, c]);
         let mut payload = vec![0; usize::try_from(length).expect("a length")];
-        reader.read_exact(&mut payload).await.expect("a frame");
+        if reader.read_exact(&mut payload).await.is_err() {
+            return false;
+        }
         if [HEADERS, DATA].contains(&kind) && flags & END_STREAM != 0 && u32::from_be_bytes(of) == stream {
-            return;
+            return true;
         }
     }
 }
 
-/// The connection of a proxy or gateway carries the requests of many callers, the head of each first. A body may arrive after its
-/// request was rejected.
-async fn rejected_calls(database: &'static TestDatabase) {
-    let settings = ServerSettings {
+/// Requests that are rejected before their body arrives. The connection of a proxy or gateway carries those of many callers.
+async fn rejected_calls(database: &'static TestDatabase, is_proxy: bool) {
+    let mut settings = ServerSettings {
         connections: ConnectionSettings {
             max_local_resets: 10,
             ..ConnectionSettings::default()
         },
         ..ServerSettings::default()
     };
+    if is_proxy {
+        settings.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")].into();
+    }
     let server = TestServer::start_with(database, settings).await;
     for (api, path) in REJECTED {
         let address = if api == Api::Grpc { server.grpc } else { server.rest };
@@ -291,15 +303,20 @@ async fn rejected_calls(database: &'static TestDatabase) {
         let (mut reader, mut writer) = stream.into_split();
         let first = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
         writer.write_all(&first).await.expect("written");
+        let mut answered = 0;
         // The HTTP/2 library tolerates bodies of the last 50 streams that it has reset.
         for number in 0..200 {
             let stream = number * 2 + 1;
             let head = frame(HEADERS, END_HEADERS, stream, &with_wrong_key(api, path));
-            writer.write_all(&head).await.expect("written");
-            response_of(stream, &mut reader).await;
+            if writer.write_all(&head).await.is_err() || !response_of(stream, &mut reader).await {
+                break;
+            }
+            answered += 1;
             let body = frame(DATA, END_STREAM, stream, &[0; 5]);
-            writer.write_all(&body).await.expect("written");
+            // It may be closed by now.
+            let _ = writer.write_all(&body).await;
         }
+        assert_eq!(answered == 200, is_proxy, "{path}: {answered} answered");
     }
     server.stop().await;
 }

@@ -15,7 +15,8 @@ pub struct ConnectionSettings {
     pub write_timeout: Duration,
     /// The most concurrent streams of an HTTP/2 connection.
     pub max_streams: u32,
-    /// How many streams the service may have to reset on an HTTP/2 connection before it closes the connection.
+    /// How many streams the service may have to reset on an HTTP/2 connection before it closes the connection. That of a trusted
+    /// proxy has no such limit.
     pub max_local_resets: usize,
     /// How many streams an HTTP/2 peer may reset before they were accepted (CVE-2023-44487).
     pub max_pending_resets: usize,
