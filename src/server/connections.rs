@@ -321,8 +321,7 @@ impl ClientConnection {
     }
 
     /// How many streams the service may have to reset before it closes the connection. A message that arrives after its call was
-    /// rejected counts, too, so the connection of a trusted proxy has no limit: it carries the calls of many, and would be closed because of those
-    /// that are rejected.
+    /// rejected counts, too. So that of a trusted proxy has no limit: it carries the calls of many, of which some are rejected.
     fn max_local_resets(&self) -> Option<usize> {
         self.peer.own_network().map(|_| self.listener.settings.max_local_resets)
     }
