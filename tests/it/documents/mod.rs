@@ -250,7 +250,7 @@ pub fn register(suite: &mut Suite) {
     suite.test("documents::links_of_pages_lead_somewhere", links::of_pages);
 }
 
-/// The script that measures the figures in `docs/SCALING.md` works with this schema.
+/// The script that measures the sizes in `docs/SCALING.md` works with this schema.
 async fn sizes() {
     let database = TestDatabase::empty(Kind::Postgres).await;
     let output = run(&["migrate", "--database-url", database.url()]).await;

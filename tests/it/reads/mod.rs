@@ -6,6 +6,7 @@ mod entities;
 mod lists;
 mod rejections;
 mod replica;
+mod turns;
 
 use std::pin::Pin;
 
@@ -74,6 +75,7 @@ pub fn register(suite: &mut Suite) {
         entities::register(&mut Rules { suite, api });
     }
     batch_get::register_once(suite);
+    turns::register(suite);
     lists::register_once(suite);
     suite.with_postgres("reads::a_replica_that_is_behind_is_passed_over", replica::passed_over);
     entities::register_once(suite);
